@@ -1,0 +1,20 @@
+//! Compiles `proto/` with protox, so that no protoc has to be installed.
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = [
+        "casegate/v1/record.proto",
+        "casegate/v1/roster.proto",
+        "casegate/v1/exchange.proto",
+        "casegate/v1/custodian.proto",
+        "casegate/v1/desk.proto",
+    ];
+    println!("cargo:rerun-if-changed=proto");
+    let fds = protox::compile(files, ["proto"])?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("casegate.fds"), fds.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(fds)?;
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! casegate: a gateway that lets bureaus find common evidence without
+//! centralizing raw data. ARCHITECTURE.md has the map; modules import
+//! downward only, in the order in which they stand here.
+
+// EDGE
+pub mod admin;
+pub mod node;
+pub mod rpc;
+pub mod pki;
+pub mod tls;
+
+// SERVICES
+pub mod access;
+pub mod custodian;
+pub mod desk;
+pub mod find;
+pub mod intake;
+pub mod ledger;
+pub mod officers;
+pub mod publish;
+pub mod replicate;
+pub mod tokens;
+
+// STORAGE
+pub mod postings;
+pub mod shred;
+pub mod store;
+
+// CORE
+pub mod checkpoint;
+pub mod element;
+pub mod links;
+pub mod merkle;
+pub mod oprf;
+pub mod policy;
+pub mod record;
+pub mod roster;
+pub mod sample;
+pub mod wire;
+
+// LEAVES
+pub mod blame;
+pub mod clock;
+pub mod config;
+pub mod ids;
+pub mod keys;
+pub mod lang;
+pub mod metrics;
+
+pub mod cli;

@@ -1,0 +1,3 @@
+//! The casegate binary.
+
+fn main() {}

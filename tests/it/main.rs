@@ -1,0 +1,25 @@
+//! The integration tests: one binary, one module a subject.
+mod checkpoint;
+mod config;
+mod custodian;
+mod element;
+mod exchange;
+mod intake;
+mod lang;
+mod links;
+mod merkle;
+mod normalization;
+mod officers;
+mod operation;
+mod oprf;
+mod pki;
+mod processes;
+mod query;
+mod record;
+mod roster;
+mod sample;
+mod signatures;
+mod store;
+mod tamper;
+mod tidy;
+mod tls;
