@@ -1,6 +1,7 @@
 //! Compiles `proto/` with protox, so that no protoc has to be installed.
 use prost::Message;
 
+#[allow(clippy::disallowed_methods, reason = "cargo tells the output directory in a variable")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "casegate/v1/record.proto",

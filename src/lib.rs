@@ -46,5 +46,6 @@ pub mod ids;
 pub mod keys;
 pub mod lang;
 pub mod metrics;
+pub mod seal;
 
 pub mod cli;
