@@ -11,6 +11,7 @@ pub mod tls;
 
 // SERVICES
 pub mod access;
+pub mod cases;
 pub mod custodian;
 pub mod desk;
 pub mod find;
