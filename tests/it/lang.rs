@@ -27,7 +27,10 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The keys that stand literally after `.text(` in the source, and where.
+/// The calls that take a key first.
+const CALLS: [&str; 4] = [".text(", ".title(", ".column(", ".number("];
+
+/// The keys that stand literally in the source, and where.
 fn keys_in_use() -> BTreeMap<String, String> {
     let mut files = Vec::new();
     sources(
@@ -38,15 +41,14 @@ fn keys_in_use() -> BTreeMap<String, String> {
     for file in files {
         let text = fs::read_to_string(&file).expect("source is text");
         let production = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for part in production.split(".text(").skip(1) {
-            let Some(key) = part
+        for part in CALLS.iter().flat_map(|call| production.split(call).skip(1)) {
+            let literal = part
                 .trim_start()
                 .strip_prefix('"')
-                .and_then(|p| p.split_once('"'))
-            else {
-                continue;
-            };
-            keys.insert(key.0.to_owned(), file.display().to_string());
+                .and_then(|p| p.split_once('"'));
+            if let Some((key, _)) = literal.filter(|(key, _)| key.contains('.')) {
+                keys.insert(key.to_owned(), file.display().to_string());
+            }
         }
     }
     keys
@@ -101,7 +103,7 @@ fn keys_that_nobody_uses_do_not_pile_up() {
 }
 
 /// How many keys may stand in the catalogue before the command that says them.
-const IDLE_MAX: usize = 160;
+const IDLE_MAX: usize = 138;
 
 #[test]
 fn chinese_is_chinese_and_english_is_ascii() {
