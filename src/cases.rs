@@ -119,7 +119,7 @@ impl Cases {
         let key = self
             .ledger
             .postings()
-            .pointer(Pointer::Case, mac)
+            .pointer(Pointer::Case, &mac)
             .map_err(LedgerError::from)?;
         let Some(key) = key else { return Ok(None) };
         match self.ledger.store().read(Table::Cases, &key)? {
@@ -138,6 +138,14 @@ impl Cases {
             return Err(CaseError::Closed(case_no.to_owned()));
         }
         Ok(row)
+    }
+
+    /// The case of that number, open or closed.
+    ///
+    /// # Errors
+    /// [`CaseError::Unknown`].
+    pub fn open_or_closed(&self, case_no: &str) -> Result<CaseRow, CaseError> {
+        self.find(case_no)?.ok_or_else(|| CaseError::Unknown(case_no.to_owned()))
     }
 
     /// The operation of that number, unless it has ended.
@@ -202,7 +210,7 @@ impl Cases {
             &key,
             self.ledger.seal().seal(&key, &row.encode_to_vec()),
         );
-        let mut pointers = PostingsBatch::new();
+        let mut pointers = PostingsBatch::default();
         self.point(row, key, &mut pointers);
         self.ledger.postings().apply(pointers).map_err(LedgerError::from)?;
         Ok(())
@@ -210,7 +218,7 @@ impl Cases {
 
     fn point(&self, row: &CaseRow, key: [u8; 16], pointers: &mut PostingsBatch) {
         let mac = self.ledger.seal().lookup("case-ref", &[&row.case_ref]);
-        pointers.put_pointer(Pointer::Case, mac, key.to_vec());
+        pointers.put_pointer(Pointer::Case, &mac, &key);
     }
 
     /// Closes a case; closing it again changes nothing.
@@ -248,7 +256,7 @@ impl Cases {
     /// [`CaseError::Ledger`].
     pub fn reindex(&self) -> Result<(), CaseError> {
         for row in self.all()? {
-            let mut pointers = PostingsBatch::new();
+            let mut pointers = PostingsBatch::default();
             self.point(&row, self.key(&row.case_no), &mut pointers);
             self.ledger.postings().apply(pointers).map_err(LedgerError::from)?;
         }

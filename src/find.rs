@@ -124,7 +124,7 @@ impl Finder {
         row: &CaseRow,
         specs: &[ElementSpec],
     ) -> Result<Vec<Posting>, FindError> {
-        let own = self.ledger.postings().own_postings(self.ledger.case_mac(&case_ref(row)))?;
+        let own = self.ledger.postings().own_postings(&self.ledger.case_mac(&case_ref(row)))?;
         if specs.is_empty() {
             return Ok(own);
         }
@@ -161,7 +161,7 @@ impl Finder {
         held: &HeldElement,
     ) -> Result<Option<Posting>, FindError> {
         let mac = self.ledger.row_mac(held);
-        let pointer = self.ledger.postings().pointer(crate::postings::Pointer::Row, mac)?;
+        let pointer = self.ledger.postings().pointer(crate::postings::Pointer::Row, &mac)?;
         let index = pointer.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
         Ok(own.iter().find(|p| Some(p.index.0) == index).cloned())
     }
@@ -214,7 +214,7 @@ impl Finder {
     ) -> Result<(), FindError> {
         let Some(element) = self.ledger.element(OWN_RECORDS, own.index)? else { return Ok(()) };
         let mac = self.ledger.token_mac(element.body.token_key_id, &element.body.token);
-        let all = self.ledger.postings().postings(mac)?;
+        let all = self.ledger.postings().postings(&mac)?;
         let with_token = distinct_cases(&all);
         let mut value = None;
         for other in all {
@@ -277,7 +277,7 @@ impl Finder {
     /// # Errors
     /// [`FindError::Ledger`].
     pub fn total_cases(&self) -> Result<u64, FindError> {
-        Ok(self.ledger.postings().pointers(crate::postings::Pointer::Notice)?)
+        Ok(self.ledger.postings().count_pointers(crate::postings::Pointer::Notice)?)
     }
 
     /// The hits of the own cases, or of one of them, oldest first.
@@ -312,7 +312,7 @@ impl Finder {
     ) -> Result<Option<v1::HitLine>, FindError> {
         let Some(theirs) = self.ledger.element(hit.log, hit.index)? else { return Ok(None) };
         let mac = self.ledger.token_mac(theirs.body.token_key_id, &theirs.body.token);
-        let with_token = distinct_cases(&self.ledger.postings().postings(mac)?);
+        let with_token = distinct_cases(&self.ledger.postings().postings(&mac)?);
         let key =
             CaseKey { member: theirs.body.member.clone(), case: theirs.body.case_ref };
         let described = self.describe(&key, seen)?;
@@ -367,11 +367,12 @@ impl Finder {
                     category: category.as_deref(),
                     day: (posting.day != 0).then_some(posting.day),
                 };
+                let day = facts.day;
                 if bounds.keeps(&facts) && filter.keeps(&facts) {
                     cases.insert((posting.log, posting.case_ref));
                     kept.push(crate::links::Posting {
                         case: key,
-                        day: facts.day,
+                        day,
                         role: posting.role,
                     });
                 }

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::ids::{FederationId, LogIndex, LogName, MemberId, Origin, TreeSize};
 use crate::keys::SigningKey;
 use crate::merkle::MerkleError;
-use crate::postings::{Postings, PostingsError};
+use crate::postings::{Postings, PostingsError, PostingsOptions};
 use crate::record::RecordError;
 use crate::seal::SealKey;
 use crate::shred::{ShredError, ShredKeys};
@@ -99,6 +99,9 @@ pub enum LedgerError {
         /// The entry.
         index: LogIndex,
     },
+    /// The Merkle tiles here do not fit the log; a reindex rebuilds them.
+    #[error("the Merkle tiles here are damaged: {0}")]
+    Tiles(#[from] MerkleError),
     /// No such log here.
     #[error("no log {0} is held here")]
     NoLog(Origin),
@@ -116,7 +119,11 @@ impl Blamed for LedgerError {
             | Self::Malformed { .. } => Blame::Misbehaved,
             Self::UnknownKey { .. } => Blame::Stale,
             Self::NoLog(_) => Blame::NotFound,
-            Self::Store(_) | Self::Shred(_) | Self::Postings(_) | Self::Stopped => Blame::Internal,
+            Self::Store(_)
+            | Self::Shred(_)
+            | Self::Postings(_)
+            | Self::Tiles(_)
+            | Self::Stopped => Blame::Internal,
         }
     }
 
@@ -127,6 +134,7 @@ impl Blamed for LedgerError {
             Self::Root { .. } => "ledger.wrong_root",
             Self::Malformed { .. } => "ledger.malformed",
             Self::UnknownKey { .. } => "ledger.unknown_key",
+            Self::Tiles(_) => "ledger.tiles",
             Self::NoLog(_) => "ledger.no_log",
             Self::Store(e) => e.code(),
             Self::Shred(_) => "ledger.shred",
@@ -173,6 +181,8 @@ pub struct LedgerOptions {
     pub access_generation: u32,
     /// Bytes of page cache of the store.
     pub cache_bytes: u64,
+    /// Sizes of the derived index.
+    pub index: PostingsOptions,
 }
 
 /// A handle to the node's ledger. Clones share it.
@@ -207,7 +217,7 @@ impl Ledger {
     pub fn open(dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         let store = Store::open(&dir.join("store"), options.cache_bytes)?;
         let shred = ShredKeys::open(&dir.join("shred.keys"), options.seal.bytes())?;
-        let postings = Postings::open(&dir.join("index"))?;
+        let postings = Postings::open(&dir.join("index"), options.index)?;
         let name = |log, generation| Origin {
             federation: options.federation.clone(),
             member: options.own.clone(),

@@ -27,6 +27,9 @@ const POSTING: u8 = 1;
 const POINTER_BY_VALUE: u8 = 2;
 const POINTER_BY_ROW: u8 = 3;
 const POSITION: u8 = 4;
+const POINTER_BY_NOTICE: u8 = 5;
+const POINTER_BY_AMEND: u8 = 6;
+const POINTER_BY_CASE: u8 = 7;
 const POSTING_KEY_LEN: usize = 1 + 16 + 4 + 8;
 const POSTING_VALUE_LEN: usize = 1 + 1 + 4 + 16;
 
@@ -149,13 +152,19 @@ pub struct Posting {
     pub case_ref: CaseRef,
 }
 
-/// The two derived look-ups of publishing.
+/// The derived look-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pointer {
     /// By [`IndexKey::value`].
     Value,
     /// By [`IndexKey::row`].
     Row,
+    /// By member and case ref: the newest case notice.
+    Notice,
+    /// By log and index: the newest amendment of a record.
+    Amend,
+    /// By own case ref: the key of the case's row.
+    Case,
 }
 
 /// Changes that take effect together. Later changes to a key win over earlier ones.
@@ -368,6 +377,19 @@ impl Postings {
         self.value(&pointer_key(space, mac))
     }
 
+    /// How many pointers a space holds. Walks all of them.
+    ///
+    /// # Errors
+    /// [`PostingsError::Engine`].
+    pub fn count_pointers(&self, space: Pointer) -> Result<u64, PostingsError> {
+        let mut count = 0;
+        for guard in self.walk([pointer_tag(space)]) {
+            guard.key()?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
     /// How many entries of a log are indexed; 0 for a log never seen.
     ///
     /// # Errors
@@ -527,11 +549,17 @@ fn token_prefix(token_mac: &Mac) -> [u8; 17] {
 }
 
 fn pointer_key(space: Pointer, mac: &Mac) -> Vec<u8> {
-    let tag = match space {
+    [&[pointer_tag(space)], &mac[..]].concat()
+}
+
+fn pointer_tag(space: Pointer) -> u8 {
+    match space {
         Pointer::Value => POINTER_BY_VALUE,
         Pointer::Row => POINTER_BY_ROW,
-    };
-    [&[tag], &mac[..]].concat()
+        Pointer::Notice => POINTER_BY_NOTICE,
+        Pointer::Amend => POINTER_BY_AMEND,
+        Pointer::Case => POINTER_BY_CASE,
+    }
 }
 
 fn position_key(log: u32) -> Vec<u8> {

@@ -265,7 +265,7 @@ impl<P: PeerTransport> Replicator<P> {
     async fn pull_from_relays(&self, member: &MemberId) {
         let roster = self.roster.load_full();
         for relay in roster.members.keys() {
-            if relay == member || relay == self.ledger.own() || !roster.may_relay(relay) {
+            if relay == member || relay == self.ledger.own() {
                 continue;
             }
             match self.pull_member(member, relay).await {

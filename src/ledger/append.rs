@@ -100,7 +100,9 @@ impl Ledger {
         let first = size_to_index(planned.head.size());
         let updates = merkle::append_tiles(
             planned.head.size(),
-            |level, tile| planned.edges.read(&self.0.store, own.log.number, level, tile),
+            |level, tile| -> Result<_, LedgerError> {
+                Ok(planned.edges.read(&self.0.store, own.log.number, level, tile)?)
+            },
             &signed.leaves,
         )?;
         let mut head = planned.head.clone();

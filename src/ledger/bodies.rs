@@ -260,7 +260,10 @@ impl Ledger {
         let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
         let statement = Entry::parse(entry).map_err(refuse)?.statement;
         if Digest::of(bytes) != statement.body_sha256 {
-            return Err(refuse(record::RecordError::BodyHash));
+            return Err(refuse(record::RecordError::OtherBody {
+                want: statement.body_sha256,
+                got: Digest::of(bytes),
+            }));
         }
         let body = Body::decode(statement.body_type, bytes).map_err(refuse)?;
         if let Body::Element(element) = &body {
@@ -268,7 +271,7 @@ impl Ledger {
                 && element.federation == log.origin.federation
                 && element.expires_at == statement.expires_at;
             if !of_author {
-                return Err(refuse(record::RecordError::WrongPlace));
+                return Err(refuse(record::RecordError::Field { what: "owner of the element" }));
             }
         }
         let expired = statement.expires_at != 0 && statement.expires_at <= self.0.clock.now();

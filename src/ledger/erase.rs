@@ -9,7 +9,7 @@ use super::log::{Log, OWN_RECORDS};
 use super::segment::{self, BodyState, BodyRun};
 use super::{Ledger, LedgerError, Range};
 use crate::ids::{LogIndex, LogName};
-use crate::postings::{Pointer, PostingsBatch};
+use crate::postings::{Pointer, PostingKey, PostingsBatch};
 use crate::record::{Body, Entry, RetractBody};
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1;
@@ -69,7 +69,7 @@ impl Ledger {
         let ranges: Vec<Range> = retract
             .targets
             .iter()
-            .map(|&(start, end)| (start, end.min(at.0)))
+            .map(|&(start, end)| (start.0, end.0.min(at.0)))
             .filter(|(start, end)| start < end)
             .collect();
         let mut value = Vec::with_capacity(ranges.len() * 16);
@@ -109,13 +109,14 @@ impl Ledger {
         if held.is_empty() {
             return Ok(0);
         }
-        let mut postings = PostingsBatch::new();
+        let mut postings = PostingsBatch::default();
         for (index, _) in &held {
             if let Some(Body::Element(element)) = self.body(log.number, *index)? {
                 let mac = self.token_mac(element.token_key_id, &element.token);
-                postings.delete_posting(mac, log.number, *index);
+                postings.delete(&key_of(mac, log.number, *index));
                 if log.number == OWN_RECORDS {
-                    postings.delete_posting(self.case_mac(&element.case_ref), log.number, *index);
+                    let case = self.case_mac(&element.case_ref);
+                    postings.delete(&key_of(case, log.number, *index));
                     self.forget_own(&mut postings, *index)?;
                 }
             }
@@ -142,10 +143,10 @@ impl Ledger {
             (Pointer::Row, self.row_mac(&held)),
         ];
         for (space, mac) in spaces {
-            let points_here = self.0.postings.pointer(space, mac)?
+            let points_here = self.0.postings.pointer(space, &mac)?
                 == Some(index.0.to_be_bytes().to_vec());
             if points_here {
-                postings.delete_pointer(space, mac);
+                postings.delete_pointer(space, &mac);
             }
         }
         Ok(())
@@ -183,7 +184,9 @@ impl Ledger {
         }
         shred.sync()?;
         store.commit(batch)?;
-        shred.destroy(&old)?;
+        if !old.is_empty() {
+            shred.destroy(&old)?;
+        }
         Ok(())
     }
 
@@ -214,4 +217,8 @@ impl Ledger {
         }
         Ok(erased)
     }
+}
+
+fn key_of(token_mac: [u8; 16], log: u32, index: LogIndex) -> PostingKey {
+    PostingKey { token_mac, log, index }
 }

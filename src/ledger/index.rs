@@ -97,7 +97,7 @@ impl Ledger {
         items: &[(LogIndex, Bytes)],
         position: Option<u64>,
     ) -> Result<(), LedgerError> {
-        let mut batch = PostingsBatch::new();
+        let mut batch = PostingsBatch::default();
         let mut elements = vec![];
         let own = number == OWN_RECORDS;
         for (index, bytes) in items {
@@ -118,7 +118,7 @@ impl Ledger {
             }
         }
         if let Some(position) = position {
-            batch.position(number, position);
+            batch.set_position(number, position);
         }
         let mut sequence = self.0.indexing.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.postings.apply(batch)?;
@@ -152,7 +152,7 @@ impl Ledger {
         element: &ElementBody,
     ) -> IndexedElement {
         let mac = self.token_mac(element.token_key_id, &element.token);
-        batch.put_posting(mac, posting_of(number, index, element));
+        batch.put(mac, &posting_of(number, index, element));
         IndexedElement { mac, index }
     }
 
@@ -162,15 +162,12 @@ impl Ledger {
         index: LogIndex,
         element: &ElementBody,
     ) -> Result<(), LedgerError> {
-        batch.put_posting(
-            self.case_mac(&element.case_ref),
-            posting_of(OWN_RECORDS, index, element),
-        );
+        batch.put(self.case_mac(&element.case_ref), &posting_of(OWN_RECORDS, index, element));
         if let Some(held) = self.held(index)? {
-            let at = index.0.to_be_bytes().to_vec();
+            let at = index.0.to_be_bytes();
             let kind = v1::ElementKind::try_from(held.kind).unwrap_or_default();
-            batch.put_pointer(Pointer::Value, self.value_mac(kind, &held.canonical), at.clone());
-            batch.put_pointer(Pointer::Row, self.row_mac(&held), at);
+            batch.put_pointer(Pointer::Value, &self.value_mac(kind, &held.canonical), &at);
+            batch.put_pointer(Pointer::Row, &self.row_mac(&held), &at);
         }
         Ok(())
     }
@@ -186,7 +183,7 @@ impl Ledger {
         let mut at = number.to_be_bytes().to_vec();
         at.extend_from_slice(&index.0.to_be_bytes());
         let mac = self.notice_mac(&log.origin.member, &notice.case_ref);
-        batch.put_pointer(Pointer::Notice, mac, at);
+        batch.put_pointer(Pointer::Notice, &mac, &at);
     }
 
     fn index_amend(
@@ -197,7 +194,7 @@ impl Ledger {
         amend: &AmendBody,
     ) -> Result<(), LedgerError> {
         let mac = self.amend_mac(number, amend.target_index);
-        batch.put_pointer(Pointer::Amend, mac, index.0.to_be_bytes().to_vec());
+        batch.put_pointer(Pointer::Amend, &mac, &index.0.to_be_bytes());
         if let Some(mut target) = self.element(number, amend.target_index)? {
             target.body.observed_on = amend.observed_on;
             self.index_element(batch, number, amend.target_index, &target.body);
@@ -215,7 +212,7 @@ impl Ledger {
         let mut hits = vec![];
         for element in elements {
             if number == OWN_RECORDS {
-                for other in self.0.postings.postings(element.mac)? {
+                for other in self.0.postings.postings(&element.mac)? {
                     if other.log != OWN_RECORDS && self.is_foreign(other.log) {
                         hits.push(Hit {
                             own_index: element.index,
@@ -226,7 +223,7 @@ impl Ledger {
                     }
                 }
             } else if log.origin.member != self.0.own {
-                for own in self.0.postings.own_postings(element.mac)? {
+                for own in self.0.postings.own_postings(&element.mac)? {
                     hits.push(Hit {
                         own_index: own.index,
                         log: number,
@@ -300,7 +297,7 @@ impl Ledger {
         case: &CaseRef,
     ) -> Result<Option<CaseNoticeBody>, LedgerError> {
         let mac = self.notice_mac(member, case);
-        let Some(at) = self.0.postings.pointer(Pointer::Notice, mac)? else {
+        let Some(at) = self.0.postings.pointer(Pointer::Notice, &mac)? else {
             return Ok(None);
         };
         let (Some(log), Some(index)) = (
@@ -320,7 +317,7 @@ impl Ledger {
         number: u32,
         target: LogIndex,
     ) -> Result<Option<AmendBody>, LedgerError> {
-        let at = self.0.postings.pointer(Pointer::Amend, self.amend_mac(number, target))?;
+        let at = self.0.postings.pointer(Pointer::Amend, &self.amend_mac(number, target))?;
         let Some(index) = at.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else {
             return Ok(None);
         };

@@ -159,7 +159,7 @@ impl Ledger {
         to: TreeSize,
     ) -> Result<Vec<Digest>, LedgerError> {
         let reader = TileReader::new(&self.0.store, log.number);
-        let nodes = TileNodes::new(|level, tile| reader.tile(level, tile));
+        let nodes = TileNodes(|level, tile| reader.tile(level, tile).map_err(LedgerError::from));
         Ok(merkle::consistency_proof(&nodes, from, to)?)
     }
 
@@ -174,7 +174,7 @@ impl Ledger {
         size: TreeSize,
     ) -> Result<Vec<Digest>, LedgerError> {
         let reader = TileReader::new(&self.0.store, log.number);
-        let nodes = TileNodes::new(|level, tile| reader.tile(level, tile));
+        let nodes = TileNodes(|level, tile| reader.tile(level, tile).map_err(LedgerError::from));
         Ok(merkle::inclusion_proof(&nodes, index, size)?)
     }
 

@@ -79,7 +79,9 @@ impl Ledger {
         let mut batch = Batch::new();
         let updates = merkle::append_tiles(
             before.size(),
-            |level, tile| tiles::read_tile(&self.0.store, log.number, level, tile),
+            |level, tile| -> Result<_, LedgerError> {
+                Ok(tiles::read_tile(&self.0.store, log.number, level, tile)?)
+            },
             &leaves,
         )?;
         tiles::put_tiles(&mut batch, log.number, &updates);

@@ -188,12 +188,17 @@ pub(crate) fn put_run(
     value.push(u8::try_from(run.len()).unwrap_or(u8::MAX));
     value.extend(run.iter().map(BodyState::code));
     if !plain.is_empty() {
-        let slot = shred.allocate_one()?;
+        let slot = fresh_slot(shred)?;
         value.extend_from_slice(&slot.0.to_be_bytes());
         value.extend_from_slice(&shred.seal(slot, &context(table, log, start), &plain)?);
     }
     batch.put(table, &run_key(log, LogIndex(start)), value);
     Ok(())
+}
+
+fn fresh_slot(shred: &ShredKeys) -> Result<SlotId, ShredError> {
+    let slots = shred.allocate(1)?;
+    Ok(*slots.first().expect("one slot was asked for"))
 }
 
 fn open_run(
@@ -210,7 +215,7 @@ fn open_run(
     let mut plain = Bytes::new();
     if let Some((slot_bytes, sealed)) = rest.split_first_chunk::<8>() {
         let id = SlotId(u64::from_be_bytes(*slot_bytes));
-        plain = shred.open(id, &context(table, log, start), sealed)?.into();
+        plain = Bytes::copy_from_slice(&shred.open_chunk(id, &context(table, log, start), sealed)?);
         slot = Some(id);
     }
     let mut at = 0;
@@ -268,7 +273,16 @@ pub(crate) fn read_runs(
         if base >= end {
             break;
         }
-        let run = open_run(shred, table, log, base, &value)?;
+        let run = match open_run(shred, table, log, base, &value) {
+            // The run was written again, under a new key, while it was being read.
+            Err(RunError::Shred(ShredError::Erased { .. })) => {
+                match store.read(table, &key)? {
+                    Some(value) => open_run(shred, table, log, base, &value)?,
+                    None => continue,
+                }
+            }
+            other => other?,
+        };
         if base + run.states.len() as u64 > start.0 {
             out.push(run);
         }

@@ -46,6 +46,7 @@ pub(super) struct Plan {
     notes: Vec<HeldElement>,
     amendments: Vec<(LogIndex, HeldElement)>,
     wanted: Vec<(TokenClass, Wanted)>,
+    asked: HashSet<ValueKey>,
     tokens: HashMap<ValueKey, Known>,
     key_ids: HashMap<TokenClass, KeyId>,
     taken: usize,
@@ -80,6 +81,7 @@ impl Plan {
             notes: vec![],
             amendments: vec![],
             wanted: vec![],
+            asked: HashSet::new(),
             tokens: HashMap::new(),
             key_ids: HashMap::new(),
             known: 0,
@@ -87,7 +89,7 @@ impl Plan {
         };
         for class in [TokenClass::Enumerable, TokenClass::Open] {
             if let Some(key) = roster.token_key(class) {
-                plan.key_ids.insert(class, key.key_id);
+                plan.key_ids.insert(class, key.id);
             }
         }
         let mut rows = HashSet::new();
@@ -112,7 +114,7 @@ impl Plan {
             self.unchanged += 1;
             return Ok(());
         }
-        let before = ledger.postings().pointer(Pointer::Row, row);
+        let before = ledger.postings().pointer(Pointer::Row, &row);
         if let Some(index) = index_of(before.map_err(crate::ledger::LedgerError::from)?) {
             match ledger.element(OWN_RECORDS, index)? {
                 Some(element) if same_attributes(&element.body, &held) => self.unchanged += 1,
@@ -133,8 +135,7 @@ impl Plan {
                 self.known += 1;
             } else {
                 let kind = Kind::from_wire(held.kind);
-                let asked = self.wanted.iter().any(|(_, w)| w.key == key);
-                if let (Some(kind), false) = (kind, asked) {
+                if let (Some(kind), true) = (kind, self.asked.insert(key.clone())) {
                     let wanted = Wanted {
                         input: token_input(kind, &held.canonical),
                         key,
@@ -156,7 +157,7 @@ impl Plan {
         ledger: &Ledger,
     ) -> Result<Option<Known>, PublishError> {
         let mac = ledger.value_mac(held.kind(), &held.canonical);
-        let before = ledger.postings().pointer(Pointer::Value, mac);
+        let before = ledger.postings().pointer(Pointer::Value, &mac);
         let Some(index) = index_of(before.map_err(crate::ledger::LedgerError::from)?) else {
             return Ok(None);
         };
@@ -198,7 +199,7 @@ impl Plan {
             let known = Known {
                 token: evaluation.token(),
                 key_id,
-                n: Bytes::copy_from_slice(evaluation.n()),
+                n: Bytes::copy_from_slice(&evaluation.n),
             };
             self.tokens.insert(wanted.key.clone(), known);
         }
