@@ -94,7 +94,6 @@ fn keys_that_nobody_uses_do_not_pile_up() {
         .filter(|key| !BY_CODE.iter().any(|family| key.starts_with(family)))
         .filter(|key| !used.contains_key(*key))
         .collect();
-    println!("{} keys are not used yet: {idle:?}", idle.len());
     assert!(
         idle.len() <= IDLE_MAX,
         "{} idle keys, at most {IDLE_MAX}: {idle:?}",

@@ -154,11 +154,11 @@ fn links_are_written_differently_at_different_bureaus() {
     for link in &sample.truth {
         let mut spellings: BTreeMap<&str, &str> = BTreeMap::new();
         for case in &link.cases {
-            let written = rows.iter().filter(|(bureau, _, row)| {
+            let mut written = rows.iter().filter(|(bureau, _, row)| {
                 *bureau == case.bureau && row["case_no"] == case.case_no && row["kind"] == link.kind
             });
             // A planted row stands after the drawn ones of its file.
-            let (_, _, row) = written.last().expect("the link's own row");
+            let (_, _, row) = written.next_back().expect("the link's own row");
             spellings.insert(case.bureau, &row["value"]);
         }
         let distinct: BTreeSet<&&str> = spellings.values().collect();
