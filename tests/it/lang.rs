@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use casegate::lang::{Lang, catalogue, placeholders};
 
 /// Families whose keys are put together at run time, from codes and names.
-const BY_CODE: [&str; 5] = [
+const BY_CODE: [&str; 6] = [
+    "warning.",
     "refusal.",
     "error.",
     "doctor.",
