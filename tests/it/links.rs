@@ -1,6 +1,8 @@
 //! Link analysis against a naive reference, and what hubs, caps and filters do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use casegate::ids::{CaseRef, MemberId};
 use casegate::links::{
@@ -385,4 +387,85 @@ proptest! {
             prop_assert!(group.members.len() >= 2 && group.shared >= 1);
         }
     }
+}
+
+/// The linking data, where it lies beside the project or above it.
+fn linking_data() -> Option<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|dir| dir.join("shared/data/linking"))
+        .find(|dir| dir.is_dir())
+}
+
+/// The tokens of all reports in a directory, as postings of (bureau, case).
+fn reported(dir: &Path) -> (Vec<TokenGroup>, u64) {
+    let mut tokens: BTreeMap<(String, String), Vec<Posting>> = BTreeMap::new();
+    let mut cases: BTreeMap<(String, String), CaseKey> = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("the data is readable") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "csv") {
+            continue;
+        }
+        let bureau = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let member = MemberId::new(&bureau).expect("a bureau's name is a member's");
+        let mut reader = csv::Reader::from_path(&path).expect("a CSV file");
+        for row in reader.records() {
+            let row = row.expect("a row");
+            let mut number = [0; 16];
+            number[..8].copy_from_slice(&(cases.len() as u64).to_be_bytes());
+            let key = cases
+                .entry((bureau.clone(), row[0].to_owned()))
+                .or_insert_with(|| CaseKey {
+                    member: member.clone(),
+                    case: CaseRef(number),
+                });
+            let posting = Posting {
+                case: key.clone(),
+                day: None,
+                role: 1,
+            };
+            tokens
+                .entry((row[2].to_owned(), row[3].to_owned()))
+                .or_default()
+                .push(posting);
+        }
+    }
+    let groups = tokens.into_values().map(|postings| TokenGroup {
+        kind: "wallet",
+        postings,
+    });
+    (groups.collect(), cases.len() as u64)
+}
+
+#[test]
+fn real_reports_share_what_their_truth_file_says() {
+    let Some(dir) = linking_data() else { return };
+    let (tokens, total) = reported(&dir);
+    let truth = fs::read_to_string(dir.join("truth-shared-across-bureaus.tsv")).expect("the truth");
+    let report = analyse(&tokens, total, Options::default());
+    assert_eq!(
+        report.totals.shared_tokens as usize,
+        truth.lines().count() - 1
+    );
+    assert_eq!(
+        report.hubs, 0,
+        "no value stands in more than 32 of these cases"
+    );
+    assert!(report.pairs.windows(2).all(|w| w[0].score >= w[1].score));
+    assert!(
+        report
+            .groups
+            .iter()
+            .all(|g| g.cases.len() <= Options::default().group_cases_max)
+    );
+    let grouped: usize = report.groups.iter().map(|g| g.cases.len()).sum();
+    assert!(
+        report.totals.groups > 1000 && grouped > 2000,
+        "{:?}",
+        report.totals
+    );
 }
