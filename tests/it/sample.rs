@@ -219,6 +219,33 @@ fn the_command_writes_the_files_and_says_what_they_hold() {
 }
 
 #[test]
+fn people_read_it_in_their_language() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let out = dir.path().to_owned();
+    let args = SampleArgs {
+        out: out.clone(),
+        seed: SEED,
+        cases: 80,
+    };
+    let say = |lang| {
+        let paper = Paper::default();
+        let output = Output::to(false, lang, Box::new(paper.clone()), Box::new(io::sink()));
+        run(&args, &output).expect("files are written");
+        String::from_utf8(paper.0.lock().expect("not poisoned").clone()).expect("text")
+    };
+    let rows = shipped().rows;
+    let path = out.join("planted.tsv").display().to_string();
+    assert_eq!(
+        say(Lang::En),
+        format!("3 files written: 240 cases, {rows} rows; the 12 planted links are in {path}\n")
+    );
+    assert_eq!(
+        say(Lang::Zh),
+        format!("已写入 3 个文件：240 起案件，{rows} 行；12 个预设关联见 {path}\n")
+    );
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("taken");
