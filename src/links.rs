@@ -14,7 +14,9 @@
 mod components;
 mod export;
 mod filter;
+mod graph;
 mod pairs;
+mod report;
 
 use std::collections::HashMap;
 
@@ -22,6 +24,8 @@ use crate::ids::{CaseRef, MemberId};
 
 pub use export::{groups_csv, pairs_csv, tokens_csv};
 pub use filter::{Facts, Filter};
+use graph::Graph;
+pub use report::{CaseGroup, CasePair, Lead, Report, TokenLink, Totals};
 
 /// A case as other members know it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,117 +94,6 @@ impl Default for Options {
         }
     }
 }
-
-/// Two cases that share tokens.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CasePair {
-    /// The smaller key of the two.
-    pub a: CaseKey,
-    /// The other case.
-    pub b: CaseKey,
-    /// How many tokens both hold, hubs not counted.
-    pub shared: u32,
-    /// The same by kind, most frequent first.
-    pub kinds: Vec<(&'static str, u32)>,
-    /// The sum of the shared tokens' weights.
-    pub score: f64,
-    /// The first day on which either case saw one of them.
-    pub first_day: Option<i32>,
-    /// The last such day.
-    pub last_day: Option<i32>,
-}
-
-/// The case that is proposed to lead a group, and why.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Lead {
-    /// The case whose shared tokens tie it strongest to the rest of the group.
-    pub case: CaseKey,
-    /// How many cases of the group it shares a token with.
-    pub linked_cases: u32,
-    /// How many of the group's shared tokens it holds.
-    pub shared: u32,
-    /// The weight of its ties: each token's weight times the cases it leads to.
-    pub score: f64,
-}
-
-/// Cases that hang together by tokens which are not hubs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CaseGroup {
-    /// The cases, in key order.
-    pub cases: Vec<CaseKey>,
-    /// Their members, in name order.
-    pub members: Vec<MemberId>,
-    /// The proposed lead.
-    pub lead: Lead,
-    /// How many tokens at least two of the cases share.
-    pub shared: u32,
-    /// The same by kind, most frequent first.
-    pub kinds: Vec<(&'static str, u32)>,
-    /// The sum of those tokens' weights.
-    pub score: f64,
-    /// The first day on which a shared token was seen.
-    pub first_day: Option<i32>,
-    /// The last such day.
-    pub last_day: Option<i32>,
-    /// Whether it was cut out of a larger component, see [`Options::group_cases_max`].
-    pub capped: bool,
-}
-
-/// One token that ties cases together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TokenLink {
-    /// Its position in the stream of tokens, from 0; says nothing about its value.
-    pub ordinal: u64,
-    /// Its kind.
-    pub kind: &'static str,
-    /// The members that hold it, in name order.
-    pub members: Vec<MemberId>,
-    /// How many cases hold it.
-    pub case_count: u32,
-    /// Those cases in key order; empty for a hub.
-    pub cases: Vec<CaseKey>,
-    /// `ln(N / c)`, or 0 for a hub.
-    pub rarity: f64,
-    /// Whether it stands in too many cases to mean anything.
-    pub hub: bool,
-}
-
-/// Counts over everything that was pushed, whatever the lists hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Tokens pushed.
-    pub tokens: u64,
-    /// Tokens that stand in at least two cases, of two members if only those count.
-    pub shared_tokens: u64,
-    /// Cases that share a token with another one, by tokens that are not hubs.
-    pub linked_cases: u64,
-    /// Pairs of cases that share a token.
-    pub pairs: u64,
-    /// Groups of cases.
-    pub groups: u64,
-    /// Cases of components over the cap that were left without a group.
-    pub cut_cases: u64,
-    /// Shared tokens beyond [`Options::postings_max`], counted but in no pair or group.
-    pub skipped_tokens: u64,
-}
-
-/// What an analysis found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// Pairs, best score first; ties in key order.
-    pub pairs: Vec<CasePair>,
-    /// Groups, best score first; ties in key order.
-    pub groups: Vec<CaseGroup>,
-    /// Tokens: no hubs first, then by members, cases and stream order.
-    pub tokens: Vec<TokenLink>,
-    /// Tokens that are hubs.
-    pub hubs: u32,
-    /// Counts over all of it.
-    pub totals: Totals,
-}
-
-/// Weights are summed in units of this many to one.
-const SCORE_UNIT: f64 = 1e9;
 
 /// A case's appearance under one token.
 #[derive(Clone, Copy, Debug)]
@@ -297,6 +190,9 @@ impl Analysis {
     pub fn push(&mut self, group: &TokenGroup) {
         let ordinal = self.totals.tokens;
         self.totals.tokens += 1;
+        if group.postings.len() < 2 {
+            return;
+        }
         let mut postings: Vec<&Posting> = group.postings.iter().collect();
         postings.sort_unstable_by(|a, b| a.case.cmp(&b.case));
         let mut distinct: Vec<(&CaseKey, Days)> = Vec::with_capacity(postings.len());
@@ -421,102 +317,6 @@ impl Analysis {
     }
 }
 
-/// The shared tokens and their cases, complete and renumbered.
-#[derive(Debug)]
-struct Graph {
-    cases: Vec<CaseKey>,
-    kinds: Vec<&'static str>,
-    held: Vec<Held>,
-    seen: Vec<Seen>,
-    total: f64,
-}
-
-impl Graph {
-    fn seen_of(&self, token: &Held) -> &[Seen] {
-        &self.seen[token.start..token.end]
-    }
-
-    /// The token's weight in billionths, so that sums do not depend on their order.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a logarithm of a ratio from 1 to 2^32, times 10^9, fits"
-    )]
-    fn weight(&self, token: &Held) -> u64 {
-        let ratio = self.total / f64::from(count(token.end - token.start));
-        (ratio.ln().max(0.0) * SCORE_UNIT).round() as u64
-    }
-
-    fn member(&self, case: u32) -> &MemberId {
-        &self.cases[index(case)].member
-    }
-
-    fn key(&self, case: u32) -> CaseKey {
-        self.cases[index(case)].clone()
-    }
-
-    fn kind_counts(&self, counts: &[(usize, u32)]) -> Vec<(&'static str, u32)> {
-        let mut named: Vec<_> = counts
-            .iter()
-            .map(|(kind, n)| (self.kinds[*kind], *n))
-            .collect();
-        named.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        named
-    }
-
-    fn token_links(&self, hubs: Vec<Hub>, max: usize) -> Vec<TokenLink> {
-        let mut order: Vec<(usize, usize, &Held)> = self
-            .held
-            .iter()
-            .map(|token| (self.members_of(token).len(), token.end - token.start, token))
-            .collect();
-        order.sort_unstable_by(|a, b| {
-            b.0.cmp(&a.0)
-                .then(b.1.cmp(&a.1))
-                .then(a.2.ordinal.cmp(&b.2.ordinal))
-        });
-        let mut links: Vec<TokenLink> = order
-            .into_iter()
-            .take(max)
-            .map(|(_, cases, token)| TokenLink {
-                ordinal: token.ordinal,
-                kind: self.kinds[token.kind],
-                members: self.members_of(token),
-                case_count: count(cases),
-                cases: self
-                    .seen_of(token)
-                    .iter()
-                    .map(|s| self.key(s.case))
-                    .collect(),
-                rarity: score(self.weight(token)),
-                hub: false,
-            })
-            .collect();
-        let room = max - links.len();
-        links.extend(hubs.into_iter().take(room).map(|hub| TokenLink {
-            ordinal: hub.ordinal,
-            kind: hub.kind,
-            members: hub.members,
-            case_count: hub.cases,
-            cases: Vec::new(),
-            rarity: 0.0,
-            hub: true,
-        }));
-        links
-    }
-
-    fn members_of(&self, token: &Held) -> Vec<MemberId> {
-        let mut members: Vec<MemberId> = self
-            .seen_of(token)
-            .iter()
-            .map(|s| self.member(s.case).clone())
-            .collect();
-        members.sort_unstable();
-        members.dedup();
-        members
-    }
-}
-
 /// Adds one to a kind's count in a list that is at most as long as there are kinds.
 fn bump(counts: &mut Vec<(usize, u32)>, kind: usize) {
     match counts.iter_mut().find(|(k, _)| *k == kind) {
@@ -531,11 +331,6 @@ fn count(n: usize) -> u32 {
 
 fn index(n: u32) -> usize {
     usize::try_from(n).expect("a case number was an index")
-}
-
-/// A sum of weights as the report shows it.
-fn score(weight: u64) -> f64 {
-    weight as f64 / SCORE_UNIT
 }
 
 fn as_f64(n: u64) -> f64 {

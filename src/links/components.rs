@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
+use super::graph::{Graph, score};
 use super::pairs::{Edge, TokensOfCases};
-use super::{CaseGroup, Days, Graph, Lead, Options, bump, count, index, score};
+use super::{CaseGroup, Days, Lead, Options, bump, count, index};
 
 const NO_GROUP: u32 = u32::MAX;
 

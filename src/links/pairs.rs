@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::{CasePair, Days, Graph, Options, bump, count, index, score};
+use super::graph::{Graph, score};
+use super::{CasePair, Days, Options, bump, count, index};
 
 /// How many pairs of oversized components are kept to split them by.
 const EDGES_MAX: usize = 1_000_000;

@@ -1,6 +1,8 @@
 //! Link analysis against a naive reference, and what hubs, caps and filters do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use casegate::ids::{CaseRef, MemberId};
 use casegate::links::{
@@ -246,91 +248,29 @@ fn a_filter_refuses_what_it_cannot_tell() {
     let all = Filter::default();
     assert!(all.keeps(&known) && all.keeps(&unknown));
     let set = |text: &str| BTreeSet::from([text.to_owned()]);
-    let cases = [
-        (
-            Filter {
-                kinds: set("wallet"),
-                ..all.clone()
-            },
-            false,
-            false,
-        ),
-        (
-            Filter {
-                kinds: set("phone"),
-                ..all.clone()
-            },
-            true,
-            true,
-        ),
-        (
-            Filter {
-                members: BTreeSet::from([member(2)]),
-                ..all.clone()
-            },
-            false,
-            false,
-        ),
-        (
-            Filter {
-                regions: set("anhui"),
-                ..all.clone()
-            },
-            true,
-            false,
-        ),
-        (
-            Filter {
-                categories: set("loan"),
-                ..all.clone()
-            },
-            true,
-            false,
-        ),
-        (
-            Filter {
-                categories: set("romance"),
-                ..all.clone()
-            },
-            false,
-            false,
-        ),
-        (
-            Filter {
-                from_day: Some(10),
-                ..all.clone()
-            },
-            true,
-            false,
-        ),
-        (
-            Filter {
-                from_day: Some(11),
-                ..all.clone()
-            },
-            false,
-            false,
-        ),
-        (
-            Filter {
-                to_day: Some(10),
-                ..all.clone()
-            },
-            true,
-            false,
-        ),
-        (
-            Filter {
-                to_day: Some(9),
-                ..all.clone()
-            },
-            false,
-            false,
-        ),
-    ];
-    for (filter, keeps_known, keeps_unknown) in cases {
-        assert_eq!(filter.keeps(&known), keeps_known, "{filter:?}");
-        assert_eq!(filter.keeps(&unknown), keeps_unknown, "{filter:?}");
+    // What it does with the known facts, and with the unknown ones.
+    let check = |filter: Filter, keeps: (bool, bool)| {
+        let kept = (filter.keeps(&known), filter.keeps(&unknown));
+        assert_eq!(kept, keeps, "{filter:?}");
+    };
+    let mut by_kind = all.clone();
+    by_kind.kinds = set("phone");
+    check(by_kind.clone(), (true, true));
+    by_kind.kinds = set("wallet");
+    check(by_kind, (false, false));
+    let mut by_member = all.clone();
+    by_member.members = BTreeSet::from([member(2)]);
+    check(by_member, (false, false));
+    let mut by_place = all.clone();
+    by_place.regions = set("anhui");
+    by_place.categories = set("loan");
+    check(by_place.clone(), (true, false));
+    by_place.categories = set("romance");
+    check(by_place, (false, false));
+    for (from, to, keeps) in [(10, 10, true), (11, 20, false), (1, 9, false)] {
+        let mut by_day = all.clone();
+        (by_day.from_day, by_day.to_day) = (Some(from), Some(to));
+        check(by_day, (keeps, false));
     }
 }
 
@@ -447,4 +387,85 @@ proptest! {
             prop_assert!(group.members.len() >= 2 && group.shared >= 1);
         }
     }
+}
+
+/// The linking data, where it lies beside the project or above it.
+fn linking_data() -> Option<PathBuf> {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|dir| dir.join("shared/data/linking"))
+        .find(|dir| dir.is_dir())
+}
+
+/// The tokens of all reports in a directory, as postings of (bureau, case).
+fn reported(dir: &Path) -> (Vec<TokenGroup>, u64) {
+    let mut tokens: BTreeMap<(String, String), Vec<Posting>> = BTreeMap::new();
+    let mut cases: BTreeMap<(String, String), CaseKey> = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("the data is readable") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "csv") {
+            continue;
+        }
+        let bureau = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let member = MemberId::new(&bureau).expect("a bureau's name is a member's");
+        let mut reader = csv::Reader::from_path(&path).expect("a CSV file");
+        for row in reader.records() {
+            let row = row.expect("a row");
+            let mut number = [0; 16];
+            number[..8].copy_from_slice(&(cases.len() as u64).to_be_bytes());
+            let key = cases
+                .entry((bureau.clone(), row[0].to_owned()))
+                .or_insert_with(|| CaseKey {
+                    member: member.clone(),
+                    case: CaseRef(number),
+                });
+            let posting = Posting {
+                case: key.clone(),
+                day: None,
+                role: 1,
+            };
+            tokens
+                .entry((row[2].to_owned(), row[3].to_owned()))
+                .or_default()
+                .push(posting);
+        }
+    }
+    let groups = tokens.into_values().map(|postings| TokenGroup {
+        kind: "wallet",
+        postings,
+    });
+    (groups.collect(), cases.len() as u64)
+}
+
+#[test]
+fn real_reports_share_what_their_truth_file_says() {
+    let Some(dir) = linking_data() else { return };
+    let (tokens, total) = reported(&dir);
+    let truth = fs::read_to_string(dir.join("truth-shared-across-bureaus.tsv")).expect("the truth");
+    let report = analyse(&tokens, total, Options::default());
+    assert_eq!(
+        report.totals.shared_tokens as usize,
+        truth.lines().count() - 1
+    );
+    assert_eq!(
+        report.hubs, 0,
+        "no value stands in more than 32 of these cases"
+    );
+    assert!(report.pairs.windows(2).all(|w| w[0].score >= w[1].score));
+    assert!(
+        report
+            .groups
+            .iter()
+            .all(|g| g.cases.len() <= Options::default().group_cases_max)
+    );
+    let grouped: usize = report.groups.iter().map(|g| g.cases.len()).sum();
+    assert!(
+        report.totals.groups > 1000 && grouped > 2000,
+        "{:?}",
+        report.totals
+    );
 }

@@ -424,3 +424,391 @@ fn key_sets_that_do_not_belong_together_are_refused() {
         Err(OprfError::BadKeySet { .. })
     ));
 }
+
+mod keygen {
+    use casegate::ids::{Digest, MemberId};
+    use casegate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan};
+
+    use super::*;
+
+    fn member(name: &str) -> MemberId {
+        MemberId::new(name).expect("a name")
+    }
+
+    fn plan(threshold: u16, names: &[&str]) -> Plan {
+        let custodians = names.iter().map(|name| member(name)).collect();
+        Plan::new([7; 16], 1, threshold, custodians).expect("a plan")
+    }
+
+    const NAMES: [&str; 3] = ["court", "procuracy", "university"];
+
+    struct Table {
+        plan: Plan,
+        seats: Vec<(MemberId, Ceremony, Vec<u8>)>,
+    }
+
+    fn table(threshold: u16, names: &[&str]) -> Table {
+        let plan = plan(threshold, names);
+        let seats = plan
+            .custodians()
+            .iter()
+            .map(|name| {
+                let (ceremony, package) = Ceremony::start(plan.clone(), name).expect("started");
+                (name.clone(), ceremony, package)
+            })
+            .collect();
+        Table { plan, seats }
+    }
+
+    impl Table {
+        fn round1(mut self) -> Self {
+            let sent: Vec<_> = self
+                .seats
+                .iter()
+                .map(|s| (s.0.clone(), s.2.clone()))
+                .collect();
+            let digest = self.plan.digest();
+            for (name, ceremony, _) in &mut self.seats {
+                for (from, package) in sent.iter().filter(|(from, _)| from != name) {
+                    ceremony
+                        .receive_round1(from, &digest, package)
+                        .expect("taken");
+                }
+            }
+            self
+        }
+
+        fn echoes(mut self) -> Self {
+            let sent: Vec<_> = self
+                .seats
+                .iter()
+                .map(|s| (s.0.clone(), s.1.echo().expect("complete")))
+                .collect();
+            for (name, ceremony, _) in &mut self.seats {
+                for (from, echo) in sent.iter().filter(|(from, _)| from != name) {
+                    ceremony
+                        .receive_echo(from, &[7; 16], echo)
+                        .expect("the same");
+                }
+            }
+            self
+        }
+
+        fn round2(mut self) -> Self {
+            let mut sent = vec![];
+            for (from, ceremony, _) in &mut self.seats {
+                for (to, package) in ceremony.round2().expect("round 2") {
+                    sent.push((from.clone(), to, package));
+                }
+            }
+            for (from, to, package) in sent {
+                let seat = self
+                    .seats
+                    .iter_mut()
+                    .find(|seat| seat.0 == to)
+                    .expect("a seat");
+                seat.1
+                    .receive_round2(&from, &[7; 16], &package)
+                    .expect("taken");
+            }
+            self
+        }
+
+        fn finish(self) -> Vec<GeneratedKey> {
+            self.seats
+                .iter()
+                .map(|seat| seat.1.finish().expect("a key"))
+                .collect()
+        }
+    }
+
+    #[test]
+    fn custodians_without_a_dealer_make_a_key_that_evaluates() {
+        for (threshold, names) in [(2, &NAMES[..]), (3, &["a", "b", "c", "d", "e"][..])] {
+            let keys = table(threshold, names).round1().echoes().round2().finish();
+            let first = &keys[0];
+            assert!(keys.iter().all(|key| key.public_key == first.public_key));
+            assert!(
+                keys.iter()
+                    .all(|key| key.public_shares == first.public_shares)
+            );
+            let set = KeySet::new(threshold, 1, &first.public_key, &first.public_shares)
+                .expect("a key set");
+            let evaluators: Vec<_> = keys
+                .iter()
+                .map(|key| Evaluator::new(key.index, &key.share).expect("a share"))
+                .collect();
+            let inputs = [b"phone\0+8613800000000".as_slice()];
+            let (blinds, asked) = blind_batch(&inputs).expect("blinded");
+            let mut tokens: Vec<_> = subsets(&evaluators, usize::from(threshold))
+                .iter()
+                .map(|subset| {
+                    let answers: Vec<_> = subset.iter().map(|e| answer(e, &asked)).collect();
+                    let (got, _) = verify_and_combine(&set, &inputs, &blinds, &asked, &answers)
+                        .expect("combined");
+                    got[0].token()
+                })
+                .collect();
+            tokens.dedup();
+            assert_eq!(tokens.len(), 1, "every subset gives the same token");
+        }
+    }
+
+    #[test]
+    fn steps_before_their_time_are_refused() {
+        let mut early = table(2, &NAMES);
+        let (_, ceremony, _) = &mut early.seats[0];
+        assert_eq!(
+            ceremony.echo(),
+            Err(DkgError::TooEarly {
+                what: "the echo",
+                missing: 2
+            })
+        );
+        assert!(matches!(
+            ceremony.round2(),
+            Err(DkgError::TooEarly { missing: 2, .. })
+        ));
+        assert!(matches!(
+            ceremony.receive_round2(&member("procuracy"), &[7; 16], b"x"),
+            Err(DkgError::TooEarly { .. })
+        ));
+        assert!(matches!(ceremony.finish(), Err(DkgError::TooEarly { .. })));
+        let mut unechoed = early.round1();
+        assert!(matches!(
+            unechoed.seats[0].1.round2(),
+            Err(DkgError::TooEarly { missing: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn a_message_twice_is_refused_and_a_second_version_is_equivocation() {
+        let mut table = table(2, &NAMES).round1();
+        let digest = table.plan.digest();
+        let from = member("procuracy");
+        let package = table.seats[1].2.clone();
+        let other = Ceremony::start(table.plan.clone(), &from)
+            .expect("started")
+            .1;
+        let ceremony = &mut table.seats[0].1;
+        assert_eq!(
+            ceremony.receive_round1(&from, &digest, &package),
+            Err(DkgError::Twice {
+                from: from.clone(),
+                what: "round 1"
+            })
+        );
+        assert_eq!(
+            ceremony.receive_round1(&from, &digest, &other),
+            Err(DkgError::Equivocation {
+                culprit: from.clone(),
+                reporter: from.clone()
+            })
+        );
+        let echo = ceremony.echo().expect("complete");
+        ceremony
+            .receive_echo(&from, &[7; 16], &echo)
+            .expect("the same");
+        assert!(matches!(
+            ceremony.receive_echo(&from, &[7; 16], &echo),
+            Err(DkgError::Twice { .. })
+        ));
+    }
+
+    #[test]
+    fn foreign_ceremonies_and_strangers_are_refused() {
+        let mut table = table(2, &NAMES);
+        let package = table.seats[1].2.clone();
+        let from = member("procuracy");
+        let digest = table.plan.digest();
+        let ceremony = &mut table.seats[0].1;
+        let foreign = Err(DkgError::Foreign { from: from.clone() });
+        let other = plan(3, &NAMES).digest();
+        assert_eq!(ceremony.receive_round1(&from, &other, &package), foreign);
+        assert_eq!(
+            ceremony.receive_echo(&from, &[8; 16], &[digest; 3]),
+            foreign
+        );
+        assert_eq!(ceremony.receive_round2(&from, &[8; 16], b""), foreign);
+        for name in ["hefei", "court"] {
+            assert_eq!(
+                ceremony.receive_round1(&member(name), &digest, &package),
+                Err(DkgError::Stranger { from: member(name) }),
+                "a stranger, and this node itself"
+            );
+        }
+        assert!(Ceremony::start(plan(2, &NAMES), &member("hefei")).is_err());
+    }
+
+    #[test]
+    fn different_packages_to_different_custodians_are_found_by_the_echo() {
+        let mut table = table(2, &NAMES);
+        let digest = table.plan.digest();
+        let liar = member("university");
+        let second = Ceremony::start(table.plan.clone(), &liar)
+            .expect("started")
+            .1;
+        let packages: Vec<_> = table
+            .seats
+            .iter()
+            .map(|s| (s.0.clone(), s.2.clone()))
+            .collect();
+        table.seats[0]
+            .1
+            .receive_round1(&packages[1].0, &digest, &packages[1].1)
+            .expect("taken");
+        table.seats[0]
+            .1
+            .receive_round1(&liar, &digest, &packages[2].1)
+            .expect("taken");
+        table.seats[1]
+            .1
+            .receive_round1(&packages[0].0, &digest, &packages[0].1)
+            .expect("taken");
+        table.seats[1]
+            .1
+            .receive_round1(&liar, &digest, &second)
+            .expect("taken");
+        let echo = table.seats[1].1.echo().expect("complete");
+        let found = DkgError::Equivocation {
+            culprit: liar,
+            reporter: member("procuracy"),
+        };
+        let ceremony = &mut table.seats[0].1;
+        assert_eq!(
+            ceremony.receive_echo(&member("procuracy"), &[7; 16], &echo),
+            Err(found.clone())
+        );
+        assert!(ceremony.round2().is_err(), "no share leaves after that");
+        let mut about_me = ceremony.echo().expect("complete");
+        about_me[0] = Digest([0; 32]);
+        let refused = ceremony.receive_echo(&member("university"), &[7; 16], &about_me);
+        assert!(matches!(refused, Err(DkgError::Equivocation { .. })));
+    }
+
+    #[test]
+    fn who_misreports_this_nodes_own_package_is_the_culprit() {
+        let mut table = table(2, &NAMES).round1();
+        let ceremony = &mut table.seats[0].1;
+        let mut echo = ceremony.echo().expect("complete");
+        echo[0] = Digest([0; 32]);
+        let from = member("procuracy");
+        assert_eq!(
+            ceremony.receive_echo(&from, &[7; 16], &echo),
+            Err(DkgError::Equivocation {
+                culprit: from.clone(),
+                reporter: from
+            })
+        );
+    }
+
+    #[test]
+    fn packages_that_are_malformed_or_of_another_degree_are_refused() {
+        let mut table = table(2, &NAMES);
+        let digest = table.plan.digest();
+        let from = member("procuracy");
+        let honest = table.seats[1].2.clone();
+        let long = Ceremony::start(plan(3, &NAMES), &from).expect("started").1;
+        let ceremony = &mut table.seats[0].1;
+        let mut trailing = honest.clone();
+        trailing.push(0);
+        for bad in [
+            &honest[..honest.len() - 1],
+            &[],
+            &trailing,
+            &long,
+            &[0; 5000],
+        ] {
+            assert_eq!(
+                ceremony.receive_round1(&from, &digest, bad),
+                Err(DkgError::BadPackage {
+                    from: from.clone(),
+                    what: "round 1"
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn a_proof_of_knowledge_by_another_is_named() {
+        let mut table = table(2, &NAMES);
+        let digest = table.plan.digest();
+        let stolen = table.seats[2].2.clone();
+        let names: Vec<_> = table.plan.custodians().to_vec();
+        let ceremony = &mut table.seats[0].1;
+        ceremony
+            .receive_round1(&names[1], &digest, &stolen)
+            .expect("well-formed");
+        ceremony
+            .receive_round1(&names[2], &digest, &stolen)
+            .expect("well-formed");
+        let echo = ceremony.echo().expect("complete");
+        ceremony
+            .receive_echo(&names[1], &[7; 16], &echo)
+            .expect("the same");
+        ceremony
+            .receive_echo(&names[2], &[7; 16], &echo)
+            .expect("the same");
+        assert_eq!(
+            ceremony.round2().err(),
+            Some(DkgError::BadPackage {
+                from: names[1].clone(),
+                what: "round 1"
+            })
+        );
+    }
+
+    #[test]
+    fn a_share_that_does_not_fit_the_commitments_is_named() {
+        let mut table = table(2, &NAMES).round1().echoes();
+        let mut packages = vec![];
+        for (from, ceremony, _) in &mut table.seats {
+            packages.extend(
+                ceremony
+                    .round2()
+                    .expect("round 2")
+                    .into_iter()
+                    .map(|(to, p)| (from.clone(), to, p)),
+            );
+        }
+        let pick = |from: &str, to: &str| {
+            packages
+                .iter()
+                .find(|p| p.0 == member(from) && p.1 == member(to))
+                .expect("sent")
+        };
+        let ceremony = &mut table.seats[0].1;
+        let crossed = &pick("procuracy", "university").2;
+        ceremony
+            .receive_round2(&member("procuracy"), &[7; 16], crossed)
+            .expect("well-formed");
+        let good = &pick("university", "court").2;
+        ceremony
+            .receive_round2(&member("university"), &[7; 16], good)
+            .expect("well-formed");
+        assert!(matches!(
+            ceremony.receive_round2(&member("university"), &[7; 16], good),
+            Err(DkgError::Twice { .. })
+        ));
+        assert_eq!(
+            ceremony.finish().err(),
+            Some(DkgError::BadPackage {
+                from: member("procuracy"),
+                what: "round 2"
+            })
+        );
+    }
+
+    #[test]
+    fn plans_that_cannot_be_carried_out_are_refused() {
+        let names = |n: usize| (0..n).map(|i| member(&format!("m{i}"))).collect::<Vec<_>>();
+        let refused = |t, c: Vec<MemberId>| Plan::new([1; 16], 1, t, c).is_err();
+        assert!(refused(1, names(3)));
+        assert!(refused(4, names(3)));
+        assert!(refused(2, names(1)));
+        assert!(refused(2, names(17)));
+        assert!(refused(2, vec![member("a"), member("a")]));
+        assert!(Plan::new([1; 16], 0, 2, names(3)).is_err());
+        assert!(!refused(2, names(16)));
+    }
+}
