@@ -16,6 +16,7 @@ mod read;
 mod replica;
 mod segment;
 mod tiles;
+mod verify;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -244,6 +245,9 @@ impl Ledger {
         logs.insert(records.origin.clone(), Arc::clone(&records));
         logs.insert(access.origin.clone(), Arc::clone(&access));
         let by_number = logs.values().map(|log| (log.number, Arc::clone(log))).collect();
+        for log in [&records, &access] {
+            append::sign_empty(&store, log, &options.keys.checkpoint)?;
+        }
         let (published, _) = watch::channel(records.head().checkpoint);
         let ledger = Self(Arc::new(Inner {
             records: append::OwnLog::open(&store, records)?,

@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod officers;
 pub mod publish;
 pub mod replicate;
+pub mod rosters;
 pub mod tokens;
 
 // STORAGE

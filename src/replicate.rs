@@ -255,11 +255,43 @@ impl<P: PeerTransport> Replicator<P> {
             });
             let poll = Duration::from_secs(jitter(POLL_S));
             match tokio::time::timeout(poll, notices.recv()).await {
-                Err(_) | Ok(Some(Ok(_))) => while notices.try_recv().is_ok() {},
+                Err(_) => {}
+                Ok(Some(Ok(notice))) => {
+                    let mut newest = notice;
+                    while let Ok(Ok(newer)) = notices.try_recv() {
+                        newest = newer;
+                    }
+                    if let Err(e) = self.announced(member, newest).await {
+                        return (progress, Some(e));
+                    }
+                }
                 Ok(Some(Err(e))) => return (progress, Some(e.into())),
                 Ok(None) => return (progress, None),
             }
         }
+    }
+
+    /// Checks a checkpoint that the owner announced against what is held.
+    async fn announced(
+        &self,
+        member: &MemberId,
+        notice: v1::CheckpointNotice,
+    ) -> Result<(), PullError> {
+        let roster = self.roster.load_full();
+        let (Some(author), Some(origin)) =
+            (roster.member(member), roster.origin(member, LogName::Records))
+        else {
+            return Ok(());
+        };
+        let refused = |source| PullError::Refused { from: member.clone(), source };
+        let log = self.ledger.replica(&origin).map_err(refused)?;
+        let author = Arc::new(author.clone());
+        self.blocking(&log, &author, move |ledger, log, author| {
+            ledger.accept_checkpoint(log, author, &notice.checkpoint)
+        })
+        .await
+        .map_err(refused)?;
+        Ok(())
     }
 
     async fn pull_from_relays(&self, member: &MemberId) {

@@ -10,6 +10,7 @@ use super::tiles::{self, Edges};
 use super::{Ledger, LedgerError, OWN_RECORDS, size_to_index};
 use crate::checkpoint::Checkpoint;
 use crate::ids::{Digest, LogIndex, LogName, TreeSize};
+use crate::keys::SigningKey;
 use crate::merkle;
 use crate::record::{Body, Entry, Statement};
 use crate::store::{Batch, Store, StoreError, Table, Ticket};
@@ -43,6 +44,22 @@ impl OwnLog {
         let planned = Mutex::new(Planned { head: log.head(), edges: Edges::default() });
         Ok(Self { log, planned })
     }
+}
+
+/// Signs the checkpoint of a log that is still empty, so that others can see
+/// that it is.
+pub(super) fn sign_empty(store: &Store, log: &Log, key: &SigningKey) -> Result<(), StoreError> {
+    let mut head = log.head();
+    if !head.checkpoint.is_empty() {
+        return Ok(());
+    }
+    let empty = Checkpoint { origin: log.origin.clone(), size: head.size(), root: head.root() };
+    head.checkpoint = empty.sign(key).into_bytes().into();
+    let mut batch = Batch::new();
+    batch.put(Table::LogHead, &log.number.to_be_bytes(), head.encode());
+    store.commit(batch)?;
+    log.advance(head);
+    Ok(())
 }
 
 struct Signed {
