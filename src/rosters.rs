@@ -162,5 +162,5 @@ impl Rosters {
 #[must_use]
 pub fn shares_fit(key: &TokenKey) -> bool {
     let shares: Vec<_> = key.shares.iter().map(|s| (s.index, s.public_share)).collect();
-    oprf::KeySet::new(key.epoch, key.threshold, &key.public_key, &shares).is_ok()
+    oprf::KeySet::new(key.threshold, key.epoch, &key.public_key, &shares).is_ok()
 }

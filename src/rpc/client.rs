@@ -71,7 +71,7 @@ impl PeerClients {
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .connect_with_connector_lazy(connector(
-                &self.material,
+                self.material.clone(),
                 self.roster.clone(),
                 self.clock.clone(),
                 member.clone(),

@@ -131,7 +131,7 @@ impl custodian_server::Custodian for CustodianService {
         let from = &admitted.permit.identity().member;
         let message = request.get_ref();
         self.custodian
-            .keygen_echo(from, &message.ceremony, &message.seen)
+            .keygen_echo(from, &message.ceremony, &message.round1_sha256)
             .map_err(|e| to_peer(&e))?;
         Ok(Response::new(v1::KeygenEchoResponse {}))
     }

@@ -96,7 +96,7 @@ async fn rounds(
     for to in &others {
         let message = v1::KeygenEchoRequest {
             ceremony: plan.ceremony.clone(),
-            seen: seen.iter().map(|d| d.0.to_vec().into()).collect(),
+            round1_sha256: seen.iter().map(|d| d.0.to_vec().into()).collect(),
         };
         send(to, || {
             let (client, message) = (peers.custodian(to), message.clone());
@@ -153,7 +153,7 @@ async fn ready<T>(
 ) -> Result<T, KeygenError> {
     for _ in 0..TRIES_MAX {
         match attempt() {
-            Err(e) if e.blame() == Blame::Unavailable || e.blame() == Blame::Stale => {}
+            Err(e) if e.blame() == Blame::Busy => {}
             done => return Ok(done?),
         }
         tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
