@@ -8,7 +8,7 @@ use casegate::blame::{Blame, Blamed};
 use casegate::clock::{Clock, DAY_S};
 use casegate::custodian::{Custodian, CustodianError, Handled, PointsGrant, Rules, ServedKey};
 use casegate::ids::{CaseRef, Digest, KeyId, MemberId, QueryId};
-use casegate::oprf::{OprfError, padding};
+use casegate::oprf::{Evaluation, OprfError, padding};
 use casegate::store::{Store, Table};
 use casegate::tokens::{
     CustodianTransport, SegmentInput, TokenKeyInfo, Tokenizer, TokensError, TransportError,
@@ -428,14 +428,14 @@ enum Fault {
 }
 
 struct InProcess {
-    world: World,
+    world: Arc<World>,
     faults: Mutex<HashMap<MemberId, Fault>>,
     calls: Mutex<Vec<(MemberId, usize)>>,
 }
 
 impl InProcess {
     fn new(world: World) -> Arc<Self> {
-        Arc::new(Self { world, faults: Mutex::default(), calls: Mutex::default() })
+        Arc::new(Self { world: Arc::new(world), faults: Mutex::default(), calls: Mutex::default() })
     }
 
     fn fault(&self, name: &str, fault: Fault) {
@@ -467,8 +467,12 @@ impl CustodianTransport for InProcess {
             Some(Fault::Hangs) => std::future::pending::<()>().await,
             _ => {}
         }
-        let seat = self.world.seats.iter().find(|seat| seat.name == *to).expect("a seat");
-        let handled = seat.custodian().evaluate(&member("hefei"), &self.world.rules, &request);
+        let (world, to) = (Arc::clone(&self.world), to.clone());
+        let handled = tokio::task::spawn_blocking(move || {
+            let seat = world.seats.iter().find(|seat| seat.name == to).expect("a seat");
+            seat.custodian().evaluate(&member("hefei"), &world.rules, &request)
+        });
+        let handled = handled.await.expect("no panic");
         let mut response = handled.reply.map_err(|refusal| TransportError::Refused {
             code: refusal.code().into(),
             blame: refusal.blame(),
@@ -491,6 +495,7 @@ struct Desk {
     transport: Arc<InProcess>,
     tokenizer: Tokenizer<Arc<InProcess>>,
     key: TokenKeyInfo,
+    runtime: tokio::runtime::Runtime,
 }
 
 fn desk(points_per_day: u64) -> Desk {
@@ -500,7 +505,8 @@ fn desk(points_per_day: u64) -> Desk {
     let clock = transport.world.clock.clone();
     let tokenizer = Tokenizer::new(store, clock, &SEAL, Arc::clone(&transport));
     let key = info(&transport.world.key);
-    Desk { dir, transport, tokenizer, key }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Desk { dir, transport, tokenizer, key, runtime: runtime.expect("a runtime") }
 }
 
 fn segment(case: u8, inputs: &[&str]) -> SegmentInput {
@@ -514,19 +520,22 @@ fn segment(case: u8, inputs: &[&str]) -> SegmentInput {
 }
 
 impl Desk {
-    async fn tokens(&self, inputs: &[&str]) -> Result<Vec<[u8; 16]>, TokensError> {
-        let evaluated =
-            self.tokenizer.evaluate(&self.key, QueryId([7; 16]), vec![segment(1, inputs)]).await?;
+    fn evaluate(&self, segments: Vec<SegmentInput>) -> Result<Vec<Evaluation>, TokensError> {
+        self.runtime.block_on(self.tokenizer.evaluate(&self.key, QueryId([7; 16]), segments))
+    }
+
+    fn tokens(&self, inputs: &[&str]) -> Result<Vec<[u8; 16]>, TokensError> {
+        let evaluated = self.evaluate(vec![segment(1, inputs)])?;
         Ok(evaluated.iter().map(|e| *e.token().as_bytes()).collect())
     }
 
     fn reopen(self) -> Self {
-        let Self { dir, transport, tokenizer, key } = self;
+        let Self { dir, transport, tokenizer, key, runtime } = self;
         drop(tokenizer);
         let store = Store::open(dir.path(), 1 << 20).expect("a store");
         let clock = transport.world.clock.clone();
         let tokenizer = Tokenizer::new(store, clock, &SEAL, Arc::clone(&transport));
-        Self { dir, transport, tokenizer, key }
+        Self { dir, transport, tokenizer, key, runtime }
     }
 
     fn total_spent(&self) -> u64 {
@@ -534,39 +543,38 @@ impl Desk {
     }
 }
 
-#[tokio::test]
-async fn equal_values_get_equal_tokens_and_each_is_evaluated_once() {
+#[test]
+fn equal_values_get_equal_tokens_and_each_is_evaluated_once() {
     let desk = desk(100_000);
     let segments = vec![segment(1, &["a", "b"]), segment(2, &["b", "c"])];
-    let got =
-        desk.tokenizer.evaluate(&desk.key, QueryId([7; 16]), segments).await.expect("tokens");
+    let got = desk.evaluate(segments).expect("tokens");
     let tokens: Vec<_> = got.iter().map(|e| e.token()).collect();
     assert_eq!(tokens.len(), 4);
     assert_eq!(tokens[1], tokens[2]);
     assert!(tokens[0] != tokens[1] && tokens[0] != tokens[3]);
     assert_eq!(got[1].n(), got[2].n());
     assert_eq!(desk.total_spent(), 128, "two custodians, 64 points each");
-    assert_eq!(desk.tokens(&["c", "a"]).await.expect("tokens"), [*tokens[3].as_bytes(), *tokens[0].as_bytes()]);
-    assert!(desk.tokens(&[]).await.expect("nothing").is_empty());
+    assert_eq!(desk.tokens(&["c", "a"]).expect("tokens"), [*tokens[3].as_bytes(), *tokens[0].as_bytes()]);
+    assert!(desk.tokens(&[]).expect("nothing").is_empty());
 }
 
-#[tokio::test]
-async fn one_custodian_of_three_down_changes_nothing() {
+#[test]
+fn one_custodian_of_three_down_changes_nothing() {
     let desk = desk(100_000);
-    let want = desk.tokens(&["a", "b"]).await.expect("tokens");
+    let want = desk.tokens(&["a", "b"]).expect("tokens");
     for name in NAMES {
         desk.transport.heal();
         desk.transport.fault(name, Fault::Down);
-        assert_eq!(desk.tokens(&["a", "b"]).await.expect("tokens"), want, "without {name}");
+        assert_eq!(desk.tokens(&["a", "b"]).expect("tokens"), want, "without {name}");
     }
 }
 
-#[tokio::test]
-async fn two_custodians_down_is_told_by_name_and_nothing_is_charged_twice() {
+#[test]
+fn two_custodians_down_is_told_by_name_and_nothing_is_charged_twice() {
     let desk = desk(100_000);
     desk.transport.fault("court", Fault::LosesReply);
     desk.transport.fault("university", Fault::Down);
-    let error = desk.tokens(&["a", "b"]).await.expect_err("one is not enough");
+    let error = desk.tokens(&["a", "b"]).expect_err("one is not enough");
     assert_eq!(error.blame(), Blame::Unavailable);
     let TokensError::TooFew { got: 1, want: 2, mut silent } = error else { panic!("{error}") };
     silent.sort_by(|a, b| a.member.cmp(&b.member));
@@ -578,25 +586,25 @@ async fn two_custodians_down_is_told_by_name_and_nothing_is_charged_twice() {
     let desk = desk.reopen();
     desk.transport.heal();
     desk.transport.fault("university", Fault::Down);
-    let got = desk.tokens(&["a", "b", "c"]).await.expect("tokens");
+    let got = desk.tokens(&["a", "b", "c"]).expect("tokens");
     assert_eq!(got.len(), 3);
     assert_eq!(desk.total_spent(), before + 128, "only the new value was charged");
 }
 
-#[tokio::test]
-async fn a_finished_call_leaves_nothing_pending() {
+#[test]
+fn a_finished_call_leaves_nothing_pending() {
     let desk = desk(100_000);
-    desk.tokens(&["a"]).await.expect("tokens");
+    desk.tokens(&["a"]).expect("tokens");
     let Desk { dir, tokenizer, .. } = desk;
     drop(tokenizer);
     let store = Store::open(dir.path(), 1 << 20).expect("a store");
     assert!(store.scan(Table::PendingBatch, b"").expect("read").is_empty());
 }
 
-#[tokio::test]
-async fn a_lying_custodian_is_named_and_another_is_asked_in_the_same_call() {
+#[test]
+fn a_lying_custodian_is_named_and_another_is_asked_in_the_same_call() {
     let desk = desk(100_000);
-    let want = desk.tokens(&["a", "b"]).await.expect("tokens");
+    let want = desk.tokens(&["a", "b"]).expect("tokens");
     for (name, fault) in [("court", Fault::Lies), ("procuracy", Fault::WrongIndex)] {
         desk.transport.heal();
         desk.transport.fault(name, fault);
@@ -604,7 +612,7 @@ async fn a_lying_custodian_is_named_and_another_is_asked_in_the_same_call() {
         // Who is asked first is drawn by lot; the liar's turn comes.
         for _ in 0..64 {
             desk.transport.world.clock.advance(61);
-            assert_eq!(desk.tokens(&["a", "b"]).await.expect("tokens"), want);
+            assert_eq!(desk.tokens(&["a", "b"]).expect("tokens"), want);
             accused = desk.tokenizer.take_accusations();
             if !accused.is_empty() {
                 break;
@@ -619,47 +627,47 @@ async fn a_lying_custodian_is_named_and_another_is_asked_in_the_same_call() {
     assert_eq!(store.scan(Table::Evidence, b"custodian/").expect("read").len(), 2);
 }
 
-#[tokio::test]
-async fn a_spent_budget_is_told_with_its_code() {
+#[test]
+fn a_spent_budget_is_told_with_its_code() {
     let desk = desk(64);
-    desk.tokens(&["a"]).await.expect("tokens");
+    desk.tokens(&["a"]).expect("tokens");
     desk.transport.fault("court", Fault::Down);
     desk.transport.fault("procuracy", Fault::Down);
     let mut codes = vec![];
     for value in ["b", "c"] {
-        if let Err(TokensError::TooFew { silent, .. }) = desk.tokens(&[value]).await {
+        if let Err(TokensError::TooFew { silent, .. }) = desk.tokens(&[value]) {
             codes.extend(silent.into_iter().map(|s| s.code));
         }
     }
     assert!(codes.contains(&"custodian.budget_spent".to_owned()), "{codes:?}");
 }
 
-#[tokio::test]
-async fn a_custodian_that_never_answers_is_overtaken() {
+#[test]
+fn a_custodian_that_never_answers_is_overtaken() {
     let desk = desk(100_000);
     desk.transport.fault("court", Fault::Hangs);
-    assert_eq!(desk.tokens(&["a"]).await.expect("tokens").len(), 1);
+    assert_eq!(desk.tokens(&["a"]).expect("tokens").len(), 1);
 }
 
-#[tokio::test]
-async fn custodians_see_padded_batches_only() {
+#[test]
+fn custodians_see_padded_batches_only() {
     let desk = desk(100_000);
     let values: Vec<String> = (0..70).map(|i| format!("v{i}")).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    desk.tokens(&values).await.expect("tokens");
+    desk.tokens(&values).expect("tokens");
     let calls = desk.transport.calls.lock().expect("a lock");
     assert_eq!(calls.len(), 4, "two batches at two custodians");
     assert!(calls.iter().all(|(_, points)| *points == 64));
 }
 
-#[tokio::test]
-async fn a_key_whose_shares_do_not_fit_is_not_used() {
+#[test]
+fn a_key_whose_shares_do_not_fit_is_not_used() {
     let mut desk = desk(100_000);
     desk.key.shares.swap(0, 1);
     let (first, second) = (desk.key.shares[0].1, desk.key.shares[1].1);
     desk.key.shares[0].1 = second;
     desk.key.shares[1].1 = first;
-    let error = desk.tokens(&["a"]).await.expect_err("refused");
+    let error = desk.tokens(&["a"]).expect_err("refused");
     assert!(matches!(error, TokensError::Oprf(OprfError::BadKeySet { .. })), "{error}");
 }
 
