@@ -143,17 +143,6 @@ impl Blamed for OprfError {
     }
 }
 
-/// The bytes that are evaluated for one element: `kind ‖ 0x00 ‖ canonical value`,
-/// so that equal values of two kinds have unrelated tokens.
-#[must_use]
-pub fn token_input(kind: &str, canonical: &str) -> Vec<u8> {
-    let mut input = Vec::with_capacity(kind.len() + canonical.len() + 1);
-    input.extend_from_slice(kind.as_bytes());
-    input.push(0);
-    input.extend_from_slice(canonical.as_bytes());
-    input
-}
-
 /// A batch of points, decoded once: every one canonical and none the identity.
 #[derive(Clone)]
 pub struct Points {
@@ -276,14 +265,5 @@ mod tests {
             Points::decode(&over),
             Err(OprfError::BatchSize { got: 4097, .. })
         ));
-    }
-
-    #[test]
-    fn kinds_keep_equal_values_apart() {
-        assert_eq!(
-            token_input("phone", "+8613800000000"),
-            b"phone\0+8613800000000"
-        );
-        assert_ne!(token_input("qq", "12345"), token_input("wechat", "12345"));
     }
 }

@@ -65,10 +65,8 @@ impl Verified {
 /// What the OPRF gives for one input. Wiped from memory on drop.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Evaluation {
-    /// N = k·H1(input). It stays at home: with it every guess can be tested.
-    pub n: [u8; 32],
-    /// The RFC's 64-byte output.
-    pub output: [u8; 64],
+    n: [u8; 32],
+    output: [u8; 64],
 }
 
 impl std::fmt::Debug for Evaluation {
@@ -78,6 +76,18 @@ impl std::fmt::Debug for Evaluation {
 }
 
 impl Evaluation {
+    /// N = k·H1(input). It stays at home: with it every guess can be tested.
+    #[must_use]
+    pub fn n(&self) -> &[u8; 32] {
+        &self.n
+    }
+
+    /// The RFC's 64-byte output.
+    #[must_use]
+    pub fn output(&self) -> &[u8; 64] {
+        &self.output
+    }
+
     /// The token: the first 16 bytes of the output.
     #[must_use]
     pub fn token(&self) -> Token {
