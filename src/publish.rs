@@ -17,9 +17,11 @@ use crate::cases::{CaseError, Cases};
 use crate::element::TokenClass;
 use crate::ids::{CaseRef, LogName};
 use crate::ledger::{Ledger, LedgerError};
-use crate::roster::Roster;
+use crate::roster::{Roster, TokenKey};
 use crate::store::Batch;
-use crate::tokens::{CustodianTransport, SegmentInput, TokensError, Tokenizer};
+use crate::tokens::{
+    CustodianTransport, SegmentInput, TokenKeyInfo, Tokenizer, TokensError,
+};
 use crate::wire::v1::{self, AccessScope};
 
 use batch::{Plan, Wanted};
@@ -89,7 +91,7 @@ pub struct Publisher<T> {
     pub counts: PublishCounts,
 }
 
-impl<T: CustodianTransport> Publisher<T> {
+impl<T: CustodianTransport + 'static> Publisher<T> {
     /// Makes a publisher that is not running yet.
     #[must_use]
     pub fn new(
@@ -198,7 +200,8 @@ impl<T: CustodianTransport> Publisher<T> {
         wanted: &[Wanted],
     ) -> Result<Vec<crate::oprf::Evaluation>, PublishError> {
         let roster = self.roster.load_full();
-        let key = roster.token_key(class).ok_or(PublishError::NoTokenKey(class))?.info();
+        let key = roster.token_key(class).ok_or(PublishError::NoTokenKey(class))?;
+        let key = key_info(key);
         let mut line =
             AccessLine::new(AccessScope::Evaluate, "custodian.evaluate", self.ledger.own().as_str());
         let mut segments: Vec<SegmentInput> = vec![];
@@ -245,6 +248,25 @@ impl<T: CustodianTransport> Publisher<T> {
         add(&self.counts.known, ready.known);
         add(&self.counts.unchanged, ready.unchanged);
         Ok(())
+    }
+}
+
+/// A token key of the roster as the tokenizer takes it.
+fn key_info(key: &TokenKey) -> TokenKeyInfo {
+    TokenKeyInfo {
+        key_id: key.id,
+        class: match key.class {
+            TokenClass::Enumerable => v1::TokenClass::Enumerable,
+            TokenClass::Open => v1::TokenClass::Open,
+        },
+        threshold: key.threshold,
+        epoch: key.epoch,
+        public_key: key.public_key,
+        shares: key
+            .shares
+            .iter()
+            .map(|share| (share.member.clone(), share.index, share.public_share))
+            .collect(),
     }
 }
 

@@ -199,7 +199,7 @@ impl Plan {
             let known = Known {
                 token: evaluation.token(),
                 key_id,
-                n: Bytes::copy_from_slice(&evaluation.n),
+                n: Bytes::copy_from_slice(evaluation.n()),
             };
             self.tokens.insert(wanted.key.clone(), known);
         }

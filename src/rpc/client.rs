@@ -15,6 +15,7 @@ use crate::blame::Blame;
 use crate::clock::Clock;
 use crate::ids::{LogIndex, MemberId, Origin};
 use crate::replicate::{PeerError, PeerTransport, chunk_channel};
+use crate::tokens::{CustodianTransport, TransportError};
 use crate::tls::{Material, RosterHandle, connector, refusal_in};
 use crate::wire::v1;
 use crate::wire::v1::custodian_client::CustodianClient;
@@ -196,5 +197,30 @@ impl PeerTransport for Arc<PeerClients> {
         };
         let answer = self.exchange(member)?.get_bodies(request).await;
         Ok(forward(member, answer.map_err(|s| peer_error(member, &s))?.into_inner()))
+    }
+}
+
+impl CustodianTransport for PeerClients {
+    async fn evaluate(
+        &self,
+        member: &MemberId,
+        request: v1::EvaluateRequest,
+    ) -> Result<v1::EvaluateResponse, TransportError> {
+        let client = self.custodian(member);
+        let mut client =
+            client.map_err(|e| TransportError::Unreachable { reason: e.to_string() })?;
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(Duration::from_secs(CALL_S));
+        match client.evaluate(request).await {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => {
+                let error = peer_error(member, &status);
+                if error.code.is_empty() {
+                    Err(TransportError::Unreachable { reason: error.sentence })
+                } else {
+                    Err(TransportError::Refused { code: error.code, blame: error.blame })
+                }
+            }
+        }
     }
 }
