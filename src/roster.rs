@@ -17,7 +17,6 @@ use crate::keys::{KeyError, PublicKey};
 pub mod chain;
 pub mod draft;
 pub mod read;
-mod rules;
 
 pub use chain::{Accepted, RosterChain};
 pub use draft::{Draft, MemberDraft};
