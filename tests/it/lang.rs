@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use casegate::element::{Kind, Refusal, Role, Warning};
 use casegate::lang::{Lang, catalogue, placeholders};
 
 /// Families whose keys are put together at run time, from codes and names.
@@ -104,6 +105,36 @@ fn keys_that_nobody_uses_do_not_pile_up() {
 
 /// How many keys may stand in the catalogue before the command that says them.
 const IDLE_MAX: usize = 138;
+
+#[test]
+fn every_kind_role_refusal_and_warning_has_words() {
+    for lang in [Lang::Zh, Lang::En] {
+        let wordless: Vec<String> = [
+            Kind::ALL
+                .iter()
+                .map(|kind| ("label.kind", kind.as_str()))
+                .collect::<Vec<_>>(),
+            Role::ALL
+                .iter()
+                .map(|role| ("label.role", role.as_str()))
+                .collect(),
+            Refusal::ALL
+                .iter()
+                .map(|refusal| ("refusal", refusal.code()))
+                .collect(),
+            Warning::ALL
+                .iter()
+                .map(|warning| ("warning", warning.code()))
+                .collect(),
+        ]
+        .concat()
+        .into_iter()
+        .filter(|(family, code)| !lang.knows(family, code))
+        .map(|(family, code)| format!("{family}.{code}"))
+        .collect();
+        assert!(wordless.is_empty(), "{wordless:?}");
+    }
+}
 
 #[test]
 fn chinese_is_chinese_and_english_is_ascii() {

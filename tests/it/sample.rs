@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use casegate::cli::output::Output;
 use casegate::cli::sample::{SampleArgs, run};
+use casegate::element::{Kind, Rules, canonicalize};
 use casegate::lang::Lang;
 use casegate::sample::{COLUMNS, Found, SEED, Sample, SampleSize, generate};
 
@@ -261,4 +262,57 @@ fn a_directory_that_cannot_be_made_is_named() {
         error.to_string().contains(&file.display().to_string()),
         "{error}"
     );
+}
+
+#[test]
+fn import_sees_the_sample_as_it_describes_itself() {
+    for seed in [SEED, 1, 2, 3] {
+        let sample = generate(seed, SampleSize::default());
+        let rules = Rules::new("CN").expect("a region");
+        let mut refused = Vec::new();
+        let mut elements = BTreeSet::new();
+        let mut not_linkable = BTreeSet::new();
+        let mut holders: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+        for (bureau, line, row) in rows(&sample) {
+            let kind = Kind::parse(&row["kind"]).expect("a kind");
+            let qualifier = Some(row["qualifier"].as_str()).filter(|q| !q.is_empty());
+            let Ok(canonical) = canonicalize(kind, &row["value"], qualifier, &rules) else {
+                refused.push((bureau, line, row["kind"].clone()));
+                continue;
+            };
+            let (kind, value) = (row["kind"].clone(), canonical.value);
+            let element = (bureau, row["case_no"].clone(), kind.clone(), value.clone());
+            if canonical.linkable {
+                holders.entry((kind, value)).or_default().insert(bureau);
+            } else {
+                not_linkable.insert(element.clone());
+            }
+            elements.insert(element);
+        }
+        let named: Vec<_> = sample
+            .refused
+            .iter()
+            .map(|r| (r.bureau, r.line, r.kind.to_owned()))
+            .collect();
+        assert_eq!(refused, named);
+        assert_eq!(elements.len(), sample.elements());
+        assert_eq!(not_linkable.len(), sample.not_linkable);
+
+        let shared: Vec<(&String, &String, Vec<&str>)> = holders
+            .iter()
+            .filter(|(_, bureaus)| bureaus.len() > 1)
+            .map(|((kind, value), bureaus)| (kind, value, bureaus.iter().copied().collect()))
+            .collect();
+        let judged = sample.judge(shared.iter().map(|(kind, value, bureaus)| Found {
+            kind,
+            value,
+            bureaus,
+        }));
+        assert_eq!(
+            (judged.planted_found, judged.planted_false),
+            (12, 0),
+            "{shared:?}"
+        );
+        assert!(judged.hub_found);
+    }
 }
