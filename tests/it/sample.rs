@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex};
 use casegate::cli::output::Output;
 use casegate::cli::sample::{SampleArgs, run};
 use casegate::element::{Kind, Rules, canonicalize};
+use casegate::ids::{CaseRef, MemberId};
 use casegate::lang::Lang;
-use casegate::sample::{COLUMNS, Found, SEED, Sample, SampleSize, generate};
+use casegate::links::{Analysis, CaseKey, Options, Posting, TokenGroup};
+use casegate::sample::{COLUMNS, Found, PlantedCase, SEED, Sample, SampleSize, generate};
 
 fn shipped() -> Sample {
     generate(SEED, SampleSize::default())
@@ -115,7 +117,7 @@ fn twelve_links_tie_three_groups_and_one_hub_stands_everywhere() {
         assert!(link.bureaus.len() >= 2, "{}", link.kind);
     }
     assert_eq!(sample.hub.bureaus, ["bengbu", "hefei", "wuhu"]);
-    assert!(sample.hub.cases.len() > casegate::links::Options::default().hub_cases);
+    assert!(sample.hub.cases.len() > Options::default().hub_cases);
     for group in &sample.groups {
         let within = group
             .iter()
@@ -315,4 +317,62 @@ fn import_sees_the_sample_as_it_describes_itself() {
         );
         assert!(judged.hub_found);
     }
+}
+
+#[test]
+fn link_analysis_finds_the_planted_groups_and_leaves_the_hub_out() {
+    let sample = shipped();
+    let rules = Rules::new("CN").expect("a region");
+    let mut refs: BTreeMap<CaseKey, PlantedCase> = BTreeMap::new();
+    let mut numbers: BTreeMap<PlantedCase, CaseKey> = BTreeMap::new();
+    let mut tokens: BTreeMap<(Kind, String), Vec<Posting>> = BTreeMap::new();
+    for (bureau, _, row) in rows(&sample) {
+        let planted = PlantedCase {
+            bureau,
+            case_no: row["case_no"].clone(),
+        };
+        let next = u128::try_from(numbers.len()).expect("small").to_be_bytes();
+        let case = numbers.entry(planted.clone()).or_insert_with(|| CaseKey {
+            member: MemberId::new(bureau).expect("a member"),
+            case: CaseRef(next),
+        });
+        refs.insert(case.clone(), planted);
+        let kind = Kind::parse(&row["kind"]).expect("a kind");
+        let qualifier = Some(row["qualifier"].as_str()).filter(|q| !q.is_empty());
+        let Ok(canonical) = canonicalize(kind, &row["value"], qualifier, &rules) else {
+            continue;
+        };
+        if canonical.linkable {
+            let posting = Posting {
+                case: case.clone(),
+                day: None,
+                role: 1,
+            };
+            tokens
+                .entry((kind, canonical.value))
+                .or_default()
+                .push(posting);
+        }
+    }
+    let mut analysis = Analysis::new(Options::default());
+    for ((kind, _), postings) in tokens {
+        analysis.push(&TokenGroup {
+            kind: kind.as_str(),
+            postings,
+        });
+    }
+    let report = analysis.finish(sample.cases as u64);
+    let mut found: Vec<Vec<PlantedCase>> = report
+        .groups
+        .iter()
+        .map(|group| group.cases.iter().map(|case| refs[case].clone()).collect())
+        .collect();
+    found
+        .iter_mut()
+        .for_each(|group: &mut Vec<PlantedCase>| group.sort());
+    found.sort();
+    let mut planted = sample.groups.clone();
+    planted.sort();
+    assert_eq!(found, planted);
+    assert_eq!((report.hubs, report.totals.shared_tokens), (1, 13));
 }
