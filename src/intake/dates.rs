@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Option<Day> {
         let (year, rest) = rest.split_once('年')?;
         let (month, day) = rest.split_once('月')?;
         (year, month, day)
-    } else if text.len() == 8 && text.is_ascii() {
+    } else if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         (&text[..4], &text[4..6], &text[6..])
     } else {
         let separator = if text.contains('/') { '/' } else { '-' };
