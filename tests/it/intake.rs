@@ -388,6 +388,44 @@ fn a_mended_rejects_file_is_imported_as_it_is() {
 }
 
 #[test]
+fn rejects_of_json_lines_are_mended_as_csv() {
+    let file = "{\"role\":\"victim\",\"case_no\":\"c1\",\"category\":\"scam\",\"kind\":\"qq\",\"value\":\"12x45\"}\n{broken\n";
+    let written = String::from_utf8(rejects_file(file.as_bytes(), Format::JsonLines)).unwrap();
+    let (rows, rejects) = csv(&written.replace("12x45", "12345"));
+    assert_eq!((rows.len(), rejects.len()), (1, 1));
+    assert_eq!(rows[0].role, Role::Victim);
+    assert_eq!(rejects[0].code(), "intake.missing");
+    assert!(rejects[0].record.contains(&"{broken".to_owned()));
+}
+
+#[test]
+fn a_forced_encoding_is_not_guessed_again() {
+    let file = format!("{HEAD}c1,刷单,email,a@example.com,suspect\n");
+    let forced = Options {
+        encoding: Some(Encoding::Gb18030),
+        ..options()
+    };
+    let parser = Parser::new(file.as_bytes(), Format::Csv, forced).unwrap();
+    assert_eq!(parser.encoding(), Encoding::Gb18030);
+}
+
+#[test]
+fn a_reader_that_fails_ends_the_parser_after_one_error() {
+    struct Broken;
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("unplugged"))
+        }
+    }
+    // Longer than what the parser reads ahead.
+    let good = format!("{HEAD}{}", GOOD.repeat(5_000));
+    let file = std::io::Read::chain(good.as_bytes(), Broken);
+    let mut parser = Parser::new(file, Format::Csv, options()).unwrap();
+    assert!(parser.any(|it| matches!(it, Err(IntakeError::Read(_)))));
+    assert!(parser.next().is_none());
+}
+
+#[test]
 fn real_case_files_are_read_whole() {
     let near = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/linking/polkadot.csv");
     let Ok(file) = std::fs::File::open(&near) else {
