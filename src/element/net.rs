@@ -33,9 +33,15 @@ pub(super) fn email(text: &str) -> Result<Canonical, Refusal> {
     Ok(Canonical::plain(format!("{local}@{host}")))
 }
 
-/// A domain name: lower case, punycode, no final dot; `www.` stays.
+/// A domain name: lower case, punycode, no final dot; `www.` stays. An IPv4
+/// address is taken as it stands, and is not equal to the same value of kind ip.
 pub(super) fn domain(text: &str) -> Result<Canonical, Refusal> {
-    host_name(&refanged(text)).map(Canonical::plain)
+    let text = refanged(text);
+    // Sites that are reported by bare address stand in domain columns.
+    if let Ok(v4) = text.parse::<std::net::Ipv4Addr>() {
+        return Ok(Canonical::plain(v4.to_string()).warn(Warning::DomainIsAddress));
+    }
+    host_name(&text).map(Canonical::plain)
 }
 
 fn host_name(text: &str) -> Result<String, Refusal> {

@@ -1,7 +1,7 @@
 //! Phone numbers: E.164 where the length is possible (not: where the range is
 //! assigned, because ranges change), and Chinese short and service numbers.
 
-use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, Region};
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
 
 use super::text::is_dash;
 use super::{Canonical, Refusal};
@@ -63,7 +63,17 @@ fn e164(compact: &str, region: Region) -> Result<String, Refusal> {
         Ok(NumberLengthType::IsPossibleLocalOnly) => return Err(Refusal::PhoneNoArea),
         Err(_) => return Err(Refusal::PhoneImpossible),
     }
-    Ok(number.format_as(rlibphonenumber::PhoneNumberFormat::E164).into_owned())
+    let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
+    // Length alone passes a number that means another line in every city, and a
+    // mobile number with digits missing; no area code begins as mobile numbers do.
+    if e164.starts_with("+86") && e164.len() < "+86123456789".len() {
+        return Err(Refusal::PhoneNoArea);
+    }
+    let mobile = e164.strip_prefix("+861").is_some_and(|rest| rest.starts_with(|c: char| matches!(c, '3'..='9')));
+    if mobile && e164.len() != "+8613800138000".len() {
+        return Err(Refusal::PhoneImpossible);
+    }
+    Ok(e164)
 }
 
 /// Splits an extension off: `转801`, `ext. 801`, `x801`, `;ext=801`, `#801`.

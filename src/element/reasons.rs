@@ -94,6 +94,7 @@ reasons! {
         PlatformMissing = "social.no_platform", "without its platform this account links only to others without one";
         IbanCountry = "iban.country", "the IBAN's country has no registered format: only its check digits were checked";
         OrgOldNumber = "org_id.registration", "a 15-digit registration number has no link to the 18-character code";
+        DomainIsAddress = "domain.is_address", "this is an IP address: as a domain it links only to domains, so add it as ip too";
         IpNotGlobal = "ip.not_global", "this address is private or reserved and means another device elsewhere";
         ImeiSpare = "imei.spare", "the last digit is the spare digit that phones send, not the check digit";
         WalletUnchecked = "wallet.unchecked", "no checksum is known for this chain: the address was taken as it stands";

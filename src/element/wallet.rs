@@ -32,8 +32,17 @@ enum Chain {
     BitcoinCash,
     Litecoin,
     Tron,
-    Other,
+    /// A chain whose addresses are all checked here, or a token on such chains.
+    Checked,
+    Unknown,
 }
+
+/// Names of [`Chain::Checked`].
+const CHECKED_CHAINS: &[&str] = &[
+    "btc", "bitcoin", "比特币", "usdt", "usdc", "泰达币", "doge", "dogecoin", "dash", "zec", "zcash", "xrp", "ripple",
+    "sol", "solana", "xmr", "monero", "ada", "cardano", "dot", "polkadot", "ksm", "kusama", "xlm", "stellar", "algo",
+    "xtz", "tezos", "neo", "waves", "xem", "nano", "atom", "cosmos",
+];
 
 fn chain_of(text: &str) -> Result<Chain, Refusal> {
     let name = text.trim().to_lowercase();
@@ -46,7 +55,8 @@ fn chain_of(text: &str) -> Result<Chain, Refusal> {
         "bch" | "bitcoin-cash" | "bitcoin cash" | "bitcoincash" | "比特币现金" => Chain::BitcoinCash,
         "ltc" | "litecoin" | "莱特币" => Chain::Litecoin,
         "trx" | "tron" | "trc20" | "波场" => Chain::Tron,
-        _ => Chain::Other,
+        n if CHECKED_CHAINS.contains(&n) => Chain::Checked,
+        _ => Chain::Unknown,
     })
 }
 
@@ -72,13 +82,13 @@ pub(super) fn wallet(text: &str, qualifier: Option<&str>) -> Result<Canonical, R
             Reading::Other => {}
         }
     }
-    // A chain that is not known here may have any form; a known one has not.
+    // A chain that is not known here may have any form; the others have not.
     let plausible = (5..=128).contains(&text.len()) && text.bytes().any(|b| b.is_ascii_digit());
-    match (refused, chain) {
-        (None, Some(Chain::Other)) if plausible => {
+    match refused {
+        Some(Refusal::WalletEip55) => Err(Refusal::WalletEip55),
+        _ if plausible && chain == Some(Chain::Unknown) => {
             Ok(Canonical::plain(text.to_owned()).warn(Warning::WalletUnchecked))
         }
-        (Some(why), _) => Err(why),
-        (None, _) => Err(Refusal::WalletUnknown),
+        why => Err(why.unwrap_or(Refusal::WalletUnknown)),
     }
 }
