@@ -209,7 +209,7 @@ fn old_org_code(code: &str) -> Result<Canonical, Refusal> {
         11 => '0',
         n => char::from_digit(n, 10).expect("1 to 9 is a digit"),
     };
-    if code.chars().last() != Some(want) {
+    if !code.ends_with(want) {
         return Err(Refusal::OrgCheck);
     }
     Ok(Canonical::plain(code.to_owned()))

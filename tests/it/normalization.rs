@@ -2,6 +2,11 @@
 //! that optional data is there. Each disagreement belongs to a named class or
 //! fails the test; so does agreement below what is recorded here.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "the test prints the table of agreement"
+)]
+
 use std::path::PathBuf;
 
 use casegate::element::{Kind, Rules, canonicalize};
