@@ -68,15 +68,12 @@ pub(super) fn phone(text: &str, rules: &Rules) -> Result<Canonical, Refusal> {
 }
 
 fn e164(compact: &str, region: Region) -> Result<String, Refusal> {
-    let number = PHONE_NUMBER_UTIL
-        .parse(compact, Some(region))
-        .map_err(|_| Refusal::PhoneImpossible)?;
-    match number.is_possible_with_reason() {
-        Ok(NumberLengthType::IsPossible) => {}
-        Ok(NumberLengthType::IsPossibleLocalOnly) => return Err(Refusal::PhoneNoArea),
-        Err(_) => return Err(Refusal::PhoneImpossible),
+    let e164 = possible(compact, region)?;
+    // Where a number begins like its own trunk prefix, reading it again would
+    // strip that once more and end at somebody else's number.
+    if possible(&e164, region)? != e164 {
+        return Err(Refusal::PhoneImpossible);
     }
-    let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
     // Length alone passes a number that means another line in every city, and a
     // mobile number with digits missing; no area code begins as mobile numbers do.
     if e164.starts_with("+86") && e164.len() < "+86123456789".len() {
@@ -89,6 +86,19 @@ fn e164(compact: &str, region: Region) -> Result<String, Refusal> {
         return Err(Refusal::PhoneImpossible);
     }
     Ok(e164)
+}
+
+fn possible(text: &str, region: Region) -> Result<String, Refusal> {
+    let number = PHONE_NUMBER_UTIL
+        .parse(text, Some(region))
+        .map_err(|_| Refusal::PhoneImpossible)?;
+    match number.is_possible_with_reason() {
+        Ok(NumberLengthType::IsPossible) => {
+            Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
+        }
+        Ok(NumberLengthType::IsPossibleLocalOnly) => Err(Refusal::PhoneNoArea),
+        Err(_) => Err(Refusal::PhoneImpossible),
+    }
 }
 
 /// Splits an extension off: `转801`, `ext. 801`, `x801`, `;ext=801`, `#801`.

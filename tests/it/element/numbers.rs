@@ -102,6 +102,18 @@ fn an_impossible_phone_is_refused() {
     refused(Kind::Phone, Refusal::PhoneNoArea, &["62345678"]);
 }
 
+/// A second reading stripped `0` as a trunk prefix again, so that one number
+/// had as many canonical values as it had zeros; found by the property test.
+#[test]
+fn a_phone_that_begins_like_its_trunk_prefix_is_refused() {
+    refused(
+        Kind::Phone,
+        Refusal::PhoneImpossible,
+        &["+61000000000", "+6100000000"],
+    );
+    all_are(Kind::Phone, "+61412345678", &["+61 0412 345 678"]);
+}
+
 #[test]
 fn a_card_is_its_digits() {
     all_are(
