@@ -462,8 +462,16 @@ fn rejects_file(bytes: &[u8], format: Format) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-fn told(rejects: &[Reject]) -> Vec<(&'static str, Option<Field>, Option<String>, Vec<String>)> {
-    let one = |it: &Reject| (it.code(), it.field, it.value.clone(), it.record.clone());
+fn told(rejects: &[Reject]) -> Vec<String> {
+    let one = |it: &Reject| {
+        format!(
+            "{} {:?} {:?} {:?}",
+            it.code(),
+            it.field,
+            it.value,
+            it.record
+        )
+    };
     rejects.iter().map(one).collect()
 }
 
