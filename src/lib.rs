@@ -4,6 +4,7 @@
 
 // EDGE
 pub mod admin;
+pub mod federation;
 pub mod node;
 pub mod rpc;
 pub mod pki;

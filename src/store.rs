@@ -185,7 +185,23 @@ impl Ticket {
 
 struct Write {
     batch: sled::Batch,
-    done: tokio::sync::oneshot::Sender<Result<(), StoreError>>,
+    done: Waiter,
+}
+
+/// Who waits for a write: a task, or a blocked thread.
+enum Waiter {
+    Task(tokio::sync::oneshot::Sender<Result<(), StoreError>>),
+    Thread(SyncSender<Result<(), StoreError>>),
+}
+
+impl Waiter {
+    /// Tells the outcome; a waiter that gave up is no concern of the writer's.
+    fn tell(self, outcome: Result<(), StoreError>) {
+        match self {
+            Self::Task(task) => drop(task.send(outcome)),
+            Self::Thread(thread) => drop(thread.send(outcome)),
+        }
+    }
 }
 
 /// A handle to an open store. Clones share it; the last one closes it.
@@ -283,13 +299,15 @@ impl Store {
     /// [`StoreError::OutcomeUnknown`] after an earlier failed write.
     pub fn submit(&self, batch: Batch) -> Result<Ticket, StoreError> {
         let (done, ticket) = tokio::sync::oneshot::channel();
+        self.hand_over(batch, Waiter::Task(done))?;
+        Ok(Ticket(ticket))
+    }
+
+    fn hand_over(&self, batch: Batch, done: Waiter) -> Result<(), StoreError> {
         let Some(writes) = &self.0.writes else {
             return Err(StoreError::Closed);
         };
-        writes
-            .send(Write { batch: batch.0, done })
-            .map_err(|_| StoreError::Closed)?;
-        Ok(Ticket(ticket))
+        writes.send(Write { batch: batch.0, done }).map_err(|_| StoreError::Closed)
     }
 
     /// Writes `batch` and returns when it is flushed and synced. Blocks: async
@@ -298,7 +316,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::OutcomeUnknown`] when the write may or may not be kept.
     pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.submit(batch)?.wait()
+        let (done, outcome) = sync_channel(1);
+        self.hand_over(batch, Waiter::Thread(done))?;
+        outcome.recv().unwrap_or(Err(StoreError::Closed))
     }
 
     /// Reads one value.
@@ -421,8 +441,7 @@ fn write_loop(db: &sled::Db, synced: &File, queue: &Receiver<Write>, broken: &At
                 StoreError::OutcomeUnknown(reason.into())
             });
         for done in waiting {
-            // A waiter that gave up is no concern of the writer's.
-            drop(done.send(result.clone()));
+            done.tell(result.clone());
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct DevMember {
     pub id: MemberId,
     /// Its role.
     pub role: MemberRole,
+    /// Its region.
+    pub region: String,
     /// Its CA.
     pub ca: Authority,
     /// Its node's certificate and key.
@@ -43,7 +45,7 @@ impl DevMember {
             id: self.id.clone(),
             role: self.role,
             name: self.id.to_string(),
-            region: String::new(),
+            region: self.region.clone(),
             ca: self.ca.cert_der().to_vec(),
             peer_endpoint: peer_endpoint.to_owned(),
             keys: vec![
@@ -94,6 +96,7 @@ pub fn dev_member(
     Ok(DevMember {
         id: id.clone(),
         role,
+        region: String::new(),
         ca,
         node,
         officers,
@@ -133,13 +136,8 @@ pub fn dev_federation(
         made.push(member);
     }
     let signed = draft.sign(&[&root]);
-    let chain = RosterChain::start(draft.digest(), &signed, no_token_keys)?;
+    let chain = RosterChain::start(draft.digest(), &signed, crate::rosters::shares_fit)?;
     Ok(DevFederation { root, members: made, chain })
-}
-
-/// Roster 1 of a development federation has no token keys to check.
-fn no_token_keys(_: &crate::roster::TokenKey) -> bool {
-    false
 }
 
 impl DevFederation {

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module a subject.
 mod checkpoint;
+mod cluster;
 mod config;
 mod custodian;
 mod element;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tonic::{Request, Status};
 
 use super::keep::{self, Addition};
-use super::{DeskService, blocking};
+use super::DeskService;
 use crate::access::{AccessLine, commit_purpose};
 use crate::blame::Blamed;
 use crate::cases::case_ref;
