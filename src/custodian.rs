@@ -45,7 +45,9 @@ pub enum CustodianError {
     #[error("the request is for another custodian")]
     NotForMe,
     /// The request's expiry has passed, or lies too far ahead.
-    #[error("the request's expiry {expires_at} is not within the {REQUEST_LIFE_S_MAX} s from {now}")]
+    #[error(
+        "the request's expiry {expires_at} is not within the {REQUEST_LIFE_S_MAX} s from {now}"
+    )]
     Expired {
         /// What the request says.
         expires_at: UnixSeconds,
@@ -225,7 +227,9 @@ pub struct Custodian {
 
 impl std::fmt::Debug for Custodian {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Custodian").field("own", &self.own).finish_non_exhaustive()
+        f.debug_struct("Custodian")
+            .field("own", &self.own)
+            .finish_non_exhaustive()
     }
 }
 
@@ -245,7 +249,15 @@ impl Custodian {
         let keys = RwLock::new(keys::load(&store, &seal)?);
         let accounts = Mutex::new(Accounts::open(store.clone())?);
         let ceremonies = Mutex::new(HashMap::new());
-        Ok(Self { own, store, clock, seal, keys, accounts, ceremonies })
+        Ok(Self {
+            own,
+            store,
+            clock,
+            seal,
+            keys,
+            accounts,
+            ceremonies,
+        })
     }
 
     /// Evaluates a batch for the authenticated member `caller`. Refuses, in
@@ -329,10 +341,15 @@ impl Custodian {
             .and_then(|id| rules.keys.iter().find(|key| key.key_id == id))
             .ok_or(CustodianError::UnknownKey)?;
         if listed.epoch != request.epoch {
-            return Err(CustodianError::Epoch { got: request.epoch, want: listed.epoch });
+            return Err(CustodianError::Epoch {
+                got: request.epoch,
+                want: listed.epoch,
+            });
         }
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let held = keys.get(&(listed.key_id, listed.epoch)).ok_or(CustodianError::UnknownKey)?;
+        let held = keys
+            .get(&(listed.key_id, listed.epoch))
+            .ok_or(CustodianError::UnknownKey)?;
         Ok((Arc::clone(held), listed.class))
     }
 
@@ -362,7 +379,9 @@ impl Custodian {
     ) -> Result<GetBudgetResponse, CustodianError> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let today = accounts.day(self.clock.now())?;
-        let date = time::OffsetDateTime::UNIX_EPOCH.date().saturating_add(time::Duration::days(today));
+        let date = time::OffsetDateTime::UNIX_EPOCH
+            .date()
+            .saturating_add(time::Duration::days(today));
         let mut lines = vec![];
         for key in &rules.keys {
             let (spent, allowed) = accounts.spent_and_allowed(caller, key, rules)?;
@@ -384,7 +403,13 @@ fn batch_digest(caller: &MemberId, request: &EvaluateRequest) -> Digest {
     let name = caller.as_str().as_bytes();
     let mut bytes = Vec::with_capacity(request.points.len() + 128);
     let epoch = request.epoch.to_be_bytes();
-    for field in [b"casegate/batch/v1", name, &request.key_id, &epoch, &request.points] {
+    for field in [
+        b"casegate/batch/v1",
+        name,
+        &request.key_id,
+        &epoch,
+        &request.points,
+    ] {
         bytes.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend_from_slice(field);
     }

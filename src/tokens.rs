@@ -160,7 +160,11 @@ pub enum TokensError {
 }
 
 fn names(silent: &[Silent]) -> String {
-    silent.iter().map(|s| format!("{}: {}", s.member, s.code)).collect::<Vec<_>>().join(", ")
+    silent
+        .iter()
+        .map(|s| format!("{}: {}", s.member, s.code))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Blamed for TokensError {
@@ -195,7 +199,9 @@ pub struct Tokenizer<T> {
 
 impl<T> std::fmt::Debug for Tokenizer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Tokenizer")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 
@@ -204,7 +210,13 @@ impl<T> Tokenizer<T> {
     #[must_use]
     pub fn new(store: Store, clock: Clock, seal_key: &[u8; 32], transport: T) -> Self {
         let standing = Mutex::new(ask::Standing::default());
-        Self { store, clock, seal: SealKey::new(*seal_key), transport, standing }
+        Self {
+            store,
+            clock,
+            seal: SealKey::new(*seal_key),
+            transport,
+            standing,
+        }
     }
 
     /// Takes what custodians were convicted of since the last call.
@@ -229,16 +241,27 @@ impl<T: CustodianTransport> Tokenizer<T> {
         request_id: QueryId,
         segments: Vec<SegmentInput>,
     ) -> Result<Vec<Evaluation>, TokensError> {
-        let shares: Vec<_> = key.shares.iter().map(|(_, index, y)| (*index, *y)).collect();
-        let keys = Arc::new(KeySet::new(key.threshold, key.epoch, &key.public_key, &shares)?);
+        let shares: Vec<_> = key
+            .shares
+            .iter()
+            .map(|(_, index, y)| (*index, *y))
+            .collect();
+        let keys = Arc::new(KeySet::new(
+            key.threshold,
+            key.epoch,
+            &key.public_key,
+            &shares,
+        )?);
         let wanted = unique(&segments);
         let batches = self.batches(key, &wanted).await?;
         let asked = batches.iter().map(|batch| {
             let template = self.request(key, request_id, &segments, &wanted, batch);
             self.ask(key, Arc::clone(&keys), Arc::clone(batch), template)
         });
-        let evaluated: Vec<Vec<Evaluation>> =
-            stream::iter(asked).buffered(CONCURRENT_BATCHES).try_collect().await?;
+        let evaluated: Vec<Vec<Evaluation>> = stream::iter(asked)
+            .buffered(CONCURRENT_BATCHES)
+            .try_collect()
+            .await?;
         let mut done = Batch::new();
         for batch in &batches {
             done.delete(Table::PendingBatch, batch.at());
@@ -252,7 +275,12 @@ impl<T: CustodianTransport> Tokenizer<T> {
         segments
             .iter()
             .flat_map(|segment| &segment.inputs)
-            .map(|input| by_input.get(input.as_slice()).cloned().ok_or(TokensError::Stopped))
+            .map(|input| {
+                by_input
+                    .get(input.as_slice())
+                    .cloned()
+                    .ok_or(TokensError::Stopped)
+            })
             .collect()
     }
 
@@ -266,11 +294,15 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let mut batches = vec![];
         let mut covered: HashSet<Vec<u8>> = HashSet::new();
         let mut changes = Batch::new();
-        for (at, sealed) in self.store.scan(Table::PendingBatch, key.key_id.as_bytes())? {
+        for (at, sealed) in self
+            .store
+            .scan(Table::PendingBatch, key.key_id.as_bytes())?
+        {
             match Pending::open(&self.seal, &at, &sealed) {
                 Ok(found) if found.epoch() != key.epoch => changes.delete(Table::PendingBatch, &at),
                 Ok(found) => {
-                    let fits = |input: &Vec<u8>| wanted.contains_key(input) && !covered.contains(input);
+                    let fits =
+                        |input: &Vec<u8>| wanted.contains_key(input) && !covered.contains(input);
                     if found.inputs().iter().all(fits) {
                         covered.extend(found.inputs().iter().cloned());
                         batches.push(Arc::new(found));
@@ -309,7 +341,9 @@ impl<T: CustodianTransport> Tokenizer<T> {
     ) -> EvaluateRequest {
         let mut counts = vec![0u32; segments.len()];
         for input in batch.inputs() {
-            let segment = wanted.get(input).and_then(|position| segment_of(segments, *position));
+            let segment = wanted
+                .get(input)
+                .and_then(|position| segment_of(segments, *position));
             if let Some(count) = segment.and_then(|segment| counts.get_mut(segment)) {
                 *count = count.saturating_add(1);
             }
@@ -354,6 +388,10 @@ fn segment_of(segments: &[SegmentInput], position: usize) -> Option<usize> {
 }
 
 /// Runs CPU work off the async threads.
-async fn run<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, TokensError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| TokensError::Stopped)
+async fn run<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, TokensError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| TokensError::Stopped)
 }

@@ -2,6 +2,8 @@
 //! function here. A ceremony lives in memory; a restart ends it, and it is
 //! started anew under another name.
 
+mod run;
+
 use std::sync::{Arc, PoisonError};
 
 use zeroize::Zeroizing;
@@ -12,6 +14,8 @@ use crate::ids::{Digest, MemberId};
 use crate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan};
 use crate::wire::v1::{CustodianShare, KeygenPlan, TokenClass, TokenKey, TokenKeyState};
 
+pub use run::{KeygenError, KeygenTransport, run_keygen};
+
 /// Key generations that may run at once.
 pub const CEREMONIES_MAX: usize = 8;
 
@@ -21,7 +25,9 @@ pub const CEREMONIES_MAX: usize = 8;
 /// [`DkgError::Plan`].
 pub fn read_plan(plan: &KeygenPlan) -> Result<Plan, DkgError> {
     let bad = |reason| DkgError::Plan { reason };
-    let ceremony = plan.ceremony[..].try_into().map_err(|_| bad("its name is not 16 bytes"))?;
+    let ceremony = plan.ceremony[..]
+        .try_into()
+        .map_err(|_| bad("its name is not 16 bytes"))?;
     let class = u8::try_from(plan.token_class)
         .ok()
         .filter(|class| TokenClass::try_from(i32::from(*class)).is_ok())
@@ -44,15 +50,23 @@ impl Custodian {
     /// [`CustodianError::Keygen`], [`CustodianError::Ceremonies`].
     pub fn keygen_join(&self, plan: &KeygenPlan) -> Result<Vec<u8>, CustodianError> {
         let plan = read_plan(plan)?;
-        let mut ceremonies = self.ceremonies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ceremonies = self
+            .ceremonies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = ceremonies.get(plan.ceremony()) {
             if *known.plan() == plan {
                 return Ok(known.own_round1().to_vec());
             }
-            return Err(DkgError::Foreign { from: self.own.clone() }.into());
+            return Err(DkgError::Foreign {
+                from: self.own.clone(),
+            }
+            .into());
         }
         if ceremonies.len() >= CEREMONIES_MAX {
-            return Err(CustodianError::Ceremonies { limit: CEREMONIES_MAX });
+            return Err(CustodianError::Ceremonies {
+                limit: CEREMONIES_MAX,
+            });
         }
         let name = *plan.ceremony();
         let (ceremony, package) = Ceremony::start(plan, &self.own)?;
@@ -71,7 +85,9 @@ impl Custodian {
         package: &[u8],
     ) -> Result<(), CustodianError> {
         let plan = read_plan(plan)?;
-        self.with(plan.ceremony(), |c| c.receive_round1(from, &plan.digest(), package))
+        self.with(plan.ceremony(), |c| {
+            c.receive_round1(from, &plan.digest(), package)
+        })
     }
 
     /// What this node saw in round 1, for every other custodian.
@@ -96,7 +112,10 @@ impl Custodian {
             .iter()
             .map(|digest| Digest::from_slice(digest.as_ref()))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| DkgError::BadPackage { from: from.clone(), what: "echo" })?;
+            .map_err(|_| DkgError::BadPackage {
+                from: from.clone(),
+                what: "echo",
+            })?;
         self.with(ceremony, |c| c.receive_echo(from, ceremony, &seen))
     }
 
@@ -124,6 +143,14 @@ impl Custodian {
         self.with(ceremony, |c| c.receive_round2(from, ceremony, package))
     }
 
+    /// Says whether [`Custodian::keygen_finish`] has everything it needs.
+    ///
+    /// # Errors
+    /// [`DkgError::TooEarly`] until then.
+    pub fn keygen_ready(&self, ceremony: &[u8]) -> Result<(), CustodianError> {
+        self.with(ceremony, |c| c.ready())
+    }
+
     /// Ends the ceremony: the share is sealed and durable when this returns.
     /// The public side, which must be equal at all custodians, is for the
     /// roster; until the roster lists it the key is not served.
@@ -133,14 +160,20 @@ impl Custodian {
     pub fn keygen_finish(&self, ceremony: &[u8]) -> Result<TokenKey, CustodianError> {
         let generated = self.with(ceremony, |c| c.finish())?;
         let key = self.keep(&generated)?;
-        let mut ceremonies = self.ceremonies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ceremonies = self
+            .ceremonies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         ceremonies.remove(ceremony);
         Ok(key)
     }
 
     /// Gives a ceremony up.
     pub fn keygen_abandon(&self, ceremony: &[u8]) {
-        let mut ceremonies = self.ceremonies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ceremonies = self
+            .ceremonies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         ceremonies.remove(ceremony);
     }
 
@@ -162,8 +195,8 @@ impl Custodian {
             epoch: 1,
             state: TokenKeyState::Current.into(),
         };
-        let held = HeldKey::new(generated.index, &generated.share, &key)
-            .ok_or(CustodianError::Share)?;
+        let held =
+            HeldKey::new(generated.index, &generated.share, &key).ok_or(CustodianError::Share)?;
         keys::keep(&self.store, &self.seal, &held, &generated.share, &key)?;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         keys.insert((held.key_id(), held.epoch()), Arc::new(held));
@@ -175,7 +208,10 @@ impl Custodian {
         ceremony: &[u8],
         step: impl FnOnce(&mut Ceremony) -> Result<R, DkgError>,
     ) -> Result<R, CustodianError> {
-        let mut ceremonies = self.ceremonies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ceremonies = self
+            .ceremonies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let running = ceremonies.get_mut(ceremony).ok_or(DkgError::Ended)?;
         Ok(step(running)?)
     }

@@ -255,7 +255,7 @@ impl Ceremony {
     /// # Errors
     /// [`DkgError::TooEarly`] until every round 1 package is here.
     pub fn echo(&self) -> Result<Vec<Digest>, DkgError> {
-        self.require(self.round1.len(), self.plan.custodian_count(), "the echo")?;
+        require(self.round1.len(), self.plan.custodian_count(), "the echo")?;
         Ok(self
             .round1
             .values()
@@ -323,8 +323,8 @@ impl Ceremony {
     /// knowledge that does not hold, [`DkgError::Ended`] the second time.
     pub fn round2(&mut self) -> Result<Vec<(MemberId, Zeroizing<Vec<u8>>)>, DkgError> {
         let others = self.plan.custodian_count().saturating_sub(1);
-        self.require(self.round1.len(), self.plan.custodian_count(), "round 2")?;
-        self.require(self.echoes.len(), others, "round 2")?;
+        require(self.round1.len(), self.plan.custodian_count(), "round 2")?;
+        require(self.echoes.len(), others, "round 2")?;
         self.compare_echoes()?;
         let packages = self.decoded_round1()?;
         let secret = self.secret1.take().ok_or(DkgError::Ended)?;
@@ -354,7 +354,7 @@ impl Ceremony {
     ) -> Result<(), DkgError> {
         let index = self.other(from)?;
         self.same_ceremony(from, ceremony)?;
-        self.require(
+        require(
             self.round1.len(),
             self.plan.custodian_count(),
             "a round 2 package",
@@ -377,11 +377,14 @@ impl Ceremony {
         Ok(())
     }
 
-    /// Whether [`Ceremony::finish`] has everything it needs.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        let others = usize::from(self.plan.custodian_count()).saturating_sub(1);
-        self.secret2.is_some() && self.round2.len() == others
+    /// Says whether [`Ceremony::finish`] has everything it needs.
+    ///
+    /// # Errors
+    /// [`DkgError::TooEarly`] until then.
+    pub fn ready(&self) -> Result<(), DkgError> {
+        let others = self.plan.custodian_count().saturating_sub(1);
+        require(self.round2.len(), others, "the end")?;
+        require(usize::from(self.secret2.is_some()), 1, "the end")
     }
 
     /// Makes the share and the public shares, and checks them: every Y_i comes
@@ -392,8 +395,7 @@ impl Ceremony {
     /// [`DkgError::TooEarly`], [`DkgError::BadPackage`] naming who sent a share
     /// that does not fit his commitments, [`DkgError::BadKey`].
     pub fn finish(&self) -> Result<GeneratedKey, DkgError> {
-        let others = self.plan.custodian_count().saturating_sub(1);
-        self.require(self.round2.len(), others, "the end")?;
+        self.ready()?;
         let secret = self.secret2.as_ref().ok_or(DkgError::TooEarly {
             what: "the end",
             missing: 1,
@@ -446,13 +448,6 @@ impl Ceremony {
         }
     }
 
-    fn require(&self, have: usize, want: u16, what: &'static str) -> Result<(), DkgError> {
-        match usize::from(want).saturating_sub(have) {
-            0 => Ok(()),
-            missing => Err(DkgError::TooEarly { what, missing }),
-        }
-    }
-
     /// The other custodians' round 1 packages.
     fn decoded_round1(&self) -> Result<BTreeMap<Identifier, round1::Package>, DkgError> {
         let others = self.round1.iter().filter(|(index, _)| **index != self.own);
@@ -471,6 +466,13 @@ impl Ceremony {
             .find(|index| identifier(*index).ok() == culprit && culprit.is_some())
             .and_then(|index| self.plan.name(index).ok())
             .map_or(DkgError::Ended, |from| DkgError::BadPackage { from, what })
+    }
+}
+
+fn require(have: usize, want: u16, what: &'static str) -> Result<(), DkgError> {
+    match usize::from(want).saturating_sub(have) {
+        0 => Ok(()),
+        missing => Err(DkgError::TooEarly { what, missing }),
     }
 }
 
