@@ -6,12 +6,10 @@ mod run;
 
 use std::sync::{Arc, PoisonError};
 
-use zeroize::Zeroizing;
-
 use super::keys::{self, HeldKey};
 use super::{Custodian, CustodianError};
 use crate::ids::{Digest, MemberId};
-use crate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan};
+use crate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan, PrivatePackage};
 use crate::wire::v1::{CustodianShare, KeygenPlan, TokenClass, TokenKey, TokenKeyState};
 
 pub use run::{KeygenError, KeygenTransport, run_keygen};
@@ -126,7 +124,7 @@ impl Custodian {
     pub fn keygen_own_round2(
         &self,
         ceremony: &[u8],
-    ) -> Result<Vec<(MemberId, Zeroizing<Vec<u8>>)>, CustodianError> {
+    ) -> Result<Vec<PrivatePackage>, CustodianError> {
         self.with(ceremony, Ceremony::round2)
     }
 

@@ -44,15 +44,18 @@ impl Standing {
     }
 }
 
+/// A question, its answer, and what is wrong with the answer.
+struct Lie {
+    request: EvaluateRequest,
+    response: EvaluateResponse,
+    error: OprfError,
+}
+
 /// What became of one question.
 enum Outcome {
     Proven(Verified),
     Silent(TransportError),
-    Lied {
-        request: EvaluateRequest,
-        response: EvaluateResponse,
-        error: OprfError,
-    },
+    Lied(Box<Lie>),
 }
 
 impl<T: CustodianTransport> Tokenizer<T> {
@@ -149,11 +152,11 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let checked = run(move || keys.verify(batch.points(), &answer?)).await;
         let outcome = match checked {
             Ok(Ok(verified)) => Outcome::Proven(verified),
-            Ok(Err(error)) => Outcome::Lied {
+            Ok(Err(error)) => Outcome::Lied(Box::new(Lie {
                 request,
                 response,
                 error,
-            },
+            })),
             Err(_) => {
                 let reason = "this node is stopping".to_owned();
                 Outcome::Silent(TransportError::Unreachable { reason })
@@ -174,11 +177,12 @@ impl<T: CustodianTransport> Tokenizer<T> {
                 tracing::warn!(custodian.member = %member, %code, "a custodian refused");
                 code
             }
-            Outcome::Lied {
-                request,
-                response,
-                error,
-            } => {
+            Outcome::Lied(lie) => {
+                let Lie {
+                    request,
+                    response,
+                    error,
+                } = *lie;
                 tracing::error!(custodian.member = %member, %error, "a custodian's answer is false");
                 self.keep_evidence(&member, now, &request, &response);
                 let code = crate::blame::Blamed::code(&error).to_owned();

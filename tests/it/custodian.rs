@@ -574,7 +574,7 @@ impl LossyKeygen {
         let taken = take(&self.seats[at]);
         let mut sent = self.sent.lock().expect("a lock");
         *sent += 1;
-        if *sent % 2 == 0 {
+        if sent.is_multiple_of(2) {
             return Err(TransportError::Unreachable {
                 reason: "the reply was lost".into(),
             });
