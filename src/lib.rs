@@ -11,14 +11,17 @@ pub mod tls;
 
 // SERVICES
 pub mod access;
+pub mod cases;
 pub mod custodian;
-pub mod desk;
+
 pub mod find;
+pub mod import;
 pub mod intake;
 pub mod ledger;
 pub mod officers;
 pub mod publish;
 pub mod replicate;
+pub mod rosters;
 pub mod tokens;
 
 // STORAGE

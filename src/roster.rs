@@ -1,1 +1,541 @@
-//! To be written.
+//! The roster: who the members are, which keys speak for them, who holds the
+//! token keys and what may be spent.
+//!
+//! A [`Roster`] is one checked version and never changes; [`chain`] decides
+//! which version follows which, [`read`] turns bytes into a checked roster,
+//! [`draft`] makes and signs new ones. Pure: the time is a parameter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::blame::{Blame, Blamed};
+use crate::clock::{DAY_S, UnixSeconds};
+use crate::ids::{Digest, FederationId, KeyId, LogName, MemberId, Origin};
+use crate::keys::{KeyError, PublicKey};
+
+pub mod chain;
+pub mod draft;
+pub mod read;
+mod rules;
+
+pub use crate::element::TokenClass;
+pub use chain::{Accepted, RosterChain};
+pub use draft::{Draft, MemberDraft};
+pub use read::ShareCheck;
+
+/// The DSSE payload type under which roots sign a roster's bytes.
+pub const PAYLOAD_TYPE: &str = "application/vnd.casegate.roster.v1+protobuf";
+/// The most bytes that one signed roster may have.
+pub const ROSTER_BYTES_MAX: usize = 1 << 20;
+/// The most members that a roster may list.
+pub const MEMBERS_MAX: usize = 1_000;
+/// The most keys of one use that a member may list.
+pub const KEYS_PER_USE_MAX: usize = 16;
+/// The most root keys that a roster may list.
+pub const ROOTS_MAX: usize = 16;
+/// The most token keys that a roster may list.
+pub const TOKEN_KEYS_MAX: usize = 32;
+/// The most grants that a roster may list.
+pub const GRANTS_MAX: usize = 4_000;
+/// The daily budget of enumerable kinds where the policy names none (WIRE.md section 4).
+pub const ENUMERABLE_POINTS_PER_DAY: u64 = 20_000;
+/// The daily budget of open kinds where the policy names none.
+pub const OPEN_POINTS_PER_DAY: u64 = 1_000_000;
+
+/// What kind of organization a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MemberRole {
+    /// A city bureau: has cases and publishes their elements.
+    Bureau,
+    /// A department above bureaus: links cases of several members.
+    Department,
+    /// Checks logs and signatures; sees no bodies of its own accord.
+    Auditor,
+}
+
+impl MemberRole {
+    /// Every role, in the order of the wire.
+    pub const ALL: [Self; 3] = [Self::Bureau, Self::Department, Self::Auditor];
+
+    /// The word that stands in certificates and config files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bureau => "bureau",
+            Self::Department => "department",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    /// Reads the word of [`MemberRole::as_str`]; `None` for any other text.
+    #[must_use]
+    pub fn from_word(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+impl std::fmt::Display for MemberRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a member's key may sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyUse {
+    /// Statements in the member's logs.
+    Records,
+    /// Checkpoints of the member's logs.
+    Checkpoint,
+    /// Cosignatures on other members' checkpoints.
+    Witness,
+}
+
+/// Where a token key stands in its life (WIRE.md section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TokenKeyState {
+    /// Generated, not used yet.
+    Next,
+    /// Values are tokenized again under it beside the current key.
+    Dual,
+    /// The key for new tokens.
+    Current,
+    /// Kept so that old tokens can be read.
+    Retired,
+}
+
+/// One public key of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberKey {
+    /// What it may sign.
+    pub usage: KeyUse,
+    /// Its id.
+    pub id: KeyId,
+    /// The key; canonical, of large order and torsion-free.
+    pub key: PublicKey,
+    /// The first second at which it counts.
+    pub valid_from: UnixSeconds,
+    /// The first second at which it no longer counts; `None` for no end.
+    pub valid_to: Option<UnixSeconds>,
+    /// Where it is revoked: entries below this index stay valid.
+    pub revoked_at_size: Option<u64>,
+}
+
+impl MemberKey {
+    /// Says whether the key's dates cover `now`; revocation is not looked at.
+    #[must_use]
+    pub fn covers(&self, now: UnixSeconds) -> bool {
+        self.valid_from <= now && self.valid_to.is_none_or(|end| now < end)
+    }
+}
+
+/// How an earlier generation of a member's records log ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// The generation that ended.
+    pub generation: u32,
+    /// Its last good size.
+    pub size: u64,
+    /// The root at that size.
+    pub root: Digest,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: MemberId,
+    /// What kind of organization it is.
+    pub role: MemberRole,
+    /// Its name for people.
+    pub name: String,
+    /// Its region, such as `340100`; may be empty.
+    pub region: String,
+    /// The DER certificate of the one CA that may name this member.
+    pub ca: Vec<u8>,
+    /// Where its node listens for peers, `host:port`.
+    pub peer_endpoint: String,
+    /// Its keys.
+    pub keys: Vec<MemberKey>,
+    /// The generation of its records log, from 1.
+    pub records_generation: u32,
+    /// The generation of its access log, from 1.
+    pub access_generation: u32,
+    /// The members that witness its checkpoints.
+    pub witnesses: Vec<MemberId>,
+    /// Whom to call, as shown with hits; may be empty.
+    pub desk_contact: String,
+    /// How earlier generations of its records log ended.
+    pub frozen: Vec<Frozen>,
+}
+
+/// One custodian's public share of a token key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustodianShare {
+    /// The custodian.
+    pub member: MemberId,
+    /// Its index, from 1.
+    pub index: u16,
+    /// `Y_i`, a compressed Ristretto point; checked by the [`ShareCheck`].
+    pub public_share: [u8; 32],
+}
+
+/// One shared token key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Which kinds it serves.
+    pub class: TokenClass,
+    /// How many custodians an evaluation needs.
+    pub threshold: u16,
+    /// `Y`, a compressed Ristretto point.
+    pub public_key: [u8; 32],
+    /// The custodians' public shares, by ascending index.
+    pub shares: Vec<CustodianShare>,
+    /// The share epoch.
+    pub epoch: u32,
+    /// Where the key stands.
+    pub state: TokenKeyState,
+}
+
+/// A dated, counted addition to one member's daily budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Who may spend it.
+    pub member: MemberId,
+    /// For which token keys.
+    pub class: TokenClass,
+    /// How many points, once at each custodian.
+    pub points: u64,
+    /// The first second at which it counts.
+    pub valid_from: UnixSeconds,
+    /// The first second at which it no longer counts.
+    pub valid_to: UnixSeconds,
+}
+
+impl Grant {
+    /// Names the grant for accounts that outlive a roster version.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        let class = match self.class {
+            TokenClass::Enumerable => 1_u8,
+            TokenClass::Open => 2,
+        };
+        let mut bytes = vec![class];
+        bytes.extend(self.points.to_be_bytes());
+        bytes.extend(self.valid_from.to_be_bytes());
+        bytes.extend(self.valid_to.to_be_bytes());
+        bytes.extend(self.member.as_str().as_bytes());
+        Digest::of(&bytes)
+    }
+
+    /// Says whether any second of UTC day `day` (days since 1970) is covered.
+    #[must_use]
+    pub fn touches_day(&self, day: i64) -> bool {
+        let start = day.saturating_mul(DAY_S);
+        self.valid_from < start.saturating_add(DAY_S) && start < self.valid_to
+    }
+}
+
+/// What may be spent, and how many witnesses a checkpoint needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Points a member a day at each custodian, enumerable kinds.
+    pub enumerable_points_per_day: u64,
+    /// Points a member a day at each custodian, open kinds.
+    pub open_points_per_day: u64,
+    /// A custodian's cap over all members, each class; 0 for none.
+    pub custodian_points_per_day: u64,
+    /// Cosignatures that make a checkpoint witnessed.
+    pub witness_quorum: u32,
+    /// Additions for first loads.
+    pub grants: Vec<Grant>,
+}
+
+/// One checked version of the roster, with the bytes that were signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    /// Its version, from 1.
+    pub version: u64,
+    /// The federation that it speaks of.
+    pub federation: FederationId,
+    /// SHA-256 of the previous version's bytes; `None` in version 1.
+    pub previous: Option<Digest>,
+    /// The keys whose holders decide on rosters.
+    pub roots: Vec<PublicKey>,
+    /// How many of them must sign.
+    pub root_threshold: usize,
+    /// The members.
+    pub members: BTreeMap<MemberId, Member>,
+    /// The token keys, in the roster's order.
+    pub token_keys: Vec<TokenKey>,
+    /// Budgets and quorum.
+    pub policy: Policy,
+    /// When it was issued.
+    pub issued_at: UnixSeconds,
+    /// The first second at which it is no longer current.
+    pub expires_at: UnixSeconds,
+    /// SHA-256 of the roster's own bytes, without signatures.
+    pub digest: Digest,
+    /// The `SignedRoster` message as it was received.
+    pub signed: Bytes,
+}
+
+impl Roster {
+    /// Looks a member up.
+    #[must_use]
+    pub fn member(&self, id: &MemberId) -> Option<&Member> {
+        self.members.get(id)
+    }
+
+    /// Looks a member's key up by use and id; `None` means unknown, not bad.
+    #[must_use]
+    pub fn key(&self, member: &MemberId, usage: KeyUse, id: KeyId) -> Option<&MemberKey> {
+        let keys = &self.members.get(member)?.keys;
+        keys.iter().find(|key| key.usage == usage && key.id == id)
+    }
+
+    /// Lists a member's keys of one use, in the roster's order.
+    pub fn keys(&self, member: &MemberId, usage: KeyUse) -> impl Iterator<Item = &MemberKey> {
+        let keys = self.members.get(member).map_or(&[][..], |m| &m.keys);
+        keys.iter().filter(move |key| key.usage == usage)
+    }
+
+    /// Returns the CURRENT token key of a class; there is at most one.
+    #[must_use]
+    pub fn token_key(&self, class: TokenClass) -> Option<&TokenKey> {
+        self.token_keys
+            .iter()
+            .find(|key| key.class == class && key.state == TokenKeyState::Current)
+    }
+
+    /// Looks a token key up by id, whatever its state.
+    #[must_use]
+    pub fn token_key_by_id(&self, id: KeyId) -> Option<&TokenKey> {
+        self.token_keys.iter().find(|key| key.id == id)
+    }
+
+    /// Names a member's log in its present generation.
+    #[must_use]
+    pub fn origin(&self, member: &MemberId, log: LogName) -> Option<Origin> {
+        let found = self.members.get(member)?;
+        Some(Origin {
+            federation: self.federation.clone(),
+            member: member.clone(),
+            log,
+            generation: match log {
+                LogName::Records => found.records_generation,
+                LogName::Access => found.access_generation,
+            },
+        })
+    }
+
+    /// Lists the members that hold a share of a key that is not retired.
+    #[must_use]
+    pub fn custodians(&self) -> BTreeSet<&MemberId> {
+        self.token_keys
+            .iter()
+            .filter(|key| key.state != TokenKeyState::Retired)
+            .flat_map(|key| key.shares.iter().map(|share| &share.member))
+            .collect()
+    }
+
+    /// Returns the points that every member may spend a day at each custodian.
+    #[must_use]
+    pub fn daily_points(&self, class: TokenClass) -> u64 {
+        match class {
+            TokenClass::Enumerable => self.policy.enumerable_points_per_day,
+            TokenClass::Open => self.policy.open_points_per_day,
+        }
+    }
+
+    /// Lists a member's grants that touch UTC day `day` (days since 1970).
+    ///
+    /// A grant of several days is counted once: who keeps accounts keeps one
+    /// for each [`Grant::id`].
+    pub fn grants<'a>(
+        &'a self,
+        member: &'a MemberId,
+        class: TokenClass,
+        day: i64,
+    ) -> impl Iterator<Item = &'a Grant> {
+        self.policy
+            .grants
+            .iter()
+            .filter(move |g| g.member == *member && g.class == class && g.touches_day(day))
+    }
+
+    /// Returns the points that a member may spend at each custodian on UTC day
+    /// `day`, if nothing of its grants was spent on an earlier day; 0 for a
+    /// stranger.
+    #[must_use]
+    pub fn allowed_points(&self, member: &MemberId, class: TokenClass, day: i64) -> u64 {
+        if !self.members.contains_key(member) {
+            return 0;
+        }
+        self.grants(member, class, day)
+            .fold(self.daily_points(class), |sum, grant| sum.saturating_add(grant.points))
+    }
+
+    /// Says whether the roster has run out at `now`.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixSeconds) -> bool {
+        now >= self.expires_at
+    }
+}
+
+/// Why a roster was refused.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RosterError {
+    /// The bytes are no signed roster, or are too many.
+    #[error("the bytes are no signed roster: {what}")]
+    Malformed {
+        /// What is wrong with them.
+        what: &'static str,
+    },
+    /// A field breaks a rule.
+    #[error("roster {version}: {field}: {why}")]
+    Field {
+        /// The roster's version.
+        version: u64,
+        /// The field, such as `members[hefei].peer_endpoint`.
+        field: String,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// A key that may not be used.
+    #[error("roster {version}: {field}: {source}")]
+    Key {
+        /// The roster's version.
+        version: u64,
+        /// The field.
+        field: String,
+        /// What is wrong with the key.
+        source: KeyError,
+    },
+    /// A signature of a known root does not hold.
+    #[error("roster {version}: the signature of root key {key} does not hold")]
+    BadSignature {
+        /// The roster's version.
+        version: u64,
+        /// The root key.
+        key: KeyId,
+    },
+    /// Too few roots have signed.
+    #[error("roster {version}: {got} of {want} needed roots of roster {of} have signed")]
+    TooFewSignatures {
+        /// The roster's version.
+        version: u64,
+        /// The version whose roots were counted.
+        of: u64,
+        /// How many have signed.
+        got: usize,
+        /// How many must.
+        want: usize,
+    },
+    /// Roster 1 is not the one that the config pins.
+    #[error("roster 1 has SHA-256 {got}, but the pin is {want}")]
+    NotPinned {
+        /// What it has.
+        got: Digest,
+        /// What the config says.
+        want: Digest,
+    },
+    /// It does not follow the newest roster that is held.
+    #[error("roster {version} does not follow roster {held}")]
+    BrokenChain {
+        /// The roster's version.
+        version: u64,
+        /// The newest version that is held.
+        held: u64,
+    },
+    /// Versions are missing in between; fetch those first.
+    #[error("roster {version} comes too early: {held} is the newest held")]
+    Gap {
+        /// The roster's version.
+        version: u64,
+        /// The newest version that is held.
+        held: u64,
+    },
+    /// The chain ends before a version that was already seen.
+    #[error("the newest roster at hand is {newest}, but {seen} was already seen")]
+    OlderThanSeen {
+        /// The newest version at hand.
+        newest: u64,
+        /// The highest version ever seen.
+        seen: u64,
+    },
+    /// Two rosters of one version: evidence against the roots.
+    #[error("two different rosters {version} were signed: {held} and {other}")]
+    Fork {
+        /// The version.
+        version: u64,
+        /// The digest of the one that is held.
+        held: Digest,
+        /// The digest of the other.
+        other: Digest,
+    },
+    /// The newest roster has run out.
+    #[error("roster {version} expired {seconds_ago} seconds ago")]
+    Expired {
+        /// The version.
+        version: u64,
+        /// How long ago.
+        seconds_ago: i64,
+    },
+    /// The newest roster lies in the future: a wrong clock here or there.
+    #[error("roster {version} is issued {seconds_ahead} seconds from now: check the clock")]
+    NotYetIssued {
+        /// The version.
+        version: u64,
+        /// How far ahead.
+        seconds_ahead: i64,
+    },
+}
+
+impl Blamed for RosterError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Malformed { .. }
+            | Self::Field { .. }
+            | Self::Key { .. }
+            | Self::BadSignature { .. }
+            | Self::TooFewSignatures { .. }
+            | Self::NotPinned { .. }
+            | Self::BrokenChain { .. }
+            | Self::Fork { .. } => Blame::Misbehaved,
+            Self::Gap { .. }
+            | Self::OlderThanSeen { .. }
+            | Self::Expired { .. }
+            | Self::NotYetIssued { .. } => Blame::Stale,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "roster.malformed",
+            Self::Field { .. } => "roster.field",
+            Self::Key { .. } => "roster.weak_key",
+            Self::BadSignature { .. } => "roster.bad_signature",
+            Self::TooFewSignatures { .. } => "roster.too_few_signatures",
+            Self::NotPinned { .. } => "roster.not_pinned",
+            Self::BrokenChain { .. } => "roster.broken_chain",
+            Self::Gap { .. } => "roster.gap",
+            Self::OlderThanSeen { .. } => "roster.older_than_seen",
+            Self::Fork { .. } => "roster.fork",
+            Self::Expired { .. } => "roster.expired",
+            Self::NotYetIssued { .. } => "roster.not_yet_issued",
+        }
+    }
+}
+
+/// Builds the bytes that a root signs: DSSE v1's pre-authentication encoding.
+#[must_use]
+pub fn signed_bytes(roster: &[u8]) -> Vec<u8> {
+    let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), roster.len());
+    let mut out = head.into_bytes();
+    out.extend_from_slice(roster);
+    out
+}

@@ -52,6 +52,8 @@ pub enum Table {
     Ended = 8,
     /// Local cases.
     Cases = 10,
+    /// Sealed elements without a token that are kept at home only.
+    Notes = 9,
     /// Elements that wait for tokens, in order of arrival.
     Queue = 11,
     /// Progress of interrupted imports.
@@ -74,6 +76,8 @@ pub enum Table {
     Ceremony = 24,
     /// Token batches that were sent and not yet answered.
     PendingBatch = 25,
+    /// (log number, index) of bodies that nobody asked so far had.
+    Absent = 27,
     /// Conflicting signed statements of others.
     Evidence = 26,
 }
