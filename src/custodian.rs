@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crate::blame::Blamed;
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{Digest, KeyId, MemberId, QueryId};
-use crate::oprf::dkg::Ceremony;
 use crate::oprf::{POINT_BYTES, Points};
 use crate::seal::SealKey;
 use crate::store::Store;
@@ -29,6 +28,7 @@ pub use error::CustodianError;
 pub use rules::{PointsGrant, Rules, ServedKey};
 
 use accounts::{Accounts, Charge, Claim};
+use keygen::Ceremonies;
 use keys::HeldKey;
 
 /// Segments (cases) of one batch at most.
@@ -77,7 +77,7 @@ pub struct Custodian {
     seal: SealKey,
     keys: RwLock<HashMap<(KeyId, u32), Arc<HeldKey>>>,
     accounts: Mutex<Accounts>,
-    ceremonies: Mutex<HashMap<[u8; 16], Ceremony>>,
+    ceremonies: Mutex<Ceremonies>,
 }
 
 impl std::fmt::Debug for Custodian {
@@ -103,7 +103,7 @@ impl Custodian {
         let seal = SealKey::new(*seal_key);
         let keys = RwLock::new(keys::load(&store, &seal)?);
         let accounts = Mutex::new(Accounts::open(store.clone())?);
-        let ceremonies = Mutex::new(HashMap::new());
+        let ceremonies = Mutex::new(Ceremonies::default());
         Ok(Self {
             own,
             store,

@@ -20,7 +20,7 @@ use crate::blame::{Blame, Blamed};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{CaseRef, Digest, KeyId, MemberId, QueryId};
 use crate::oprf::{Evaluation, KeySet, OprfError};
-use crate::seal::{SealError, SealKey};
+use crate::seal::SealKey;
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1::{EvaluateRequest, EvaluateResponse, Segment, TokenClass};
 
@@ -148,9 +148,6 @@ pub enum TokensError {
     /// The token key of the roster is not usable, or an input is too long.
     #[error(transparent)]
     Oprf(#[from] OprfError),
-    /// A pending batch does not open: another seal key, or damage.
-    #[error(transparent)]
-    Seal(#[from] SealError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -172,7 +169,6 @@ impl Blamed for TokensError {
         match self {
             Self::TooFew { .. } | Self::Stopped => Blame::Unavailable,
             Self::Oprf(e) => e.blame(),
-            Self::Seal(_) => Blame::Internal,
             Self::Store(e) => e.blame(),
         }
     }
@@ -181,7 +177,6 @@ impl Blamed for TokensError {
         match self {
             Self::TooFew { .. } => "tokens.too_few",
             Self::Oprf(e) => e.code(),
-            Self::Seal(_) => "tokens.seal",
             Self::Store(e) => e.code(),
             Self::Stopped => "tokens.stopped",
         }
@@ -254,10 +249,15 @@ impl<T: CustodianTransport> Tokenizer<T> {
         )?);
         let wanted = unique(&segments);
         let batches = self.batches(key, &wanted).await?;
-        let asked = batches.iter().map(|batch| {
-            let template = self.request(key, request_id, &segments, &wanted, batch);
-            self.ask(key, Arc::clone(&keys), Arc::clone(batch), template)
-        });
+        // Collected before the first await: a stream that borrows through the
+        // closure would keep this future from being Send.
+        let asked: Vec<_> = batches
+            .iter()
+            .map(|batch| {
+                let template = self.request(key, request_id, &segments, &wanted, batch);
+                self.ask(key, Arc::clone(&keys), Arc::clone(batch), template)
+            })
+            .collect();
         let evaluated: Vec<Vec<Evaluation>> = stream::iter(asked)
             .buffered(CONCURRENT_BATCHES)
             .try_collect()
@@ -310,7 +310,11 @@ impl<T: CustodianTransport> Tokenizer<T> {
                         changes.delete(Table::PendingBatch, &at);
                     }
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // Only budget is lost: the values still wait upstream.
+                    tracing::warn!(%error, "a pending batch is dropped");
+                    changes.delete(Table::PendingBatch, &at);
+                }
             }
         }
         let mut rest: Vec<(usize, Vec<u8>)> = wanted

@@ -2,8 +2,7 @@
 //! function here. A ceremony lives in memory; a restart ends it, and it is
 //! started anew under another name.
 
-mod run;
-
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 
 use super::keys::{self, HeldKey};
@@ -12,10 +11,18 @@ use crate::ids::{Digest, MemberId};
 use crate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan, PrivatePackage};
 use crate::wire::v1::{CustodianShare, KeygenPlan, TokenClass, TokenKey, TokenKeyState};
 
-pub use run::{KeygenError, KeygenTransport, run_keygen};
-
 /// Key generations that may run at once.
 pub const CEREMONIES_MAX: usize = 8;
+
+/// Names of finished key generations that are remembered.
+const FINISHED_MAX: usize = 64;
+
+/// The key generations that this node joined.
+#[derive(Debug, Default)]
+pub(super) struct Ceremonies {
+    running: HashMap<[u8; 16], Ceremony>,
+    finished: VecDeque<[u8; 16]>,
+}
 
 /// Reads a plan from the wire.
 ///
@@ -52,7 +59,7 @@ impl Custodian {
             .ceremonies
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = ceremonies.get(plan.ceremony()) {
+        if let Some(known) = ceremonies.running.get(plan.ceremony()) {
             if *known.plan() == plan {
                 return Ok(known.own_round1().to_vec());
             }
@@ -61,14 +68,14 @@ impl Custodian {
             }
             .into());
         }
-        if ceremonies.len() >= CEREMONIES_MAX {
+        if ceremonies.running.len() >= CEREMONIES_MAX {
             return Err(CustodianError::Ceremonies {
                 limit: CEREMONIES_MAX,
             });
         }
         let name = *plan.ceremony();
         let (ceremony, package) = Ceremony::start(plan, &self.own)?;
-        ceremonies.insert(name, ceremony);
+        ceremonies.running.insert(name, ceremony);
         Ok(package)
     }
 
@@ -83,7 +90,7 @@ impl Custodian {
         package: &[u8],
     ) -> Result<(), CustodianError> {
         let plan = read_plan(plan)?;
-        self.with(plan.ceremony(), |c| {
+        self.take(plan.ceremony(), |c| {
             c.receive_round1(from, &plan.digest(), package)
         })
     }
@@ -114,7 +121,7 @@ impl Custodian {
                 from: from.clone(),
                 what: "echo",
             })?;
-        self.with(ceremony, |c| c.receive_echo(from, ceremony, &seen))
+        self.take(ceremony, |c| c.receive_echo(from, ceremony, &seen))
     }
 
     /// The private packages of round 2 with their receivers; made once.
@@ -138,15 +145,7 @@ impl Custodian {
         ceremony: &[u8],
         package: &[u8],
     ) -> Result<(), CustodianError> {
-        self.with(ceremony, |c| c.receive_round2(from, ceremony, package))
-    }
-
-    /// Says whether [`Custodian::keygen_finish`] has everything it needs.
-    ///
-    /// # Errors
-    /// [`DkgError::TooEarly`] until then.
-    pub fn keygen_ready(&self, ceremony: &[u8]) -> Result<(), CustodianError> {
-        self.with(ceremony, |c| c.ready())
+        self.take(ceremony, |c| c.receive_round2(from, ceremony, package))
     }
 
     /// Ends the ceremony: the share is sealed and durable when this returns.
@@ -162,7 +161,11 @@ impl Custodian {
             .ceremonies
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        ceremonies.remove(ceremony);
+        ceremonies.running.remove(ceremony);
+        if ceremonies.finished.len() == FINISHED_MAX {
+            ceremonies.finished.pop_front();
+        }
+        ceremonies.finished.push_back(*generated.plan.ceremony());
         Ok(key)
     }
 
@@ -172,7 +175,7 @@ impl Custodian {
             .ceremonies
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        ceremonies.remove(ceremony);
+        ceremonies.running.remove(ceremony);
     }
 
     fn keep(&self, generated: &GeneratedKey) -> Result<TokenKey, CustodianError> {
@@ -201,6 +204,29 @@ impl Custodian {
         Ok(key)
     }
 
+    /// Hands a message to its ceremony. One that is here already was sent again
+    /// because its reply was lost; so was one for a ceremony that has everything.
+    fn take(
+        &self,
+        ceremony: &[u8],
+        step: impl FnOnce(&mut Ceremony) -> Result<(), DkgError>,
+    ) -> Result<(), CustodianError> {
+        let finished = {
+            let ceremonies = self
+                .ceremonies
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            ceremonies.finished.iter().any(|name| name == ceremony)
+        };
+        if finished {
+            return Ok(());
+        }
+        match self.with(ceremony, step) {
+            Err(CustodianError::Keygen(DkgError::Twice { .. })) => Ok(()),
+            result => result,
+        }
+    }
+
     fn with<R>(
         &self,
         ceremony: &[u8],
@@ -210,7 +236,10 @@ impl Custodian {
             .ceremonies
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let running = ceremonies.get_mut(ceremony).ok_or(DkgError::Ended)?;
+        let running = ceremonies
+            .running
+            .get_mut(ceremony)
+            .ok_or(DkgError::Ended)?;
         Ok(step(running)?)
     }
 }

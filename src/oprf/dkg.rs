@@ -292,11 +292,7 @@ impl Ceremony {
         Ok(())
     }
 
-    /// Says whether [`Ceremony::finish`] has everything it needs.
-    ///
-    /// # Errors
-    /// [`DkgError::TooEarly`] until then.
-    pub fn ready(&self) -> Result<(), DkgError> {
+    fn ready(&self) -> Result<(), DkgError> {
         let others = self.plan.custodian_count().saturating_sub(1);
         require(self.round2.len(), others, "the end")?;
         require(usize::from(self.secret2.is_some()), 1, "the end")

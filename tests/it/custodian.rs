@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use casegate::blame::{Blame, Blamed};
 use casegate::clock::{Clock, DAY_S};
-use casegate::custodian::keygen::{KeygenError, KeygenTransport, run_keygen};
 use casegate::custodian::{Custodian, CustodianError, Handled, PointsGrant, Rules, ServedKey};
 use casegate::ids::{CaseRef, Digest, KeyId, MemberId, QueryId};
 use casegate::oprf::{Evaluation, OprfError, padding};
@@ -15,8 +14,7 @@ use casegate::tokens::{
     CustodianTransport, SegmentInput, TokenKeyInfo, Tokenizer, TokensError, TransportError,
 };
 use casegate::wire::v1::{
-    EvaluateRequest, EvaluateResponse, KeygenEchoRequest, KeygenPlan, KeygenRound1Request,
-    KeygenRound2Request, Segment, TokenClass, TokenKey,
+    EvaluateRequest, EvaluateResponse, KeygenPlan, Segment, TokenClass, TokenKey,
 };
 
 const NAMES: [&str; 3] = ["court", "procuracy", "university"];
@@ -554,103 +552,36 @@ fn key_generation_needs_consent_and_one_plan() {
     );
 }
 
-/// Delivers to the seats directly; every other reply is lost on its way back.
-struct LossyKeygen {
-    seats: Arc<Vec<Arc<Custodian>>>,
-    own: MemberId,
-    sent: Mutex<u32>,
-}
-
-impl LossyKeygen {
-    fn deliver(
-        &self,
-        to: &MemberId,
-        take: impl Fn(&Custodian) -> Result<(), CustodianError>,
-    ) -> Result<(), TransportError> {
-        let at = NAMES
-            .iter()
-            .position(|name| member(name) == *to)
-            .expect("a seat");
-        let taken = take(&self.seats[at]);
-        let mut sent = self.sent.lock().expect("a lock");
-        *sent += 1;
-        if sent.is_multiple_of(2) {
-            return Err(TransportError::Unreachable {
-                reason: "the reply was lost".into(),
-            });
-        }
-        taken.map_err(|refusal| TransportError::Refused {
-            code: refusal.code().into(),
-            blame: refusal.blame(),
-        })
-    }
-}
-
-impl KeygenTransport for LossyKeygen {
-    async fn round1(&self, to: &MemberId, r: KeygenRound1Request) -> Result<(), TransportError> {
-        let plan = r.plan.expect("a plan");
-        self.deliver(to, |c| c.keygen_round1(&self.own, &plan, &r.package))
-    }
-
-    async fn echo(&self, to: &MemberId, r: KeygenEchoRequest) -> Result<(), TransportError> {
-        self.deliver(to, |c| {
-            c.keygen_echo(&self.own, &r.ceremony, &r.round1_sha256)
-        })
-    }
-
-    async fn round2(&self, to: &MemberId, r: KeygenRound2Request) -> Result<(), TransportError> {
-        self.deliver(to, |c| c.keygen_round2(&self.own, &r.ceremony, &r.package))
-    }
-}
-
-fn run_together(seats: &[Seat], count: usize) -> Vec<Result<TokenKey, KeygenError>> {
-    let clock = Clock::manual(NOON);
-    let open = |seat: &Seat| {
-        let store = Store::open(&seat.dir.path().join("keygen"), 1 << 20).expect("a store");
-        Arc::new(Custodian::open(store, clock.clone(), &SEAL, seat.name.clone()).expect("open"))
-    };
-    let custodians: Arc<Vec<_>> = Arc::new(seats.iter().map(open).collect());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
-        let runs = (0..count).map(|at| {
-            let (custodian, seats) = (Arc::clone(&custodians[at]), Arc::clone(&custodians));
-            async move {
-                let own = member(NAMES[at]);
-                let transport = LossyKeygen {
-                    seats,
-                    own,
-                    sent: Mutex::new(0),
-                };
-                run_keygen(custodian, &transport, &plan([5; 16]), 5).await
-            }
-        });
-        futures_util::future::join_all(runs).await
-    })
-}
-
 #[test]
-fn key_generation_comes_to_its_end_although_replies_are_lost() {
+fn messages_that_are_sent_again_after_a_lost_reply_are_taken_as_delivered() {
     let clock = Clock::manual(NOON);
     let seats: Vec<_> = NAMES.iter().map(|name| Seat::new(name, &clock)).collect();
-    let keys: Vec<_> = run_together(&seats, 3)
-        .into_iter()
-        .map(|key| key.expect("a key"))
-        .collect();
-    assert!(keys.iter().all(|key| *key == keys[0]));
-}
-
-#[test]
-fn a_custodian_that_does_not_join_is_named() {
-    let clock = Clock::manual(NOON);
-    let seats: Vec<_> = NAMES.iter().map(|name| Seat::new(name, &clock)).collect();
-    for result in run_together(&seats, 2) {
-        match result {
-            Err(KeygenError::Delivery { member: who, .. }) => assert_eq!(who, member(NAMES[2])),
-            other => panic!("{other:?}"),
-        }
+    let (plan, name) = (plan([6; 16]), [6; 16]);
+    let package = seats[1].custodian().keygen_join(&plan).expect("joined");
+    seats[0].custodian().keygen_join(&plan).expect("joined");
+    for _ in 0..2 {
+        let taken = seats[0]
+            .custodian()
+            .keygen_round1(&seats[1].name, &plan, &package);
+        taken.expect("the same bytes again are no offence");
     }
+    seats[1].custodian().keygen_abandon(&name);
+    let other = seats[1]
+        .custodian()
+        .keygen_join(&plan)
+        .expect("joined anew");
+    let second = seats[0]
+        .custodian()
+        .keygen_round1(&seats[1].name, &plan, &other);
+    assert_eq!(
+        second.expect_err("other bytes are").code(),
+        "dkg.equivocation"
+    );
+    generate(&seats, [8; 16]);
+    let late = seats[0]
+        .custodian()
+        .keygen_round2(&seats[1].name, &[8; 16], b"whatever it was");
+    late.expect("a finished ceremony needs nothing more");
 }
 
 #[test]
