@@ -249,15 +249,11 @@ impl<T: CustodianTransport> Tokenizer<T> {
         )?);
         let wanted = unique(&segments);
         let batches = self.batches(key, &wanted).await?;
-        // Collected before the first await: a stream that borrows through the
-        // closure would keep this future from being Send.
-        let asked: Vec<_> = batches
-            .iter()
-            .map(|batch| {
-                let template = self.request(key, request_id, &segments, &wanted, batch);
-                self.ask(key, Arc::clone(&keys), Arc::clone(batch), template)
-            })
-            .collect();
+        let mut asked = Vec::with_capacity(batches.len());
+        for batch in &batches {
+            let template = self.request(key, request_id, &segments, &wanted, batch);
+            asked.push(self.ask(key, Arc::clone(&keys), Arc::clone(batch), template));
+        }
         let evaluated: Vec<Vec<Evaluation>> = stream::iter(asked)
             .buffered(CONCURRENT_BATCHES)
             .try_collect()
