@@ -25,6 +25,18 @@ fn member(name: &str) -> MemberId {
     MemberId::new(name).expect("a name")
 }
 
+/// Opens a store that may just have been closed: sled's own threads can hold
+/// its lock for a moment after the last handle is gone.
+fn open(dir: &std::path::Path) -> Store {
+    for _ in 0..100_000 {
+        if let Ok(store) = Store::open(dir, 1 << 20) {
+            return store;
+        }
+        std::thread::yield_now();
+    }
+    Store::open(dir, 1 << 20).expect("a store")
+}
+
 struct Seat {
     dir: tempfile::TempDir,
     name: MemberId,
@@ -45,7 +57,7 @@ impl Seat {
 
     fn restart(&mut self, clock: &Clock) {
         self.custodian = None;
-        let store = Store::open(self.dir.path(), 1 << 20).expect("a store");
+        let store = open(self.dir.path());
         let opened = Custodian::open(store, clock.clone(), &SEAL, self.name.clone());
         self.custodian = Some(opened.expect("a custodian"));
     }
@@ -501,7 +513,7 @@ fn shares_are_sealed_at_rest_and_open_only_with_their_key() {
     let mut world = world(1000);
     let seat = &mut world.seats[0];
     seat.custodian = None;
-    let store = Store::open(seat.dir.path(), 1 << 20).expect("a store");
+    let store = open(seat.dir.path());
     assert_eq!(store.scan(Table::Share, b"").expect("read").len(), 1);
     let opened = Custodian::open(store, world.clock.clone(), &[4; 32], seat.name.clone());
     assert!(matches!(opened, Err(CustodianError::Share)));
@@ -725,7 +737,7 @@ struct Desk {
 fn desk(points_per_day: u64) -> Desk {
     let transport = InProcess::new(world(points_per_day));
     let dir = tempfile::tempdir().expect("a directory");
-    let store = Store::open(dir.path(), 1 << 20).expect("a store");
+    let store = open(dir.path());
     let clock = transport.world.clock.clone();
     let tokenizer = Tokenizer::new(store, clock, &SEAL, Arc::clone(&transport));
     let key = info(&transport.world.key);
@@ -776,7 +788,7 @@ impl Desk {
             runtime,
         } = self;
         drop(tokenizer);
-        let store = Store::open(dir.path(), 1 << 20).expect("a store");
+        let store = open(dir.path());
         let clock = transport.world.clock.clone();
         let tokenizer = Tokenizer::new(store, clock, &SEAL, Arc::clone(&transport));
         Self {
@@ -873,7 +885,7 @@ fn a_finished_call_leaves_nothing_pending() {
     desk.tokens(&["a"]).expect("tokens");
     let Desk { dir, tokenizer, .. } = desk;
     drop(tokenizer);
-    let store = Store::open(dir.path(), 1 << 20).expect("a store");
+    let store = open(dir.path());
     assert!(
         store
             .scan(Table::PendingBatch, b"")
@@ -904,7 +916,7 @@ fn a_lying_custodian_is_named_and_another_is_asked_in_the_same_call() {
     }
     let Desk { dir, tokenizer, .. } = desk;
     drop(tokenizer);
-    let store = Store::open(dir.path(), 1 << 20).expect("a store");
+    let store = open(dir.path());
     assert_eq!(
         store
             .scan(Table::Evidence, b"custodian/")
