@@ -6,24 +6,29 @@
 //! writes what [`Handled::seen`] says to the access log before it answers.
 
 mod accounts;
+mod error;
 pub mod keygen;
 mod keys;
+mod rules;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::blame::{Blame, Blamed};
+use crate::blame::Blamed;
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{Digest, KeyId, MemberId, QueryId};
-use crate::oprf::dkg::{Ceremony, DkgError};
-use crate::oprf::{OprfError, POINT_BYTES, Points};
+use crate::oprf::{POINT_BYTES, Points};
 use crate::seal::SealKey;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::wire::v1::{
     BudgetLine, EvaluateRequest, EvaluateResponse, GetBudgetResponse, SeenPurpose, TokenClass,
 };
 
+pub use error::CustodianError;
+pub use rules::{PointsGrant, Rules, ServedKey};
+
 use accounts::{Accounts, Charge, Claim};
+use keygen::Ceremonies;
 use keys::HeldKey;
 
 /// Segments (cases) of one batch at most.
@@ -37,154 +42,6 @@ pub const REQUEST_LIFE_S_MAX: i64 = 86_400;
 
 /// Seconds for which the same batch of the same member is answered again for free.
 pub const REPLAY_S: i64 = 86_400;
-
-/// Why a custodian refused.
-#[derive(Debug, thiserror::Error)]
-pub enum CustodianError {
-    /// The request names another recipient.
-    #[error("the request is for another custodian")]
-    NotForMe,
-    /// The request's expiry has passed, or lies too far ahead.
-    #[error("the request's expiry {expires_at} is not within the {REQUEST_LIFE_S_MAX} s from {now}")]
-    Expired {
-        /// What the request says.
-        expires_at: UnixSeconds,
-        /// This custodian's time.
-        now: UnixSeconds,
-    },
-    /// A key that the roster does not list or of which no share is here.
-    #[error("no share of the named token key is served here")]
-    UnknownKey,
-    /// A share epoch that is not the roster's; fetch the roster.
-    #[error("epoch {got} was asked for, epoch {want} is served")]
-    Epoch {
-        /// What was asked for.
-        got: u32,
-        /// What the roster says.
-        want: u32,
-    },
-    /// No purpose, or one that is malformed.
-    #[error("no usable purpose: {reason}")]
-    Purpose {
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// A batch that is malformed.
-    #[error(transparent)]
-    Batch(#[from] OprfError),
-    /// The member's budget, or the cap over all members, does not suffice.
-    #[error("{asked} points are asked for, {left} are left until {until}{}", if *.cap { " (all members together)" } else { "" })]
-    Budget {
-        /// Points of the batch.
-        asked: u64,
-        /// Points that are left.
-        left: u64,
-        /// When the next day begins.
-        until: UnixSeconds,
-        /// Whether it is the cap over all members.
-        cap: bool,
-    },
-    /// A step of a key generation was refused.
-    #[error(transparent)]
-    Keygen(#[from] DkgError),
-    /// Too many key generations at once.
-    #[error("{limit} key generations are running already")]
-    Ceremonies {
-        /// How many may run.
-        limit: usize,
-    },
-    /// A share in the store does not open: another seal key, or damage.
-    #[error("a stored key share does not open")]
-    Share,
-    /// The store failed; nothing was evaluated.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl Blamed for CustodianError {
-    fn blame(&self) -> Blame {
-        match self {
-            Self::NotForMe | Self::Purpose { .. } => Blame::Misbehaved,
-            Self::Expired { .. } | Self::Epoch { .. } => Blame::Stale,
-            Self::UnknownKey => Blame::NotFound,
-            Self::Batch(e) => e.blame(),
-            Self::Budget { .. } | Self::Ceremonies { .. } => Blame::Busy,
-            Self::Keygen(e) => e.blame(),
-            Self::Share => Blame::Internal,
-            Self::Store(e) => e.blame(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotForMe => "custodian.not_for_me",
-            Self::Expired { .. } => "custodian.expired",
-            Self::UnknownKey => "custodian.unknown_key",
-            Self::Epoch { .. } => "custodian.stale_epoch",
-            Self::Purpose { .. } => "custodian.no_purpose",
-            Self::Batch(e) => e.code(),
-            Self::Budget { cap: false, .. } => "custodian.budget_spent",
-            Self::Budget { cap: true, .. } => "custodian.cap_reached",
-            Self::Keygen(e) => e.code(),
-            Self::Ceremonies { .. } => "custodian.ceremonies",
-            Self::Share => "custodian.share",
-            Self::Store(e) => e.code(),
-        }
-    }
-}
-
-/// A roster-signed, dated, counted addition to a member's budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PointsGrant {
-    /// Names the grant across roster versions, so that it is spent once.
-    pub id: Digest,
-    /// Whose it is.
-    pub member: MemberId,
-    /// For which token keys.
-    pub class: TokenClass,
-    /// How many points, once at each custodian.
-    pub points: u64,
-    /// From when, inclusive.
-    pub valid_from: UnixSeconds,
-    /// Until when, exclusive.
-    pub valid_to: UnixSeconds,
-}
-
-/// What the roster in force says to custodians.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// The token keys that are served, with their share epochs.
-    pub keys: Vec<ServedKey>,
-    /// Points a member may spend a day on a key of enumerable kinds.
-    pub enumerable_points_per_day: u64,
-    /// Points a member may spend a day on a key of open kinds.
-    pub open_points_per_day: u64,
-    /// Daily points of all members together, each class; grants come on top.
-    pub custodian_points_per_day: u64,
-    /// Additions for first loads.
-    pub grants: Vec<PointsGrant>,
-}
-
-/// A token key as the roster lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServedKey {
-    /// The key.
-    pub key_id: KeyId,
-    /// Which kinds it serves.
-    pub class: TokenClass,
-    /// The share epoch in force.
-    pub epoch: u32,
-}
-
-impl Rules {
-    fn points_per_day(&self, class: TokenClass) -> u64 {
-        match class {
-            TokenClass::Enumerable => self.enumerable_points_per_day,
-            TokenClass::Open => self.open_points_per_day,
-            TokenClass::Unspecified => 0,
-        }
-    }
-}
 
 /// What the access log must say about one call, whatever its outcome.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,12 +77,14 @@ pub struct Custodian {
     seal: SealKey,
     keys: RwLock<HashMap<(KeyId, u32), Arc<HeldKey>>>,
     accounts: Mutex<Accounts>,
-    ceremonies: Mutex<HashMap<[u8; 16], Ceremony>>,
+    ceremonies: Mutex<Ceremonies>,
 }
 
 impl std::fmt::Debug for Custodian {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Custodian").field("own", &self.own).finish_non_exhaustive()
+        f.debug_struct("Custodian")
+            .field("own", &self.own)
+            .finish_non_exhaustive()
     }
 }
 
@@ -244,8 +103,16 @@ impl Custodian {
         let seal = SealKey::new(*seal_key);
         let keys = RwLock::new(keys::load(&store, &seal)?);
         let accounts = Mutex::new(Accounts::open(store.clone())?);
-        let ceremonies = Mutex::new(HashMap::new());
-        Ok(Self { own, store, clock, seal, keys, accounts, ceremonies })
+        let ceremonies = Mutex::new(Ceremonies::default());
+        Ok(Self {
+            own,
+            store,
+            clock,
+            seal,
+            keys,
+            accounts,
+            ceremonies,
+        })
     }
 
     /// Evaluates a batch for the authenticated member `caller`. Refuses, in
@@ -329,10 +196,15 @@ impl Custodian {
             .and_then(|id| rules.keys.iter().find(|key| key.key_id == id))
             .ok_or(CustodianError::UnknownKey)?;
         if listed.epoch != request.epoch {
-            return Err(CustodianError::Epoch { got: request.epoch, want: listed.epoch });
+            return Err(CustodianError::Epoch {
+                got: request.epoch,
+                want: listed.epoch,
+            });
         }
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let held = keys.get(&(listed.key_id, listed.epoch)).ok_or(CustodianError::UnknownKey)?;
+        let held = keys
+            .get(&(listed.key_id, listed.epoch))
+            .ok_or(CustodianError::UnknownKey)?;
         Ok((Arc::clone(held), listed.class))
     }
 
@@ -362,7 +234,9 @@ impl Custodian {
     ) -> Result<GetBudgetResponse, CustodianError> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let today = accounts.day(self.clock.now())?;
-        let date = time::OffsetDateTime::UNIX_EPOCH.date().saturating_add(time::Duration::days(today));
+        let date = time::OffsetDateTime::UNIX_EPOCH
+            .date()
+            .saturating_add(time::Duration::days(today));
         let mut lines = vec![];
         for key in &rules.keys {
             let (spent, allowed) = accounts.spent_and_allowed(caller, key, rules)?;
@@ -384,7 +258,13 @@ fn batch_digest(caller: &MemberId, request: &EvaluateRequest) -> Digest {
     let name = caller.as_str().as_bytes();
     let mut bytes = Vec::with_capacity(request.points.len() + 128);
     let epoch = request.epoch.to_be_bytes();
-    for field in [b"casegate/batch/v1", name, &request.key_id, &epoch, &request.points] {
+    for field in [
+        b"casegate/batch/v1",
+        name,
+        &request.key_id,
+        &epoch,
+        &request.points,
+    ] {
         bytes.extend_from_slice(&u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend_from_slice(field);
     }

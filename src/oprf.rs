@@ -20,7 +20,7 @@ use curve25519_dalek::traits::IsIdentity;
 use crate::blame::{Blame, Blamed};
 
 pub use blind::{Blinding, blind, blind_batch, padding};
-pub use combine::{Answer, Evaluation, KeySet, Verified, verify_and_combine};
+pub use combine::{Answer, Evaluation, KeySet, Refusals, Verified, verify_and_combine};
 pub use evaluator::{Evaluated, Evaluator};
 
 /// Bytes of one encoded point.

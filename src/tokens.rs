@@ -20,7 +20,7 @@ use crate::blame::{Blame, Blamed};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{CaseRef, Digest, KeyId, MemberId, QueryId};
 use crate::oprf::{Evaluation, KeySet, OprfError};
-use crate::seal::{SealError, SealKey};
+use crate::seal::SealKey;
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1::{EvaluateRequest, EvaluateResponse, Segment, TokenClass};
 
@@ -148,9 +148,6 @@ pub enum TokensError {
     /// The token key of the roster is not usable, or an input is too long.
     #[error(transparent)]
     Oprf(#[from] OprfError),
-    /// A pending batch does not open: another seal key, or damage.
-    #[error(transparent)]
-    Seal(#[from] SealError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -160,7 +157,11 @@ pub enum TokensError {
 }
 
 fn names(silent: &[Silent]) -> String {
-    silent.iter().map(|s| format!("{}: {}", s.member, s.code)).collect::<Vec<_>>().join(", ")
+    silent
+        .iter()
+        .map(|s| format!("{}: {}", s.member, s.code))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Blamed for TokensError {
@@ -168,7 +169,6 @@ impl Blamed for TokensError {
         match self {
             Self::TooFew { .. } | Self::Stopped => Blame::Unavailable,
             Self::Oprf(e) => e.blame(),
-            Self::Seal(_) => Blame::Internal,
             Self::Store(e) => e.blame(),
         }
     }
@@ -177,7 +177,6 @@ impl Blamed for TokensError {
         match self {
             Self::TooFew { .. } => "tokens.too_few",
             Self::Oprf(e) => e.code(),
-            Self::Seal(_) => "tokens.seal",
             Self::Store(e) => e.code(),
             Self::Stopped => "tokens.stopped",
         }
@@ -195,7 +194,9 @@ pub struct Tokenizer<T> {
 
 impl<T> std::fmt::Debug for Tokenizer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Tokenizer")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 
@@ -204,7 +205,13 @@ impl<T> Tokenizer<T> {
     #[must_use]
     pub fn new(store: Store, clock: Clock, seal_key: &[u8; 32], transport: T) -> Self {
         let standing = Mutex::new(ask::Standing::default());
-        Self { store, clock, seal: SealKey::new(*seal_key), transport, standing }
+        Self {
+            store,
+            clock,
+            seal: SealKey::new(*seal_key),
+            transport,
+            standing,
+        }
     }
 
     /// Takes what custodians were convicted of since the last call.
@@ -229,8 +236,17 @@ impl<T: CustodianTransport> Tokenizer<T> {
         request_id: QueryId,
         segments: Vec<SegmentInput>,
     ) -> Result<Vec<Evaluation>, TokensError> {
-        let shares: Vec<_> = key.shares.iter().map(|(_, index, y)| (*index, *y)).collect();
-        let keys = Arc::new(KeySet::new(key.threshold, key.epoch, &key.public_key, &shares)?);
+        let shares: Vec<_> = key
+            .shares
+            .iter()
+            .map(|(_, index, y)| (*index, *y))
+            .collect();
+        let keys = Arc::new(KeySet::new(
+            key.threshold,
+            key.epoch,
+            &key.public_key,
+            &shares,
+        )?);
         let wanted = unique(&segments);
         let batches = self.batches(key, &wanted).await?;
         let mut asked = Vec::with_capacity(batches.len());
@@ -238,8 +254,10 @@ impl<T: CustodianTransport> Tokenizer<T> {
             let template = self.request(key, request_id, &segments, &wanted, batch);
             asked.push(self.ask(key, Arc::clone(&keys), Arc::clone(batch), template));
         }
-        let evaluated: Vec<Vec<Evaluation>> =
-            stream::iter(asked).buffered(CONCURRENT_BATCHES).try_collect().await?;
+        let evaluated: Vec<Vec<Evaluation>> = stream::iter(asked)
+            .buffered(CONCURRENT_BATCHES)
+            .try_collect()
+            .await?;
         let mut done = Batch::new();
         for batch in &batches {
             done.delete(Table::PendingBatch, batch.at());
@@ -253,7 +271,12 @@ impl<T: CustodianTransport> Tokenizer<T> {
         segments
             .iter()
             .flat_map(|segment| &segment.inputs)
-            .map(|input| by_input.get(input.as_slice()).cloned().ok_or(TokensError::Stopped))
+            .map(|input| {
+                by_input
+                    .get(input.as_slice())
+                    .cloned()
+                    .ok_or(TokensError::Stopped)
+            })
             .collect()
     }
 
@@ -267,11 +290,15 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let mut batches = vec![];
         let mut covered: HashSet<Vec<u8>> = HashSet::new();
         let mut changes = Batch::new();
-        for (at, sealed) in self.store.scan(Table::PendingBatch, key.key_id.as_bytes())? {
+        for (at, sealed) in self
+            .store
+            .scan(Table::PendingBatch, key.key_id.as_bytes())?
+        {
             match Pending::open(&self.seal, &at, &sealed) {
                 Ok(found) if found.epoch() != key.epoch => changes.delete(Table::PendingBatch, &at),
                 Ok(found) => {
-                    let fits = |input: &Vec<u8>| wanted.contains_key(input) && !covered.contains(input);
+                    let fits =
+                        |input: &Vec<u8>| wanted.contains_key(input) && !covered.contains(input);
                     if found.inputs().iter().all(fits) {
                         covered.extend(found.inputs().iter().cloned());
                         batches.push(Arc::new(found));
@@ -279,7 +306,11 @@ impl<T: CustodianTransport> Tokenizer<T> {
                         changes.delete(Table::PendingBatch, &at);
                     }
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // Only budget is lost: the values still wait upstream.
+                    tracing::warn!(%error, "a pending batch is dropped");
+                    changes.delete(Table::PendingBatch, &at);
+                }
             }
         }
         let mut rest: Vec<(usize, Vec<u8>)> = wanted
@@ -310,7 +341,9 @@ impl<T: CustodianTransport> Tokenizer<T> {
     ) -> EvaluateRequest {
         let mut counts = vec![0u32; segments.len()];
         for input in batch.inputs() {
-            let segment = wanted.get(input).and_then(|position| segment_of(segments, *position));
+            let segment = wanted
+                .get(input)
+                .and_then(|position| segment_of(segments, *position));
             if let Some(count) = segment.and_then(|segment| counts.get_mut(segment)) {
                 *count = count.saturating_add(1);
             }
@@ -355,6 +388,10 @@ fn segment_of(segments: &[SegmentInput], position: usize) -> Option<usize> {
 }
 
 /// Runs CPU work off the async threads.
-async fn run<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, TokensError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| TokensError::Stopped)
+async fn run<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, TokensError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| TokensError::Stopped)
 }

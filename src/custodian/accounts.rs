@@ -105,10 +105,18 @@ impl Accounts {
     ) -> Result<Vec<(Vec<u8>, u64)>, CustodianError> {
         let until = day.saturating_add(1).saturating_mul(DAY_S);
         let asked = claim.points;
-        let refuse = |left, cap| CustodianError::Budget { asked, left, until, cap };
+        let refuse = |left, cap| CustodianError::Budget {
+            asked,
+            left,
+            until,
+            cap,
+        };
         let own = member_key(day, claim.key_id, claim.member);
         let spent = self.read(&own)?;
-        let daily = rules.points_per_day(claim.class).saturating_sub(spent).min(asked);
+        let daily = rules
+            .points_per_day(claim.class)
+            .saturating_sub(spent)
+            .min(asked);
         let mut debits = vec![(own, spent.saturating_add(daily))];
         let mut rest = asked.saturating_sub(daily);
         for (key, granted, used) in self.grants(claim.member, claim.class, rules)? {
@@ -133,9 +141,9 @@ impl Accounts {
         let spent = self.read(&member_key(day, claim.key_id, claim.member))?;
         let daily = rules.points_per_day(claim.class).saturating_sub(spent);
         let grants = self.grants(claim.member, claim.class, rules)?;
-        Ok(grants
-            .iter()
-            .fold(daily, |sum, (_, points, used)| sum.saturating_add(points.saturating_sub(*used))))
+        Ok(grants.iter().fold(daily, |sum, (_, points, used)| {
+            sum.saturating_add(points.saturating_sub(*used))
+        }))
     }
 
     /// What a member has spent today on `key`, and what it may: the day's
@@ -150,9 +158,11 @@ impl Accounts {
         let spent = self.read(&member_key(day, key.key_id, member))?;
         let grants = self.grants(member, key.class, rules)?;
         let daily = rules.points_per_day(key.class);
-        Ok(grants.iter().fold((spent, daily), |(spent, allowed), (_, points, used)| {
-            (spent.saturating_add(*used), allowed.saturating_add(*points))
-        }))
+        Ok(grants
+            .iter()
+            .fold((spent, daily), |(spent, allowed), (_, points, used)| {
+                (spent.saturating_add(*used), allowed.saturating_add(*points))
+            }))
     }
 
     /// The valid grants of a member: counter key, points, spent so far.
@@ -211,7 +221,8 @@ impl Accounts {
         }
         self.swept_day = day;
         let now = self.now;
-        self.answered.retain(|_, at| now.saturating_sub(*at) < REPLAY_S);
+        self.answered
+            .retain(|_, at| now.saturating_sub(*at) < REPLAY_S);
         // Grants outlive days; a day's counters are not read on later days.
         self.spent.retain(|key, _| key.first() == Some(&b'g'));
         for (key, value) in self.store.iter(Table::Reply, b"").take(SWEPT_MAX).flatten() {
@@ -221,8 +232,16 @@ impl Accounts {
             }
         }
         for prefix in [b"m", b"t"] {
-            for (key, _) in self.store.iter(Table::Budget, prefix).take(SWEPT_MAX).flatten() {
-                let of = key.get(1..9).and_then(|b| b.try_into().ok()).map(i64::from_be_bytes);
+            for (key, _) in self
+                .store
+                .iter(Table::Budget, prefix)
+                .take(SWEPT_MAX)
+                .flatten()
+            {
+                let of = key
+                    .get(1..9)
+                    .and_then(|b| b.try_into().ok())
+                    .map(i64::from_be_bytes);
                 if of.is_some_and(|of| of < day) {
                     batch.delete(Table::Budget, &key);
                 }
@@ -233,11 +252,19 @@ impl Accounts {
 }
 
 fn array(bytes: &[u8]) -> Result<[u8; 8], CustodianError> {
-    bytes.try_into().map_err(|_| StoreError::Damaged("custodian counter").into())
+    bytes
+        .try_into()
+        .map_err(|_| StoreError::Damaged("custodian counter").into())
 }
 
 fn member_key(day: i64, key_id: KeyId, member: &MemberId) -> Vec<u8> {
-    [b"m", &day.to_be_bytes()[..], key_id.as_bytes(), member.as_str().as_bytes()].concat()
+    [
+        b"m",
+        &day.to_be_bytes()[..],
+        key_id.as_bytes(),
+        member.as_str().as_bytes(),
+    ]
+    .concat()
 }
 
 fn total_key(day: i64, class: TokenClass) -> Vec<u8> {

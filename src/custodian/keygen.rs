@@ -2,18 +2,27 @@
 //! function here. A ceremony lives in memory; a restart ends it, and it is
 //! started anew under another name.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
-
-use zeroize::Zeroizing;
 
 use super::keys::{self, HeldKey};
 use super::{Custodian, CustodianError};
 use crate::ids::{Digest, MemberId};
-use crate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan};
+use crate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan, PrivatePackage};
 use crate::wire::v1::{CustodianShare, KeygenPlan, TokenClass, TokenKey, TokenKeyState};
 
 /// Key generations that may run at once.
 pub const CEREMONIES_MAX: usize = 8;
+
+/// Names of finished key generations that are remembered.
+const FINISHED_MAX: usize = 64;
+
+/// The key generations that this node joined.
+#[derive(Debug, Default)]
+pub(super) struct Ceremonies {
+    running: HashMap<[u8; 16], Ceremony>,
+    finished: VecDeque<[u8; 16]>,
+}
 
 /// Reads a plan from the wire.
 ///
@@ -21,7 +30,9 @@ pub const CEREMONIES_MAX: usize = 8;
 /// [`DkgError::Plan`].
 pub fn read_plan(plan: &KeygenPlan) -> Result<Plan, DkgError> {
     let bad = |reason| DkgError::Plan { reason };
-    let ceremony = plan.ceremony[..].try_into().map_err(|_| bad("its name is not 16 bytes"))?;
+    let ceremony = plan.ceremony[..]
+        .try_into()
+        .map_err(|_| bad("its name is not 16 bytes"))?;
     let class = u8::try_from(plan.token_class)
         .ok()
         .filter(|class| TokenClass::try_from(i32::from(*class)).is_ok())
@@ -44,19 +55,27 @@ impl Custodian {
     /// [`CustodianError::Keygen`], [`CustodianError::Ceremonies`].
     pub fn keygen_join(&self, plan: &KeygenPlan) -> Result<Vec<u8>, CustodianError> {
         let plan = read_plan(plan)?;
-        let mut ceremonies = self.ceremonies.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = ceremonies.get(plan.ceremony()) {
+        let mut ceremonies = self
+            .ceremonies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = ceremonies.running.get(plan.ceremony()) {
             if *known.plan() == plan {
                 return Ok(known.own_round1().to_vec());
             }
-            return Err(DkgError::Foreign { from: self.own.clone() }.into());
+            return Err(DkgError::Foreign {
+                from: self.own.clone(),
+            }
+            .into());
         }
-        if ceremonies.len() >= CEREMONIES_MAX {
-            return Err(CustodianError::Ceremonies { limit: CEREMONIES_MAX });
+        if ceremonies.running.len() >= CEREMONIES_MAX {
+            return Err(CustodianError::Ceremonies {
+                limit: CEREMONIES_MAX,
+            });
         }
         let name = *plan.ceremony();
         let (ceremony, package) = Ceremony::start(plan, &self.own)?;
-        ceremonies.insert(name, ceremony);
+        ceremonies.running.insert(name, ceremony);
         Ok(package)
     }
 
@@ -71,7 +90,9 @@ impl Custodian {
         package: &[u8],
     ) -> Result<(), CustodianError> {
         let plan = read_plan(plan)?;
-        self.with(plan.ceremony(), |c| c.receive_round1(from, &plan.digest(), package))
+        self.take(plan.ceremony(), |c| {
+            c.receive_round1(from, &plan.digest(), package)
+        })
     }
 
     /// What this node saw in round 1, for every other custodian.
@@ -96,8 +117,11 @@ impl Custodian {
             .iter()
             .map(|digest| Digest::from_slice(digest.as_ref()))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| DkgError::BadPackage { from: from.clone(), what: "echo" })?;
-        self.with(ceremony, |c| c.receive_echo(from, ceremony, &seen))
+            .map_err(|_| DkgError::BadPackage {
+                from: from.clone(),
+                what: "echo",
+            })?;
+        self.take(ceremony, |c| c.receive_echo(from, ceremony, &seen))
     }
 
     /// The private packages of round 2 with their receivers; made once.
@@ -107,7 +131,7 @@ impl Custodian {
     pub fn keygen_own_round2(
         &self,
         ceremony: &[u8],
-    ) -> Result<Vec<(MemberId, Zeroizing<Vec<u8>>)>, CustodianError> {
+    ) -> Result<Vec<PrivatePackage>, CustodianError> {
         self.with(ceremony, Ceremony::round2)
     }
 
@@ -121,7 +145,7 @@ impl Custodian {
         ceremony: &[u8],
         package: &[u8],
     ) -> Result<(), CustodianError> {
-        self.with(ceremony, |c| c.receive_round2(from, ceremony, package))
+        self.take(ceremony, |c| c.receive_round2(from, ceremony, package))
     }
 
     /// Ends the ceremony: the share is sealed and durable when this returns.
@@ -133,15 +157,25 @@ impl Custodian {
     pub fn keygen_finish(&self, ceremony: &[u8]) -> Result<TokenKey, CustodianError> {
         let generated = self.with(ceremony, |c| c.finish())?;
         let key = self.keep(&generated)?;
-        let mut ceremonies = self.ceremonies.lock().unwrap_or_else(PoisonError::into_inner);
-        ceremonies.remove(ceremony);
+        let mut ceremonies = self
+            .ceremonies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        ceremonies.running.remove(ceremony);
+        if ceremonies.finished.len() == FINISHED_MAX {
+            ceremonies.finished.pop_front();
+        }
+        ceremonies.finished.push_back(*generated.plan.ceremony());
         Ok(key)
     }
 
     /// Gives a ceremony up.
     pub fn keygen_abandon(&self, ceremony: &[u8]) {
-        let mut ceremonies = self.ceremonies.lock().unwrap_or_else(PoisonError::into_inner);
-        ceremonies.remove(ceremony);
+        let mut ceremonies = self
+            .ceremonies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        ceremonies.running.remove(ceremony);
     }
 
     fn keep(&self, generated: &GeneratedKey) -> Result<TokenKey, CustodianError> {
@@ -162,12 +196,35 @@ impl Custodian {
             epoch: 1,
             state: TokenKeyState::Current.into(),
         };
-        let held = HeldKey::new(generated.index, &generated.share, &key)
-            .ok_or(CustodianError::Share)?;
+        let held =
+            HeldKey::new(generated.index, &generated.share, &key).ok_or(CustodianError::Share)?;
         keys::keep(&self.store, &self.seal, &held, &generated.share, &key)?;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         keys.insert((held.key_id(), held.epoch()), Arc::new(held));
         Ok(key)
+    }
+
+    /// Hands a message to its ceremony. One that is here already was sent again
+    /// because its reply was lost; so was one for a ceremony that has everything.
+    fn take(
+        &self,
+        ceremony: &[u8],
+        step: impl FnOnce(&mut Ceremony) -> Result<(), DkgError>,
+    ) -> Result<(), CustodianError> {
+        let finished = {
+            let ceremonies = self
+                .ceremonies
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            ceremonies.finished.iter().any(|name| name == ceremony)
+        };
+        if finished {
+            return Ok(());
+        }
+        match self.with(ceremony, step) {
+            Err(CustodianError::Keygen(DkgError::Twice { .. })) => Ok(()),
+            result => result,
+        }
     }
 
     fn with<R>(
@@ -175,8 +232,14 @@ impl Custodian {
         ceremony: &[u8],
         step: impl FnOnce(&mut Ceremony) -> Result<R, DkgError>,
     ) -> Result<R, CustodianError> {
-        let mut ceremonies = self.ceremonies.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = ceremonies.get_mut(ceremony).ok_or(DkgError::Ended)?;
+        let mut ceremonies = self
+            .ceremonies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let running = ceremonies
+            .running
+            .get_mut(ceremony)
+            .ok_or(DkgError::Ended)?;
         Ok(step(running)?)
     }
 }

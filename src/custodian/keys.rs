@@ -43,14 +43,25 @@ impl HeldKey {
         let shares = key
             .shares
             .iter()
-            .map(|s| Some((u16::try_from(s.index).ok()?, s.public_share[..].try_into().ok()?)))
+            .map(|s| {
+                Some((
+                    u16::try_from(s.index).ok()?,
+                    s.public_share[..].try_into().ok()?,
+                ))
+            })
             .collect::<Option<Vec<(u16, [u8; 32])>>>()?;
         let threshold = u16::try_from(key.threshold).ok()?;
         KeySet::new(threshold, key.epoch, &public_key, &shares).ok()?;
         let evaluator = Evaluator::new(index, share).ok()?;
-        let fits = shares.iter().any(|(i, y)| *i == index && y == evaluator.public_share());
+        let fits = shares
+            .iter()
+            .any(|(i, y)| *i == index && y == evaluator.public_share());
         let key_id = KeyId::of(&public_key);
-        fits.then_some(Self { key_id, epoch: key.epoch, evaluator })
+        fits.then_some(Self {
+            key_id,
+            epoch: key.epoch,
+            evaluator,
+        })
     }
 }
 
@@ -86,7 +97,9 @@ pub(super) fn load(
 ) -> Result<HashMap<(KeyId, u32), Arc<HeldKey>>, CustodianError> {
     let mut keys = HashMap::new();
     for (at, sealed) in store.scan(Table::Share, b"")? {
-        let plain = seal.open(&context(&at), &sealed).map_err(|_| CustodianError::Share)?;
+        let plain = seal
+            .open(&context(&at), &sealed)
+            .map_err(|_| CustodianError::Share)?;
         let held = parse(&plain).ok_or(CustodianError::Share)?;
         keys.insert((held.key_id, held.epoch), Arc::new(held));
     }
@@ -96,5 +109,9 @@ pub(super) fn load(
 fn parse(plain: &[u8]) -> Option<HeldKey> {
     let (index, rest) = plain.split_first_chunk::<2>()?;
     let (share, public) = rest.split_first_chunk::<32>()?;
-    HeldKey::new(u16::from_be_bytes(*index), share, &TokenKey::decode(public).ok()?)
+    HeldKey::new(
+        u16::from_be_bytes(*index),
+        share,
+        &TokenKey::decode(public).ok()?,
+    )
 }

@@ -315,6 +315,9 @@ fn unblind(
     Ok(encoded.iter().map(|n| n.to_bytes()).collect())
 }
 
+/// By custodian index, why answers were refused.
+pub type Refusals = Vec<(u16, OprfError)>;
+
 /// Verifies `answers` one after the other until `t` of them held, and combines.
 ///
 /// Returns the evaluations and, by index, why other answers were refused.
@@ -328,7 +331,7 @@ pub fn verify_and_combine<I: AsRef<[u8]>>(
     blindings: &[Blinding],
     asked: &[u8],
     answers: &[Answer],
-) -> Result<(Vec<Evaluation>, Vec<(u16, OprfError)>), (OprfError, Vec<(u16, OprfError)>)> {
+) -> Result<(Vec<Evaluation>, Refusals), (OprfError, Refusals)> {
     let mut refused = vec![];
     let asked = Points::decode(asked).map_err(|error| (error, vec![]))?;
     let mut verified: Vec<Verified> = vec![];

@@ -7,6 +7,8 @@
 //! echo, [`Ceremony::round2`] one package to each, everybody's round 2,
 //! [`Ceremony::finish`]. Secrets live in memory only: a restart ends a ceremony.
 
+mod error;
+mod generator;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -16,105 +18,18 @@ use frost_ristretto255::keys::dkg::{self, round1, round2};
 use zeroize::Zeroizing;
 
 use super::{Evaluator, KeySet, OprfError};
-use crate::blame::{Blame, Blamed};
 use crate::ids::{Digest, KeyId, MemberId};
 
+use generator::OsGenerator;
+
+pub use error::DkgError;
 pub use plan::Plan;
+
+/// A round 2 package and the one custodian that may see it.
+pub type PrivatePackage = (MemberId, Zeroizing<Vec<u8>>);
 
 /// Bytes of one package at most; 16 commitments and a proof take under 700.
 pub const PACKAGE_BYTES_MAX: usize = 2048;
-
-/// Why a ceremony's message or step was refused.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum DkgError {
-    /// A plan that cannot be carried out.
-    #[error("the plan is refused: {reason}")]
-    Plan {
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// A message of another ceremony, or of a plan with other bytes.
-    #[error("{from} speaks of another ceremony or plan")]
-    Foreign {
-        /// Who sent it.
-        from: MemberId,
-    },
-    /// A member that is no custodian of this ceremony, or this node itself.
-    #[error("{from} is no other custodian of this ceremony")]
-    Stranger {
-        /// Who it is.
-        from: MemberId,
-    },
-    /// The same message once more.
-    #[error("{from} sent {what} twice")]
-    Twice {
-        /// Who sent it.
-        from: MemberId,
-        /// Which message.
-        what: &'static str,
-    },
-    /// A step before its time.
-    #[error("it is too early for {what}: {missing} messages are missing")]
-    TooEarly {
-        /// Which step.
-        what: &'static str,
-        /// How many messages of the step before are missing.
-        missing: usize,
-    },
-    /// Two versions of one custodian's message. Messages are not signed, so
-    /// when a third party reports it, either of the two may lie.
-    #[error("two versions of the round 1 package of {culprit} (seen by {reporter})")]
-    Equivocation {
-        /// Whose package differs.
-        culprit: MemberId,
-        /// Who saw another version than this node.
-        reporter: MemberId,
-    },
-    /// A package that is malformed, or whose proof or share does not hold.
-    #[error("the {what} package of {from} does not hold")]
-    BadPackage {
-        /// Who sent it.
-        from: MemberId,
-        /// Of which round.
-        what: &'static str,
-    },
-    /// The result does not pass its last checks.
-    #[error("the generated key is not usable")]
-    BadKey(#[from] OprfError),
-    /// The ceremony failed before or inside the library; it must be started anew.
-    #[error("the ceremony has ended; start a new one")]
-    Ended,
-}
-
-impl Blamed for DkgError {
-    fn blame(&self) -> Blame {
-        match self {
-            Self::TooEarly { .. } => Blame::Busy,
-            Self::Ended => Blame::NotFound,
-            Self::BadKey(_) => Blame::Internal,
-            Self::Plan { .. }
-            | Self::Foreign { .. }
-            | Self::Stranger { .. }
-            | Self::Twice { .. }
-            | Self::Equivocation { .. }
-            | Self::BadPackage { .. } => Blame::Misbehaved,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Plan { .. } => "dkg.plan",
-            Self::Foreign { .. } => "dkg.foreign",
-            Self::Stranger { .. } => "dkg.stranger",
-            Self::Twice { .. } => "dkg.twice",
-            Self::TooEarly { .. } => "dkg.too_early",
-            Self::Equivocation { .. } => "dkg.equivocation",
-            Self::BadPackage { .. } => "dkg.bad_package",
-            Self::BadKey(_) => "dkg.bad_key",
-            Self::Ended => "dkg.ended",
-        }
-    }
-}
 
 /// One custodian's state in a running key generation.
 pub struct Ceremony {
@@ -255,7 +170,7 @@ impl Ceremony {
     /// # Errors
     /// [`DkgError::TooEarly`] until every round 1 package is here.
     pub fn echo(&self) -> Result<Vec<Digest>, DkgError> {
-        self.require(self.round1.len(), self.plan.custodian_count(), "the echo")?;
+        require(self.round1.len(), self.plan.custodian_count(), "the echo")?;
         Ok(self
             .round1
             .values()
@@ -321,10 +236,10 @@ impl Ceremony {
     /// [`DkgError::TooEarly`] until everybody's echo is here,
     /// [`DkgError::Equivocation`], [`DkgError::BadPackage`] for a proof of
     /// knowledge that does not hold, [`DkgError::Ended`] the second time.
-    pub fn round2(&mut self) -> Result<Vec<(MemberId, Zeroizing<Vec<u8>>)>, DkgError> {
+    pub fn round2(&mut self) -> Result<Vec<PrivatePackage>, DkgError> {
         let others = self.plan.custodian_count().saturating_sub(1);
-        self.require(self.round1.len(), self.plan.custodian_count(), "round 2")?;
-        self.require(self.echoes.len(), others, "round 2")?;
+        require(self.round1.len(), self.plan.custodian_count(), "round 2")?;
+        require(self.echoes.len(), others, "round 2")?;
         self.compare_echoes()?;
         let packages = self.decoded_round1()?;
         let secret = self.secret1.take().ok_or(DkgError::Ended)?;
@@ -354,7 +269,7 @@ impl Ceremony {
     ) -> Result<(), DkgError> {
         let index = self.other(from)?;
         self.same_ceremony(from, ceremony)?;
-        self.require(
+        require(
             self.round1.len(),
             self.plan.custodian_count(),
             "a round 2 package",
@@ -377,11 +292,10 @@ impl Ceremony {
         Ok(())
     }
 
-    /// Whether [`Ceremony::finish`] has everything it needs.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        let others = usize::from(self.plan.custodian_count()).saturating_sub(1);
-        self.secret2.is_some() && self.round2.len() == others
+    fn ready(&self) -> Result<(), DkgError> {
+        let others = self.plan.custodian_count().saturating_sub(1);
+        require(self.round2.len(), others, "the end")?;
+        require(usize::from(self.secret2.is_some()), 1, "the end")
     }
 
     /// Makes the share and the public shares, and checks them: every Y_i comes
@@ -392,8 +306,7 @@ impl Ceremony {
     /// [`DkgError::TooEarly`], [`DkgError::BadPackage`] naming who sent a share
     /// that does not fit his commitments, [`DkgError::BadKey`].
     pub fn finish(&self) -> Result<GeneratedKey, DkgError> {
-        let others = self.plan.custodian_count().saturating_sub(1);
-        self.require(self.round2.len(), others, "the end")?;
+        self.ready()?;
         let secret = self.secret2.as_ref().ok_or(DkgError::TooEarly {
             what: "the end",
             missing: 1,
@@ -446,13 +359,6 @@ impl Ceremony {
         }
     }
 
-    fn require(&self, have: usize, want: u16, what: &'static str) -> Result<(), DkgError> {
-        match usize::from(want).saturating_sub(have) {
-            0 => Ok(()),
-            missing => Err(DkgError::TooEarly { what, missing }),
-        }
-    }
-
     /// The other custodians' round 1 packages.
     fn decoded_round1(&self) -> Result<BTreeMap<Identifier, round1::Package>, DkgError> {
         let others = self.round1.iter().filter(|(index, _)| **index != self.own);
@@ -471,6 +377,13 @@ impl Ceremony {
             .find(|index| identifier(*index).ok() == culprit && culprit.is_some())
             .and_then(|index| self.plan.name(index).ok())
             .map_or(DkgError::Ended, |from| DkgError::BadPackage { from, what })
+    }
+}
+
+fn require(have: usize, want: u16, what: &'static str) -> Result<(), DkgError> {
+    match usize::from(want).saturating_sub(have) {
+        0 => Ok(()),
+        missing => Err(DkgError::TooEarly { what, missing }),
     }
 }
 
@@ -516,31 +429,4 @@ fn identifier(index: u16) -> Result<Identifier, DkgError> {
 
 fn array(bytes: &[u8]) -> Result<[u8; 32], DkgError> {
     bytes.try_into().map_err(|_| DkgError::Ended)
-}
-
-/// The operating system's generator, in the terms of the FROST library.
-struct OsGenerator;
-
-impl frost_ristretto255::rand_core::CryptoRng for OsGenerator {}
-
-impl frost_ristretto255::rand_core::RngCore for OsGenerator {
-    fn next_u32(&mut self) -> u32 {
-        u32::from_le_bytes(crate::ids::random())
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        u64::from_le_bytes(crate::ids::random())
-    }
-
-    fn fill_bytes(&mut self, dest: &mut [u8]) {
-        getrandom::fill(dest).expect("the operating system's random generator answers");
-    }
-
-    fn try_fill_bytes(
-        &mut self,
-        dest: &mut [u8],
-    ) -> Result<(), frost_ristretto255::rand_core::Error> {
-        self.fill_bytes(dest);
-        Ok(())
-    }
 }

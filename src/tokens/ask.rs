@@ -44,11 +44,18 @@ impl Standing {
     }
 }
 
+/// A question, its answer, and what is wrong with the answer.
+struct Lie {
+    request: EvaluateRequest,
+    response: EvaluateResponse,
+    error: OprfError,
+}
+
 /// What became of one question.
 enum Outcome {
     Proven(Verified),
     Silent(TransportError),
-    Lied { request: EvaluateRequest, response: EvaluateResponse, error: OprfError },
+    Lied(Box<Lie>),
 }
 
 impl<T: CustodianTransport> Tokenizer<T> {
@@ -65,8 +72,17 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let mut asked = FuturesUnordered::new();
         let (mut proven, mut silent): (Vec<Verified>, Vec<Silent>) = (vec![], vec![]);
         let question = |(member, index): (MemberId, u16)| {
-            let request = EvaluateRequest { recipient: member.to_string(), ..template.clone() };
-            self.question(member, index, Arc::clone(&keys), Arc::clone(&batch), request)
+            let request = EvaluateRequest {
+                recipient: member.to_string(),
+                ..template.clone()
+            };
+            self.question(
+                member,
+                index,
+                Arc::clone(&keys),
+                Arc::clone(&batch),
+                request,
+            )
         };
         asked.extend(waiting.by_ref().take(want).map(question));
         while proven.len() < want {
@@ -78,7 +94,13 @@ impl<T: CustodianTransport> Tokenizer<T> {
                 }
             };
             match answer {
-                None => return Err(TokensError::TooFew { got: proven.len(), want, silent }),
+                None => {
+                    return Err(TokensError::TooFew {
+                        got: proven.len(),
+                        want,
+                        silent,
+                    });
+                }
                 Some((_, Outcome::Proven(verified))) => proven.push(verified),
                 Some((member, failed)) => {
                     silent.push(self.note_failure(member, failed));
@@ -95,13 +117,22 @@ impl<T: CustodianTransport> Tokenizer<T> {
     /// that all share the load, and those that failed lately last.
     fn order(&self, key: &TokenKeyInfo) -> Vec<(MemberId, u16)> {
         let now = self.clock.now();
-        let mut order: Vec<_> = key.shares.iter().map(|(m, index, _)| (m.clone(), *index)).collect();
+        let mut order: Vec<_> = key
+            .shares
+            .iter()
+            .map(|(m, index, _)| (m.clone(), *index))
+            .collect();
         if !order.is_empty() {
             let first = usize::from(u16::from_be_bytes(random())) % order.len();
             order.rotate_left(first);
         }
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        order.sort_by_key(|(m, _)| standing.demoted_until.get(m).is_some_and(|until| now < *until));
+        order.sort_by_key(|(m, _)| {
+            standing
+                .demoted_until
+                .get(m)
+                .is_some_and(|until| now < *until)
+        });
         order
     }
 
@@ -121,7 +152,11 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let checked = run(move || keys.verify(batch.points(), &answer?)).await;
         let outcome = match checked {
             Ok(Ok(verified)) => Outcome::Proven(verified),
-            Ok(Err(error)) => Outcome::Lied { request, response, error },
+            Ok(Err(error)) => Outcome::Lied(Box::new(Lie {
+                request,
+                response,
+                error,
+            })),
             Err(_) => {
                 let reason = "this node is stopping".to_owned();
                 Outcome::Silent(TransportError::Unreachable { reason })
@@ -142,16 +177,27 @@ impl<T: CustodianTransport> Tokenizer<T> {
                 tracing::warn!(custodian.member = %member, %code, "a custodian refused");
                 code
             }
-            Outcome::Lied { request, response, error } => {
+            Outcome::Lied(lie) => {
+                let Lie {
+                    request,
+                    response,
+                    error,
+                } = *lie;
                 tracing::error!(custodian.member = %member, %error, "a custodian's answer is false");
                 self.keep_evidence(&member, now, &request, &response);
                 let code = crate::blame::Blamed::code(&error).to_owned();
-                self.accuse(Accusation { member: member.clone(), error, at: now });
+                self.accuse(Accusation {
+                    member: member.clone(),
+                    error,
+                    at: now,
+                });
                 code
             }
         };
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        standing.demoted_until.insert(member.clone(), now.saturating_add(DEMOTED_S));
+        standing
+            .demoted_until
+            .insert(member.clone(), now.saturating_add(DEMOTED_S));
         Silent { member, code }
     }
 
@@ -193,6 +239,8 @@ fn answer_of(index: u16, response: &EvaluateResponse) -> Result<Answer, OprfErro
         index,
         epoch: response.epoch,
         points: response.points.to_vec(),
-        proof: response.proof[..].try_into().map_err(|_| OprfError::BadProof { index })?,
+        proof: response.proof[..]
+            .try_into()
+            .map_err(|_| OprfError::BadProof { index })?,
     })
 }

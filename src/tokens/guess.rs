@@ -21,7 +21,11 @@ pub fn guess_years(
     let honest = f64::from(custodians.saturating_sub(colluding));
     #[allow(clippy::cast_precision_loss, reason = "an estimate in years")]
     let per_day = honest * points_per_day as f64 / needed;
-    if per_day > 0.0 { space / per_day / DAYS_PER_YEAR } else { f64::INFINITY }
+    if per_day > 0.0 {
+        space / per_day / DAYS_PER_YEAR
+    } else {
+        f64::INFINITY
+    }
 }
 
 #[cfg(test)]

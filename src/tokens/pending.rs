@@ -54,9 +54,13 @@ pub(super) fn make(
         rest = others;
         let (blindings, mut points) = blind_batch(mine)?;
         points.extend_from_slice(&padding(size - mine.len()));
-        let at =
-            [&key_id.as_bytes()[..], &epoch.to_be_bytes(), &now.to_be_bytes(), &random::<8>()]
-                .concat();
+        let at = [
+            &key_id.as_bytes()[..],
+            &epoch.to_be_bytes(),
+            &now.to_be_bytes(),
+            &random::<8>(),
+        ]
+        .concat();
         batches.push(Pending {
             at,
             epoch,
@@ -129,7 +133,9 @@ fn context(at: &[u8]) -> Vec<u8> {
 }
 
 fn length(of: usize) -> [u8; 4] {
-    u32::try_from(of).expect("batches and inputs are bounded").to_be_bytes()
+    u32::try_from(of)
+        .expect("batches and inputs are bounded")
+        .to_be_bytes()
 }
 
 fn parse(at: &[u8], plain: &[u8]) -> Option<Pending> {
@@ -162,7 +168,9 @@ mod tests {
     use super::*;
 
     fn inputs(count: usize) -> Vec<Vec<u8>> {
-        (0..count).map(|i| format!("phone\0{i}").into_bytes()).collect()
+        (0..count)
+            .map(|i| format!("phone\0{i}").into_bytes())
+            .collect()
     }
 
     fn sizes(count: usize) -> Vec<usize> {
@@ -190,7 +198,8 @@ mod tests {
         assert_eq!(again.points().bytes(), batch.points().bytes());
         assert_eq!(again.inputs(), batch.inputs());
         assert_eq!((again.epoch(), again.made_at), (7, 9));
-        let blinds = |b: &Pending| -> Vec<_> { b.blindings.iter().map(|b| *b.to_bytes()).collect() };
+        let blinds =
+            |b: &Pending| -> Vec<_> { b.blindings.iter().map(|b| *b.to_bytes()).collect() };
         assert_eq!(blinds(&again), blinds(batch));
         assert!(Pending::open(&SealKey::new([6; 32]), batch.at(), &sealed).is_err());
         assert!(Pending::open(&seal, &[0; 24], &sealed).is_err());
@@ -200,7 +209,9 @@ mod tests {
     fn truncated_batches_are_refused() {
         let batch = &make(KeyId([1; 4]), 1, 0, inputs(2)).unwrap()[0];
         let seal = SealKey::new([5; 32]);
-        let plain = seal.open(&context(batch.at()), &batch.sealed(&seal)).unwrap();
+        let plain = seal
+            .open(&context(batch.at()), &batch.sealed(&seal))
+            .unwrap();
         for cut in [0, 3, 4, 10, 60, plain.len() - 1] {
             assert!(parse(batch.at(), &plain[..cut]).is_none(), "{cut}");
         }

@@ -25,6 +25,18 @@ fn member(name: &str) -> MemberId {
     MemberId::new(name).expect("a name")
 }
 
+/// Opens a store that may just have been closed: sled's own threads can hold
+/// its lock for a moment after the last handle is gone.
+fn open(dir: &std::path::Path) -> Store {
+    for _ in 0..100_000 {
+        if let Ok(store) = Store::open(dir, 1 << 20) {
+            return store;
+        }
+        std::thread::yield_now();
+    }
+    Store::open(dir, 1 << 20).expect("a store")
+}
+
 struct Seat {
     dir: tempfile::TempDir,
     name: MemberId,
@@ -34,14 +46,18 @@ struct Seat {
 impl Seat {
     fn new(name: &str, clock: &Clock) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut seat = Self { dir, name: member(name), custodian: None };
+        let mut seat = Self {
+            dir,
+            name: member(name),
+            custodian: None,
+        };
         seat.restart(clock);
         seat
     }
 
     fn restart(&mut self, clock: &Clock) {
         self.custodian = None;
-        let store = Store::open(self.dir.path(), 1 << 20).expect("a store");
+        let store = open(self.dir.path());
         let opened = Custodian::open(store, clock.clone(), &SEAL, self.name.clone());
         self.custodian = Some(opened.expect("a custodian"));
     }
@@ -64,7 +80,12 @@ fn world(points_per_day: u64) -> World {
     let seats: Vec<_> = NAMES.iter().map(|name| Seat::new(name, &clock)).collect();
     let key = generate(&seats, [9; 16]).pop().expect("a key");
     let rules = rules(&key, points_per_day);
-    World { clock, seats, key, rules }
+    World {
+        clock,
+        seats,
+        key,
+        rules,
+    }
 }
 
 fn plan(name: [u8; 16]) -> KeygenPlan {
@@ -89,21 +110,36 @@ fn generate(seats: &[Seat], name: [u8; 16]) -> Vec<TokenKey> {
         seat.custodian().keygen_join(&plan).expect("joined");
     }
     pairs(&mut |from, to| {
-        let package = from.custodian().keygen_join(&plan).expect("the same package again");
-        to.custodian().keygen_round1(&from.name, &plan, &package).expect("taken");
+        let package = from
+            .custodian()
+            .keygen_join(&plan)
+            .expect("the same package again");
+        to.custodian()
+            .keygen_round1(&from.name, &plan, &package)
+            .expect("taken");
     });
     pairs(&mut |from, to| {
         let echo = from.custodian().keygen_own_echo(&name).expect("complete");
-        let echo: Vec<_> = echo.iter().map(|digest| digest.as_bytes().to_vec()).collect();
-        to.custodian().keygen_echo(&from.name, &name, &echo).expect("the same");
+        let echo: Vec<_> = echo
+            .iter()
+            .map(|digest| digest.as_bytes().to_vec())
+            .collect();
+        to.custodian()
+            .keygen_echo(&from.name, &name, &echo)
+            .expect("the same");
     });
     for from in seats {
         for (to, package) in from.custodian().keygen_own_round2(&name).expect("round 2") {
             let seat = seats.iter().find(|seat| seat.name == to).expect("a seat");
-            seat.custodian().keygen_round2(&from.name, &name, &package).expect("taken");
+            seat.custodian()
+                .keygen_round2(&from.name, &name, &package)
+                .expect("taken");
         }
     }
-    seats.iter().map(|seat| seat.custodian().keygen_finish(&name).expect("a key")).collect()
+    seats
+        .iter()
+        .map(|seat| seat.custodian().keygen_finish(&name).expect("a key"))
+        .collect()
 }
 
 fn rules(key: &TokenKey, points_per_day: u64) -> Rules {
@@ -132,7 +168,11 @@ fn info(key: &TokenKey) -> TokenKeyInfo {
             .iter()
             .map(|share| {
                 let index = share.index.try_into().expect("small");
-                (member(&share.member), index, share.public_share[..].try_into().expect("32 bytes"))
+                (
+                    member(&share.member),
+                    index,
+                    share.public_share[..].try_into().expect("32 bytes"),
+                )
             })
             .collect(),
     }
@@ -158,7 +198,9 @@ impl World {
     }
 
     fn ask(&self, request: &EvaluateRequest) -> Handled {
-        self.seats[0].custodian().evaluate(&member("hefei"), &self.rules, request)
+        self.seats[0]
+            .custodian()
+            .evaluate(&member("hefei"), &self.rules, request)
     }
 
     fn refusal(&self, request: &EvaluateRequest) -> CustodianError {
@@ -171,7 +213,11 @@ impl World {
 
     fn spent(&self) -> u64 {
         let custodian = self.seats[0].custodian();
-        custodian.budget(&member("hefei"), &self.rules).expect("a budget").lines[0].spent
+        custodian
+            .budget(&member("hefei"), &self.rules)
+            .expect("a budget")
+            .lines[0]
+            .spent
     }
 }
 
@@ -184,11 +230,26 @@ fn requests_that_are_misaddressed_expired_or_of_another_key_are_refused() {
         change(&mut request);
         world.refusal(&request)
     };
-    assert!(matches!(with(&|r| r.recipient = "procuracy".into()), CustodianError::NotForMe));
-    assert!(matches!(with(&|r| r.expires_at = NOON), CustodianError::Expired { .. }));
-    assert!(matches!(with(&|r| r.expires_at = NOON + 90_000), CustodianError::Expired { .. }));
-    assert!(matches!(with(&|r| r.key_id = vec![0; 4].into()), CustodianError::UnknownKey));
-    assert!(matches!(with(&|r| r.key_id = vec![0; 5].into()), CustodianError::UnknownKey));
+    assert!(matches!(
+        with(&|r| r.recipient = "procuracy".into()),
+        CustodianError::NotForMe
+    ));
+    assert!(matches!(
+        with(&|r| r.expires_at = NOON),
+        CustodianError::Expired { .. }
+    ));
+    assert!(matches!(
+        with(&|r| r.expires_at = NOON + 90_000),
+        CustodianError::Expired { .. }
+    ));
+    assert!(matches!(
+        with(&|r| r.key_id = vec![0; 4].into()),
+        CustodianError::UnknownKey
+    ));
+    assert!(matches!(
+        with(&|r| r.key_id = vec![0; 5].into()),
+        CustodianError::UnknownKey
+    ));
     let stale = with(&|r| r.epoch = 2);
     assert!(matches!(stale, CustodianError::Epoch { got: 2, want: 1 }));
     assert_eq!(stale.blame(), Blame::Stale);
@@ -200,7 +261,10 @@ fn requests_that_are_misaddressed_expired_or_of_another_key_are_refused() {
 fn a_key_that_the_roster_does_not_list_is_not_served() {
     let mut world = world(1000);
     world.rules.keys.clear();
-    assert!(matches!(world.refusal(&world.request(1)), CustodianError::UnknownKey));
+    assert!(matches!(
+        world.refusal(&world.request(1)),
+        CustodianError::UnknownKey
+    ));
 }
 
 #[test]
@@ -211,7 +275,10 @@ fn requests_without_a_purpose_are_refused() {
         let mut request = good.clone();
         change(&mut request);
         let refusal = world.refusal(&request);
-        assert!(matches!(refusal, CustodianError::Purpose { .. }), "{refusal}");
+        assert!(
+            matches!(refusal, CustodianError::Purpose { .. }),
+            "{refusal}"
+        );
     };
     refused(&|r| r.segments.clear());
     refused(&|r| r.request_id = vec![1; 15].into());
@@ -233,37 +300,66 @@ fn requests_without_a_purpose_are_refused() {
 fn malformed_batches_are_refused_and_cost_nothing() {
     let world = world(1_000_000);
     let refused = |points: Vec<u8>| {
-        let request = EvaluateRequest { points: points.into(), ..world.request(1) };
+        let request = EvaluateRequest {
+            points: points.into(),
+            ..world.request(1)
+        };
         match world.refusal(&request) {
             CustodianError::Batch(error) => error,
             other => panic!("{other}"),
         }
     };
     let good = padding(1);
-    assert_eq!(refused([&good[..], &[0; 32]].concat()), OprfError::BadPoint { position: 1 });
-    assert_eq!(refused([&good[..], &[0xff; 32]].concat()), OprfError::BadPoint { position: 1 });
-    assert_eq!(refused([&good[..], &[1]].concat()), OprfError::PointLength { got: 33 });
-    assert!(matches!(refused(good.repeat(4097)), OprfError::BatchSize { got: 4097, .. }));
+    assert_eq!(
+        refused([&good[..], &[0; 32]].concat()),
+        OprfError::BadPoint { position: 1 }
+    );
+    assert_eq!(
+        refused([&good[..], &[0xff; 32]].concat()),
+        OprfError::BadPoint { position: 1 }
+    );
+    assert_eq!(
+        refused([&good[..], &[1]].concat()),
+        OprfError::PointLength { got: 33 }
+    );
+    assert!(matches!(
+        refused(good.repeat(4097)),
+        OprfError::BatchSize { got: 4097, .. }
+    ));
     let mut none = world.request(1);
     none.points = vec![].into();
-    assert!(matches!(world.refusal(&none), CustodianError::Purpose { .. }), "counts exceed points");
+    assert!(
+        matches!(world.refusal(&none), CustodianError::Purpose { .. }),
+        "counts exceed points"
+    );
     assert_eq!(world.spent(), 0);
 }
 
 #[test]
 fn every_point_is_charged_and_a_spent_budget_refuses_until_the_next_day() {
     let world = world(100);
-    let reply = world.ask(&world.request(64)).reply.expect("within the budget");
+    let reply = world
+        .ask(&world.request(64))
+        .reply
+        .expect("within the budget");
     assert_eq!(reply.budget_left, 36);
     match world.refusal(&world.request(37)) {
-        CustodianError::Budget { asked: 37, left: 36, until, cap: false } => {
+        CustodianError::Budget {
+            asked: 37,
+            left: 36,
+            until,
+            cap: false,
+        } => {
             assert_eq!(until, 20_001 * DAY_S);
         }
         other => panic!("{other}"),
     }
     assert_eq!(world.spent(), 64, "a refused batch costs nothing");
     assert!(world.ask(&world.request(36)).reply.is_ok());
-    assert_eq!(world.refusal(&world.request(1)).code(), "custodian.budget_spent");
+    assert_eq!(
+        world.refusal(&world.request(1)).code(),
+        "custodian.budget_spent"
+    );
     world.clock.advance(DAY_S / 2);
     assert!(world.ask(&world.request(100)).reply.is_ok());
 }
@@ -274,9 +370,17 @@ fn budgets_are_kept_apart_by_member_and_capped_over_all() {
     world.rules.custodian_points_per_day = 150;
     assert!(world.ask(&world.request(100)).reply.is_ok());
     let custodian = world.seats[0].custodian();
-    let other = |n| custodian.evaluate(&member("wuhu"), &world.rules, &world.request(n)).reply;
+    let other = |n| {
+        custodian
+            .evaluate(&member("wuhu"), &world.rules, &world.request(n))
+            .reply
+    };
     match other(51) {
-        Err(CustodianError::Budget { left: 50, cap: true, .. }) => {}
+        Err(CustodianError::Budget {
+            left: 50,
+            cap: true,
+            ..
+        }) => {}
         unexpected => panic!("{unexpected:?}"),
     }
     assert!(other(50).is_ok());
@@ -293,12 +397,21 @@ fn the_same_batch_is_charged_once_within_a_day_and_another_member_pays_for_a_cop
     let clock = world.clock.clone();
     world.seats[0].restart(&clock);
     assert_eq!(world.ask(&request).seen.charged, 0, "also after a restart");
-    let copy = world.seats[0].custodian().evaluate(&member("wuhu"), &world.rules, &request);
+    let copy = world.seats[0]
+        .custodian()
+        .evaluate(&member("wuhu"), &world.rules, &request);
     assert_eq!(copy.seen.charged, 64);
     assert_eq!(world.spent(), 64);
     world.clock.advance(DAY_S);
-    let later = EvaluateRequest { expires_at: world.clock.now() + 60, ..request };
-    assert_eq!(world.ask(&later).seen.charged, 64, "a day later it is a new question");
+    let later = EvaluateRequest {
+        expires_at: world.clock.now() + 60,
+        ..request
+    };
+    assert_eq!(
+        world.ask(&later).seen.charged,
+        64,
+        "a day later it is a new question"
+    );
 }
 
 #[test]
@@ -308,13 +421,25 @@ fn neither_restart_nor_a_clock_set_back_refills_a_budget() {
     assert!(world.ask(&world.request(64)).reply.is_ok());
     let clock = world.clock.clone();
     world.seats[0].restart(&clock);
-    assert_eq!(world.refusal(&world.request(1)).code(), "custodian.budget_spent");
+    assert_eq!(
+        world.refusal(&world.request(1)).code(),
+        "custodian.budget_spent"
+    );
     world.clock.advance(-DAY_S);
-    assert_eq!(world.refusal(&world.request(1)).code(), "custodian.budget_spent");
+    assert_eq!(
+        world.refusal(&world.request(1)).code(),
+        "custodian.budget_spent"
+    );
     world.seats[0].restart(&clock);
-    assert_eq!(world.refusal(&world.request(1)).code(), "custodian.budget_spent");
+    assert_eq!(
+        world.refusal(&world.request(1)).code(),
+        "custodian.budget_spent"
+    );
     world.clock.advance(DAY_S);
-    assert_eq!(world.refusal(&world.request(1)).code(), "custodian.budget_spent");
+    assert_eq!(
+        world.refusal(&world.request(1)).code(),
+        "custodian.budget_spent"
+    );
     world.clock.advance(DAY_S);
     assert!(world.ask(&world.request(64)).reply.is_ok());
 }
@@ -350,14 +475,26 @@ fn a_grant_adds_points_once_while_it_is_valid_and_only_for_its_member_and_class(
         grant("hefei", TokenClass::Enumerable, 3),
     ];
     world.rules.custodian_points_per_day = 64;
-    assert!(world.ask(&world.request(150)).reply.is_ok(), "64 of the day and 86 of the grant");
+    assert!(
+        world.ask(&world.request(150)).reply.is_ok(),
+        "64 of the day and 86 of the grant"
+    );
     let clock = world.clock.clone();
     world.seats[0].restart(&clock);
-    assert!(matches!(world.refusal(&world.request(15)), CustodianError::Budget { left: 14, .. }));
+    assert!(matches!(
+        world.refusal(&world.request(15)),
+        CustodianError::Budget { left: 14, .. }
+    ));
     world.clock.advance(DAY_S);
-    assert!(world.ask(&world.request(64 + 14)).reply.is_ok(), "the rest on the next day");
+    assert!(
+        world.ask(&world.request(64 + 14)).reply.is_ok(),
+        "the rest on the next day"
+    );
     world.clock.advance(DAY_S);
-    assert_eq!(world.refusal(&world.request(65)).code(), "custodian.budget_spent");
+    assert_eq!(
+        world.refusal(&world.request(65)).code(),
+        "custodian.budget_spent"
+    );
 }
 
 #[test]
@@ -376,7 +513,7 @@ fn shares_are_sealed_at_rest_and_open_only_with_their_key() {
     let mut world = world(1000);
     let seat = &mut world.seats[0];
     seat.custodian = None;
-    let store = Store::open(seat.dir.path(), 1 << 20).expect("a store");
+    let store = open(seat.dir.path());
     assert_eq!(store.scan(Table::Share, b"").expect("read").len(), 1);
     let opened = Custodian::open(store, world.clock.clone(), &[4; 32], seat.name.clone());
     assert!(matches!(opened, Err(CustodianError::Share)));
@@ -404,15 +541,92 @@ fn key_generation_needs_consent_and_one_plan() {
     let second = seats[1].custodian();
     let uninvited = second.keygen_round1(&seats[0].name, &first, &package);
     assert_eq!(uninvited.expect_err("not joined").code(), "dkg.ended");
-    let other = KeygenPlan { threshold: 3, ..plan([1; 16]) };
+    let other = KeygenPlan {
+        threshold: 3,
+        ..plan([1; 16])
+    };
     second.keygen_join(&other).expect("joined");
     let mismatch = second.keygen_round1(&seats[0].name, &first, &package);
     assert_eq!(mismatch.expect_err("another plan").code(), "dkg.foreign");
-    assert_eq!(second.keygen_join(&first).expect_err("another plan").code(), "dkg.foreign");
+    assert_eq!(
+        second.keygen_join(&first).expect_err("another plan").code(),
+        "dkg.foreign"
+    );
     for i in 2..9 {
         second.keygen_join(&plan([i; 16])).expect("joined");
     }
-    assert_eq!(second.keygen_join(&plan([99; 16])).expect_err("many").code(), "custodian.ceremonies");
+    assert_eq!(
+        second
+            .keygen_join(&plan([99; 16]))
+            .expect_err("many")
+            .code(),
+        "custodian.ceremonies"
+    );
+}
+
+#[test]
+fn messages_that_are_sent_again_after_a_lost_reply_are_taken_as_delivered() {
+    let clock = Clock::manual(NOON);
+    let seats: Vec<_> = NAMES.iter().map(|name| Seat::new(name, &clock)).collect();
+    let (plan, name) = (plan([6; 16]), [6; 16]);
+    let package = seats[1].custodian().keygen_join(&plan).expect("joined");
+    seats[0].custodian().keygen_join(&plan).expect("joined");
+    for _ in 0..2 {
+        let taken = seats[0]
+            .custodian()
+            .keygen_round1(&seats[1].name, &plan, &package);
+        taken.expect("the same bytes again are no offence");
+    }
+    seats[1].custodian().keygen_abandon(&name);
+    let other = seats[1]
+        .custodian()
+        .keygen_join(&plan)
+        .expect("joined anew");
+    let second = seats[0]
+        .custodian()
+        .keygen_round1(&seats[1].name, &plan, &other);
+    assert_eq!(
+        second.expect_err("other bytes are").code(),
+        "dkg.equivocation"
+    );
+    generate(&seats, [8; 16]);
+    let late = seats[0]
+        .custodian()
+        .keygen_round2(&seats[1].name, &[8; 16], b"whatever it was");
+    late.expect("a finished ceremony needs nothing more");
+}
+
+#[test]
+fn callers_at_the_same_time_do_not_spend_a_budget_twice() {
+    let world = world(256);
+    let requests: Vec<_> = (0..8).map(|_| world.request(64)).collect();
+    let same = world.request(64);
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let asked: Vec<_> = requests
+            .iter()
+            .map(|r| scope.spawn(|| world.ask(r).reply.is_ok()))
+            .collect();
+        asked
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .collect()
+    });
+    assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 4);
+    world.clock.advance(DAY_S);
+    let same = EvaluateRequest {
+        expires_at: world.clock.now() + 60,
+        ..same
+    };
+    let charged: u64 = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| world.ask(&same).seen.charged))
+            .collect();
+        asked
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"))
+            .sum()
+    });
+    assert_eq!(charged, 64);
 }
 
 // ---- the member's side ----
@@ -435,11 +649,18 @@ struct InProcess {
 
 impl InProcess {
     fn new(world: World) -> Arc<Self> {
-        Arc::new(Self { world: Arc::new(world), faults: Mutex::default(), calls: Mutex::default() })
+        Arc::new(Self {
+            world: Arc::new(world),
+            faults: Mutex::default(),
+            calls: Mutex::default(),
+        })
     }
 
     fn fault(&self, name: &str, fault: Fault) {
-        self.faults.lock().expect("a lock").insert(member(name), fault);
+        self.faults
+            .lock()
+            .expect("a lock")
+            .insert(member(name), fault);
     }
 
     fn heal(&self) {
@@ -447,7 +668,12 @@ impl InProcess {
     }
 
     fn spent(&self, name: &str) -> u64 {
-        let seat = self.world.seats.iter().find(|seat| seat.name == member(name)).expect("a seat");
+        let seat = self
+            .world
+            .seats
+            .iter()
+            .find(|seat| seat.name == member(name))
+            .expect("a seat");
         let budget = seat.custodian().budget(&member("hefei"), &self.world.rules);
         budget.expect("a budget").lines[0].spent
     }
@@ -459,9 +685,14 @@ impl CustodianTransport for InProcess {
         to: &MemberId,
         request: EvaluateRequest,
     ) -> Result<EvaluateResponse, TransportError> {
-        self.calls.lock().expect("a lock").push((to.clone(), request.points.len() / 32));
+        self.calls
+            .lock()
+            .expect("a lock")
+            .push((to.clone(), request.points.len() / 32));
         let fault = self.faults.lock().expect("a lock").get(to).copied();
-        let unreachable = || TransportError::Unreachable { reason: "cut".into() };
+        let unreachable = || TransportError::Unreachable {
+            reason: "cut".into(),
+        };
         match fault {
             Some(Fault::Down) => return Err(unreachable()),
             Some(Fault::Hangs) => std::future::pending::<()>().await,
@@ -469,8 +700,13 @@ impl CustodianTransport for InProcess {
         }
         let (world, to) = (Arc::clone(&self.world), to.clone());
         let handled = tokio::task::spawn_blocking(move || {
-            let seat = world.seats.iter().find(|seat| seat.name == to).expect("a seat");
-            seat.custodian().evaluate(&member("hefei"), &world.rules, &request)
+            let seat = world
+                .seats
+                .iter()
+                .find(|seat| seat.name == to)
+                .expect("a seat");
+            seat.custodian()
+                .evaluate(&member("hefei"), &world.rules, &request)
         });
         let handled = handled.await.expect("no panic");
         let mut response = handled.reply.map_err(|refusal| TransportError::Refused {
@@ -501,12 +737,20 @@ struct Desk {
 fn desk(points_per_day: u64) -> Desk {
     let transport = InProcess::new(world(points_per_day));
     let dir = tempfile::tempdir().expect("a directory");
-    let store = Store::open(dir.path(), 1 << 20).expect("a store");
+    let store = open(dir.path());
     let clock = transport.world.clock.clone();
     let tokenizer = Tokenizer::new(store, clock, &SEAL, Arc::clone(&transport));
     let key = info(&transport.world.key);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Desk { dir, transport, tokenizer, key, runtime: runtime.expect("a runtime") }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    Desk {
+        dir,
+        transport,
+        tokenizer,
+        key,
+        runtime: runtime.expect("a runtime"),
+    }
 }
 
 fn segment(case: u8, inputs: &[&str]) -> SegmentInput {
@@ -515,13 +759,19 @@ fn segment(case: u8, inputs: &[&str]) -> SegmentInput {
         offence_class: "fraud".into(),
         urgency: "normal".into(),
         purpose_commitment: Digest([case; 32]),
-        inputs: inputs.iter().map(|input| input.as_bytes().to_vec()).collect(),
+        inputs: inputs
+            .iter()
+            .map(|input| input.as_bytes().to_vec())
+            .collect(),
     }
 }
 
 impl Desk {
     fn evaluate(&self, segments: Vec<SegmentInput>) -> Result<Vec<Evaluation>, TokensError> {
-        self.runtime.block_on(self.tokenizer.evaluate(&self.key, QueryId([7; 16]), segments))
+        self.runtime.block_on(
+            self.tokenizer
+                .evaluate(&self.key, QueryId([7; 16]), segments),
+        )
     }
 
     fn tokens(&self, inputs: &[&str]) -> Result<Vec<[u8; 16]>, TokensError> {
@@ -530,12 +780,24 @@ impl Desk {
     }
 
     fn reopen(self) -> Self {
-        let Self { dir, transport, tokenizer, key, runtime } = self;
+        let Self {
+            dir,
+            transport,
+            tokenizer,
+            key,
+            runtime,
+        } = self;
         drop(tokenizer);
-        let store = Store::open(dir.path(), 1 << 20).expect("a store");
+        let store = open(dir.path());
         let clock = transport.world.clock.clone();
         let tokenizer = Tokenizer::new(store, clock, &SEAL, Arc::clone(&transport));
-        Self { dir, transport, tokenizer, key, runtime }
+        Self {
+            dir,
+            transport,
+            tokenizer,
+            key,
+            runtime,
+        }
     }
 
     fn total_spent(&self) -> u64 {
@@ -554,7 +816,10 @@ fn equal_values_get_equal_tokens_and_each_is_evaluated_once() {
     assert!(tokens[0] != tokens[1] && tokens[0] != tokens[3]);
     assert_eq!(got[1].n(), got[2].n());
     assert_eq!(desk.total_spent(), 128, "two custodians, 64 points each");
-    assert_eq!(desk.tokens(&["c", "a"]).expect("tokens"), [*tokens[3].as_bytes(), *tokens[0].as_bytes()]);
+    assert_eq!(
+        desk.tokens(&["c", "a"]).expect("tokens"),
+        [*tokens[3].as_bytes(), *tokens[0].as_bytes()]
+    );
     assert!(desk.tokens(&[]).expect("nothing").is_empty());
 }
 
@@ -565,7 +830,11 @@ fn one_custodian_of_three_down_changes_nothing() {
     for name in NAMES {
         desk.transport.heal();
         desk.transport.fault(name, Fault::Down);
-        assert_eq!(desk.tokens(&["a", "b"]).expect("tokens"), want, "without {name}");
+        assert_eq!(
+            desk.tokens(&["a", "b"]).expect("tokens"),
+            want,
+            "without {name}"
+        );
     }
 }
 
@@ -574,21 +843,40 @@ fn two_custodians_down_is_told_by_name_and_nothing_is_charged_twice() {
     let desk = desk(100_000);
     desk.transport.fault("court", Fault::LosesReply);
     desk.transport.fault("university", Fault::Down);
-    let error = desk.tokens(&["a", "b"]).expect_err("one is not enough");
+    let values: Vec<String> = (0..65).map(|i| format!("v{i}")).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let error = desk.tokens(&values[..64]).expect_err("one is not enough");
     assert_eq!(error.blame(), Blame::Unavailable);
-    let TokensError::TooFew { got: 1, want: 2, mut silent } = error else { panic!("{error}") };
+    let TokensError::TooFew {
+        got: 1,
+        want: 2,
+        mut silent,
+    } = error
+    else {
+        panic!("{error}")
+    };
     silent.sort_by(|a, b| a.member.cmp(&b.member));
-    let said: Vec<_> = silent.iter().map(|s| (s.member.as_str(), s.code.as_str())).collect();
-    assert_eq!(said, [("court", "unreachable"), ("university", "unreachable")]);
+    let said: Vec<_> = silent
+        .iter()
+        .map(|s| (s.member.as_str(), s.code.as_str()))
+        .collect();
+    assert_eq!(
+        said,
+        [("court", "unreachable"), ("university", "unreachable")]
+    );
     let before = desk.total_spent();
     assert_eq!(before, 128, "court debited before its reply was lost");
 
     let desk = desk.reopen();
     desk.transport.heal();
     desk.transport.fault("university", Fault::Down);
-    let got = desk.tokens(&["a", "b", "c"]).expect("tokens");
-    assert_eq!(got.len(), 3);
-    assert_eq!(desk.total_spent(), before + 128, "only the new value was charged");
+    let got = desk.tokens(&values).expect("tokens");
+    assert_eq!(got.len(), 65);
+    assert_eq!(
+        desk.total_spent(),
+        before + 128,
+        "only the one new value was charged"
+    );
 }
 
 #[test]
@@ -597,8 +885,13 @@ fn a_finished_call_leaves_nothing_pending() {
     desk.tokens(&["a"]).expect("tokens");
     let Desk { dir, tokenizer, .. } = desk;
     drop(tokenizer);
-    let store = Store::open(dir.path(), 1 << 20).expect("a store");
-    assert!(store.scan(Table::PendingBatch, b"").expect("read").is_empty());
+    let store = open(dir.path());
+    assert!(
+        store
+            .scan(Table::PendingBatch, b"")
+            .expect("read")
+            .is_empty()
+    );
 }
 
 #[test]
@@ -623,8 +916,14 @@ fn a_lying_custodian_is_named_and_another_is_asked_in_the_same_call() {
     }
     let Desk { dir, tokenizer, .. } = desk;
     drop(tokenizer);
-    let store = Store::open(dir.path(), 1 << 20).expect("a store");
-    assert_eq!(store.scan(Table::Evidence, b"custodian/").expect("read").len(), 2);
+    let store = open(dir.path());
+    assert_eq!(
+        store
+            .scan(Table::Evidence, b"custodian/")
+            .expect("read")
+            .len(),
+        2
+    );
 }
 
 #[test]
@@ -639,7 +938,10 @@ fn a_spent_budget_is_told_with_its_code() {
             codes.extend(silent.into_iter().map(|s| s.code));
         }
     }
-    assert!(codes.contains(&"custodian.budget_spent".to_owned()), "{codes:?}");
+    assert!(
+        codes.contains(&"custodian.budget_spent".to_owned()),
+        "{codes:?}"
+    );
 }
 
 #[test]
@@ -668,7 +970,10 @@ fn a_key_whose_shares_do_not_fit_is_not_used() {
     desk.key.shares[0].1 = second;
     desk.key.shares[1].1 = first;
     let error = desk.tokens(&["a"]).expect_err("refused");
-    assert!(matches!(error, TokensError::Oprf(OprfError::BadKeySet { .. })), "{error}");
+    assert!(
+        matches!(error, TokensError::Oprf(OprfError::BadKeySet { .. })),
+        "{error}"
+    );
 }
 
 mod guess_bound {

@@ -174,6 +174,7 @@ fn the_rfc_outputs_hold_for_every_subset_of_custodians() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "a skipped test says so")]
 fn the_rfc_vector_file_holds_for_every_subset_of_custodians() {
     match file_vectors() {
         Some(vectors) => {

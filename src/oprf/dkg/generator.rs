@@ -1,0 +1,28 @@
+//! Randomness for the FROST library, which speaks an older `rand_core`.
+
+/// The operating system's generator, in the terms of the FROST library.
+pub(super) struct OsGenerator;
+
+impl frost_ristretto255::rand_core::CryptoRng for OsGenerator {}
+
+impl frost_ristretto255::rand_core::RngCore for OsGenerator {
+    fn next_u32(&mut self) -> u32 {
+        u32::from_le_bytes(crate::ids::random())
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        u64::from_le_bytes(crate::ids::random())
+    }
+
+    fn fill_bytes(&mut self, dest: &mut [u8]) {
+        getrandom::fill(dest).expect("the operating system's random generator answers");
+    }
+
+    fn try_fill_bytes(
+        &mut self,
+        dest: &mut [u8],
+    ) -> Result<(), frost_ristretto255::rand_core::Error> {
+        self.fill_bytes(dest);
+        Ok(())
+    }
+}
