@@ -34,8 +34,8 @@ use crate::ids::MemberId;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// One of the ends refused the other.
-    #[error(transparent)]
-    Refused(TlsRefusal),
+    #[error("{0}")]
+    Refused(#[source] TlsRefusal),
     /// The address has no host.
     #[error("the address has no host and port")]
     Address,
