@@ -1,6 +1,7 @@
 //! Compiles `proto/` with protox, so that no protoc has to be installed.
 use prost::Message;
 
+#[allow(clippy::disallowed_methods, reason = "cargo tells the output directory in a variable")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "casegate/v1/record.proto",
@@ -8,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "casegate/v1/exchange.proto",
         "casegate/v1/custodian.proto",
         "casegate/v1/desk.proto",
+        "casegate/v1/local.proto",
     ];
     println!("cargo:rerun-if-changed=proto");
     let fds = protox::compile(files, ["proto"])?;

@@ -1,1 +1,4 @@
-//! To be written.
+//! The command line: one file a command, and how they present their results.
+
+pub mod output;
+pub mod sample;

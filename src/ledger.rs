@@ -1,1 +1,397 @@
-//! To be written.
+//! The ledger: the node's own two logs, and its replicas of other members'
+//! records logs, with their bodies, Merkle tiles and checkpoints.
+//!
+//! One writer a log. An append is planned under the log's lock (index, root,
+//! signed checkpoint), handed to the store as one atomic batch, and becomes
+//! visible when that batch is durable; concurrent appends share a flush. A
+//! write whose outcome is unknown stops the ledger until it is opened again.
+
+mod append;
+mod bodies;
+mod erase;
+mod index;
+mod log;
+mod queue;
+mod read;
+mod replica;
+mod segment;
+mod tiles;
+mod verify;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::blame::{Blame, Blamed};
+use crate::checkpoint::CheckpointError;
+use crate::clock::Clock;
+use crate::ids::{FederationId, LogIndex, LogName, MemberId, Origin, TreeSize};
+use crate::keys::SigningKey;
+use crate::merkle::MerkleError;
+use crate::postings::{Postings, PostingsError, PostingsOptions};
+use crate::record::RecordError;
+use crate::seal::SealKey;
+use crate::shred::{ShredError, ShredKeys};
+use crate::store::{Batch, Store, StoreError, Table};
+
+pub use append::NewEntry;
+pub use bodies::{BodiesAccepted, BodyReader};
+pub use index::{Hit, IndexedElement};
+pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS};
+pub use queue::{Queued, QueueTicket};
+pub use read::StoredElement;
+pub use replica::ChunkAccepted;
+pub use segment::BodyState;
+
+/// Why the ledger refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The erasable keys failed.
+    #[error(transparent)]
+    Shred(#[from] ShredError),
+    /// The derived index failed; `casegate store reindex` rebuilds it.
+    #[error(transparent)]
+    Postings(#[from] PostingsError),
+    /// An entry or body of a peer breaks a rule.
+    #[error("entry {index} of {origin} is refused: {source}")]
+    Record {
+        /// The log.
+        origin: Origin,
+        /// The entry.
+        index: LogIndex,
+        /// The broken rule.
+        source: RecordError,
+    },
+    /// A checkpoint of a peer breaks a rule.
+    #[error("a checkpoint of {origin} is refused: {source}")]
+    Checkpoint {
+        /// The log.
+        origin: Origin,
+        /// The broken rule.
+        source: CheckpointError,
+    },
+    /// A chunk does not lead from the root known here to its checkpoint.
+    #[error("entries of {origin} do not lead to the signed root: {source}")]
+    Root {
+        /// The log.
+        origin: Origin,
+        /// The failed proof.
+        source: MerkleError,
+    },
+    /// A chunk or body answer is out of order, too long or incomplete.
+    #[error("an answer about {origin} is malformed: {what}")]
+    Malformed {
+        /// The log.
+        origin: Origin,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An entry is signed with a key that the roster here does not name.
+    #[error("entry {index} of {origin} is signed with a key that this roster does not name")]
+    UnknownKey {
+        /// The log.
+        origin: Origin,
+        /// The entry.
+        index: LogIndex,
+    },
+    /// The Merkle tiles here do not fit the log; a reindex rebuilds them.
+    #[error("the Merkle tiles here are damaged: {0}")]
+    Tiles(#[from] MerkleError),
+    /// No such log here.
+    #[error("no log {0} is held here")]
+    NoLog(Origin),
+    /// An earlier failure stopped the ledger.
+    #[error("the ledger stopped after a failed write; restart the node")]
+    Stopped,
+}
+
+impl Blamed for LedgerError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Record { .. }
+            | Self::Checkpoint { .. }
+            | Self::Root { .. }
+            | Self::Malformed { .. } => Blame::Misbehaved,
+            Self::UnknownKey { .. } => Blame::Stale,
+            Self::NoLog(_) => Blame::NotFound,
+            Self::Store(_)
+            | Self::Shred(_)
+            | Self::Postings(_)
+            | Self::Tiles(_)
+            | Self::Stopped => Blame::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Record { .. } => "ledger.bad_entry",
+            Self::Checkpoint { .. } => "ledger.bad_checkpoint",
+            Self::Root { .. } => "ledger.wrong_root",
+            Self::Malformed { .. } => "ledger.malformed",
+            Self::UnknownKey { .. } => "ledger.unknown_key",
+            Self::Tiles(_) => "ledger.tiles",
+            Self::NoLog(_) => "ledger.no_log",
+            Self::Store(e) => e.code(),
+            Self::Shred(_) => "ledger.shred",
+            Self::Postings(_) => "ledger.postings",
+            Self::Stopped => "ledger.stopped",
+        }
+    }
+}
+
+impl From<segment::RunError> for LedgerError {
+    fn from(e: segment::RunError) -> Self {
+        match e {
+            segment::RunError::Store(e) => e.into(),
+            segment::RunError::Shred(e) => e.into(),
+        }
+    }
+}
+
+/// The keys with which a node signs.
+#[derive(Debug)]
+pub struct LogKeys {
+    /// Signs statements.
+    pub records: SigningKey,
+    /// Signs checkpoints.
+    pub checkpoint: SigningKey,
+}
+
+/// Who the node is and what it works with.
+#[derive(Debug)]
+pub struct LedgerOptions {
+    /// The federation.
+    pub federation: FederationId,
+    /// The node's own member.
+    pub own: MemberId,
+    /// Its signing keys.
+    pub keys: LogKeys,
+    /// Its seal key.
+    pub seal: Arc<SealKey>,
+    /// The time.
+    pub clock: Clock,
+    /// Generation of the own records log, from the roster.
+    pub records_generation: u32,
+    /// Generation of the own access log, from the roster.
+    pub access_generation: u32,
+    /// Bytes of page cache of the store.
+    pub cache_bytes: u64,
+    /// Sizes of the derived index.
+    pub index: PostingsOptions,
+}
+
+/// A handle to the node's ledger. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Ledger(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    shred: ShredKeys,
+    postings: Postings,
+    seal: Arc<SealKey>,
+    clock: Clock,
+    own: MemberId,
+    keys: LogKeys,
+    logs: RwLock<HashMap<Origin, Arc<Log>>>,
+    by_number: RwLock<HashMap<u32, Arc<Log>>>,
+    records: append::OwnLog,
+    access: append::OwnLog,
+    published: watch::Sender<Bytes>,
+    indexing: Mutex<index::HitSequence>,
+    queue: queue::QueueSequence,
+    ended: Mutex<HashMap<u32, erase::Ended>>,
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir` (`store/`, `shred.keys`, `index/`), or makes it.
+    /// The derived index is brought up to the logs.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`], [`LedgerError::Shred`] or [`LedgerError::Postings`].
+    pub fn open(dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let store = Store::open(&dir.join("store"), options.cache_bytes)?;
+        let shred = ShredKeys::open(&dir.join("shred.keys"), options.seal.bytes())?;
+        let postings = Postings::open(&dir.join("index"), options.index)?;
+        let name = |log, generation| Origin {
+            federation: options.federation.clone(),
+            member: options.own.clone(),
+            log,
+            generation,
+        };
+        let records = load_log(
+            &store,
+            name(LogName::Records, options.records_generation),
+            OWN_RECORDS,
+        )?;
+        let access = load_log(
+            &store,
+            name(LogName::Access, options.access_generation),
+            OWN_ACCESS,
+        )?;
+        let mut logs = HashMap::new();
+        for (origin, number) in store.scan(Table::LogNumber, b"")? {
+            let (origin, number) = decode_number(&origin, &number)?;
+            let log = Arc::new(load_log(&store, origin.clone(), number)?);
+            logs.insert(origin, log);
+        }
+        let (records, access) = (Arc::new(records), Arc::new(access));
+        logs.insert(records.origin.clone(), Arc::clone(&records));
+        logs.insert(access.origin.clone(), Arc::clone(&access));
+        let by_number = logs.values().map(|log| (log.number, Arc::clone(log))).collect();
+        for log in [&records, &access] {
+            append::sign_empty(&store, log, &options.keys.checkpoint)?;
+        }
+        let (published, _) = watch::channel(records.head().checkpoint);
+        let ledger = Self(Arc::new(Inner {
+            records: append::OwnLog::open(&store, records)?,
+            access: append::OwnLog::open(&store, access)?,
+            indexing: Mutex::new(index::HitSequence::open(&store)?),
+            queue: queue::QueueSequence::open(&store)?,
+            ended: Mutex::new(HashMap::new()),
+            logs: RwLock::new(logs),
+            by_number: RwLock::new(by_number),
+            published,
+            store,
+            shred,
+            postings,
+            seal: options.seal,
+            clock: options.clock,
+            own: options.own,
+            keys: options.keys,
+        }));
+        ledger.catch_up_index()?;
+        Ok(ledger)
+    }
+
+    /// The store, for the small tables of other services.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The node's seal key.
+    #[must_use]
+    pub fn seal(&self) -> &Arc<SealKey> {
+        &self.0.seal
+    }
+
+    /// The derived index.
+    #[must_use]
+    pub fn postings(&self) -> &Postings {
+        &self.0.postings
+    }
+
+    /// The node's own member.
+    #[must_use]
+    pub fn own(&self) -> &MemberId {
+        &self.0.own
+    }
+
+    /// The time, as the ledger sees it.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Newest checkpoints of the own records log, as they become durable.
+    #[must_use]
+    pub fn checkpoints(&self) -> watch::Receiver<Bytes> {
+        self.0.published.subscribe()
+    }
+
+    /// The own records or access log.
+    #[must_use]
+    pub fn own_log(&self, name: LogName) -> &Arc<Log> {
+        match name {
+            LogName::Records => &self.0.records.log,
+            LogName::Access => &self.0.access.log,
+        }
+    }
+
+    /// The log of that name, own or replicated.
+    ///
+    /// # Errors
+    /// [`LedgerError::NoLog`].
+    pub fn log(&self, origin: &Origin) -> Result<Arc<Log>, LedgerError> {
+        let logs = self.0.logs.read().unwrap_or_else(PoisonError::into_inner);
+        logs.get(origin).cloned().ok_or_else(|| LedgerError::NoLog(origin.clone()))
+    }
+
+    /// The log with that number.
+    #[must_use]
+    pub fn log_by_number(&self, number: u32) -> Option<Arc<Log>> {
+        let logs = self.0.by_number.read().unwrap_or_else(PoisonError::into_inner);
+        logs.get(&number).cloned()
+    }
+
+    /// All logs that are held here, own and replicated, by name.
+    #[must_use]
+    pub fn logs(&self) -> Vec<Arc<Log>> {
+        let logs = self.0.logs.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = logs.values().cloned().collect();
+        all.sort_by(|a, b| a.origin.cmp(&b.origin));
+        all
+    }
+
+    /// The replica of `origin`, made empty when there is none yet.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn replica(&self, origin: &Origin) -> Result<Arc<Log>, LedgerError> {
+        if let Ok(log) = self.log(origin) {
+            return Ok(log);
+        }
+        let mut logs = self.0.logs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(log) = logs.get(origin) {
+            return Ok(Arc::clone(log));
+        }
+        let number = logs.values().map(|l| l.number + 1).max().unwrap_or(0);
+        let number = number.max(log::FIRST_REPLICA);
+        let mut batch = Batch::new();
+        batch.put(Table::LogNumber, origin.to_string().as_bytes(), number.to_be_bytes());
+        self.0.store.commit(batch)?;
+        let log = Arc::new(Log::new(origin.clone(), number, Head::new()));
+        logs.insert(origin.clone(), Arc::clone(&log));
+        let mut by_number = self.0.by_number.write().unwrap_or_else(PoisonError::into_inner);
+        by_number.insert(number, Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Says whether writes still go through.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        !self.0.store.is_broken()
+    }
+}
+
+fn load_log(store: &Store, origin: Origin, number: u32) -> Result<Log, StoreError> {
+    let head = match store.read(Table::LogHead, &number.to_be_bytes())? {
+        Some(bytes) => Head::decode(&bytes)?,
+        None => Head::new(),
+    };
+    Ok(Log::new(origin, number, head))
+}
+
+fn decode_number(origin: &[u8], number: &Bytes) -> Result<(Origin, u32), StoreError> {
+    let damaged = || StoreError::Damaged("log number");
+    let origin = std::str::from_utf8(origin)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(damaged)?;
+    let number = <[u8; 4]>::try_from(&number[..]).map_err(|_| damaged())?;
+    Ok((origin, u32::from_be_bytes(number)))
+}
+
+/// A half-open range of indices, as (start, end).
+pub type Range = (u64, u64);
+
+pub(crate) fn size_to_index(size: TreeSize) -> LogIndex {
+    LogIndex(size.0)
+}

@@ -11,6 +11,7 @@ pub mod tls;
 
 // SERVICES
 pub mod access;
+pub mod cases;
 pub mod custodian;
 pub mod desk;
 pub mod find;
@@ -19,6 +20,7 @@ pub mod ledger;
 pub mod officers;
 pub mod publish;
 pub mod replicate;
+pub mod rosters;
 pub mod tokens;
 
 // STORAGE
@@ -46,5 +48,6 @@ pub mod ids;
 pub mod keys;
 pub mod lang;
 pub mod metrics;
+pub mod seal;
 
 pub mod cli;

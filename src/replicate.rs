@@ -1,1 +1,429 @@
-//! To be written.
+//! Following other members' logs: one task a member watches its owner, pulls
+//! what is new, falls back to jittered polling, and to relays when the owner
+//! is out of reach. It owns the state that is shown for each member.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::blame::{Blame, Blamed};
+use crate::clock::UnixSeconds;
+use crate::ids::{LogIndex, LogName, MemberId, Origin, random};
+use crate::ledger::{Ledger, LedgerError, Log};
+use crate::roster::{Member, Roster};
+use crate::wire::v1;
+
+/// Seconds between polls while nothing is watched, before jitter.
+const POLL_S: u64 = 20;
+/// The shortest and longest pause after a failure, in milliseconds.
+const RETRY_MS: (u64, u64) = (200, 15_000);
+/// Chunks that may wait between the wire and the verifier.
+const CHUNKS_AHEAD: usize = 4;
+/// Absent bodies that are asked for again in one go.
+const ABSENT_MAX: usize = 4_096;
+
+/// Why a peer could not be asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{member}: {sentence}")]
+pub struct PeerError {
+    /// Who was asked.
+    pub member: MemberId,
+    /// What happened, in words.
+    pub sentence: String,
+    /// Its class.
+    pub blame: Blame,
+    /// Its stable code.
+    pub code: String,
+}
+
+/// How other members' nodes are asked. Implemented by the gRPC client.
+pub trait PeerTransport: Send + Sync + 'static {
+    /// Streams the new checkpoints of a member's own records log.
+    fn watch(
+        &self,
+        member: &MemberId,
+    ) -> impl Future<Output = Result<mpsc::Receiver<Result<v1::CheckpointNotice, PeerError>>, PeerError>>
+    + Send;
+    /// Streams the chunks of a log from an index.
+    fn pull(
+        &self,
+        member: &MemberId,
+        origin: &Origin,
+        start: LogIndex,
+    ) -> impl Future<Output = Result<mpsc::Receiver<Result<v1::Chunk, PeerError>>, PeerError>> + Send;
+    /// Streams the bodies of a log.
+    fn bodies(
+        &self,
+        member: &MemberId,
+        origin: &Origin,
+        ranges: Vec<(u64, u64)>,
+    ) -> impl Future<Output = Result<mpsc::Receiver<Result<v1::BodyChunk, PeerError>>, PeerError>>
+    + Send;
+}
+
+/// Why a pull stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The source could not be asked, or broke off.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// What it sent was refused, or could not be kept.
+    #[error("from {from}: {source}")]
+    Refused {
+        /// Who sent it.
+        from: MemberId,
+        /// Why it was refused.
+        source: LedgerError,
+    },
+}
+
+impl PullError {
+    fn is_misbehaviour(&self) -> bool {
+        matches!(self, Self::Refused { source, .. } if source.blame() == Blame::Misbehaved)
+    }
+}
+
+/// What is shown about the replica of one member's log.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaState {
+    /// Whether the owner is being watched right now.
+    pub watching: bool,
+    /// When the replica was last known to be complete, in Unix seconds.
+    pub fresh_at: Option<UnixSeconds>,
+    /// The last failure, in words.
+    pub trouble: Option<String>,
+    /// The last refusal of something that was signed or sent wrong.
+    pub alarm: Option<String>,
+}
+
+/// Counts since the node started.
+#[derive(Debug, Default)]
+pub struct ReplicateCounts {
+    /// Foreign entries whose signatures were verified on receipt.
+    pub verified: AtomicU64,
+    /// Chunks that were refused for a wrong signature, order or root.
+    pub refused: AtomicU64,
+    /// Bodies that were received and checked.
+    pub bodies: AtomicU64,
+}
+
+/// Keeps replicas of the other members' logs. One runs in a node.
+#[derive(Debug)]
+pub struct Replicator<P> {
+    ledger: Ledger,
+    roster: Arc<ArcSwap<Roster>>,
+    peers: P,
+    states: RwLock<BTreeMap<MemberId, ReplicaState>>,
+    changed: watch::Sender<u64>,
+    /// Counts since the start.
+    pub counts: ReplicateCounts,
+}
+
+impl<P: PeerTransport> Replicator<P> {
+    /// Makes a replicator that follows nobody yet.
+    #[must_use]
+    pub fn new(ledger: Ledger, roster: Arc<ArcSwap<Roster>>, peers: P) -> Self {
+        let (changed, _) = watch::channel(0);
+        Self {
+            ledger,
+            roster,
+            peers,
+            states: RwLock::default(),
+            changed,
+            counts: ReplicateCounts::default(),
+        }
+    }
+
+    /// How the peers are asked.
+    pub fn peers(&self) -> &P {
+        &self.peers
+    }
+
+    /// What is known about each member's replica.
+    #[must_use]
+    pub fn states(&self) -> BTreeMap<MemberId, ReplicaState> {
+        self.states.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A number that grows whenever a replica or its state changes.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn note(&self, member: &MemberId, change: impl FnOnce(&mut ReplicaState)) {
+        let mut states = self.states.write().unwrap_or_else(PoisonError::into_inner);
+        change(states.entry(member.clone()).or_default());
+        drop(states);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Follows every other member of the roster until `stop`; members that a
+    /// new roster adds are followed from then on.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut followed = std::collections::HashSet::new();
+        loop {
+            let roster = self.roster.load_full();
+            for id in roster.members.keys() {
+                if id != self.ledger.own() && followed.insert(id.clone()) {
+                    tasks.spawn(Arc::clone(&self).follow(id.clone(), stop.clone()));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                changed = stop.changed() => if changed.is_err() || *stop.borrow() { break },
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn follow(self: Arc<Self>, member: MemberId, mut stop: watch::Receiver<bool>) {
+        let mut pause_ms = RETRY_MS.0;
+        loop {
+            let followed = tokio::select! {
+                followed = self.watch_once(&member) => followed,
+                changed = stop.changed() => {
+                    if changed.is_err() || *stop.borrow() { return }
+                    continue;
+                }
+            };
+            let progress = self.settle(&member, followed);
+            if progress {
+                pause_ms = RETRY_MS.0;
+            }
+            tokio::select! {
+                () = self.pull_from_relays(&member) => {}
+                _ = stop.changed() => {}
+            }
+            let pause = Duration::from_millis(jitter(pause_ms));
+            pause_ms = (pause_ms * 2).min(RETRY_MS.1);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = stop.changed() => if changed.is_err() || *stop.borrow() { return },
+            }
+            if *stop.borrow() {
+                return;
+            }
+        }
+    }
+
+    /// Records how a watch ended; true when it had got anywhere.
+    fn settle(&self, member: &MemberId, followed: (bool, Option<PullError>)) -> bool {
+        let (progress, error) = followed;
+        if let Some(error) = error {
+            let misbehaved = error.is_misbehaviour();
+            if misbehaved {
+                self.counts.refused.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(peer.member = %member, error = %error, "refused what a peer sent");
+            } else {
+                tracing::debug!(peer.member = %member, error = %error, "a peer is out of reach");
+            }
+            self.note(member, |state| {
+                state.watching = false;
+                state.trouble = Some(error.to_string());
+                if misbehaved {
+                    state.alarm = Some(error.to_string());
+                }
+            });
+        }
+        progress
+    }
+
+    async fn watch_once(&self, member: &MemberId) -> (bool, Option<PullError>) {
+        let mut progress = false;
+        let mut notices = match self.peers.watch(member).await {
+            Ok(notices) => notices,
+            Err(e) => return (progress, Some(e.into())),
+        };
+        loop {
+            if let Err(e) = self.pull_member(member, member).await {
+                return (progress, Some(e));
+            }
+            progress = true;
+            let now = self.ledger.clock().now();
+            self.note(member, |state| {
+                state.watching = true;
+                state.fresh_at = Some(now);
+                state.trouble = None;
+            });
+            let poll = Duration::from_secs(jitter(POLL_S));
+            match tokio::time::timeout(poll, notices.recv()).await {
+                Err(_) => {}
+                Ok(Some(Ok(notice))) => {
+                    let mut newest = notice;
+                    while let Ok(Ok(newer)) = notices.try_recv() {
+                        newest = newer;
+                    }
+                    if let Err(e) = self.announced(member, newest).await {
+                        return (progress, Some(e));
+                    }
+                }
+                Ok(Some(Err(e))) => return (progress, Some(e.into())),
+                Ok(None) => return (progress, None),
+            }
+        }
+    }
+
+    /// Checks a checkpoint that the owner announced against what is held.
+    async fn announced(
+        &self,
+        member: &MemberId,
+        notice: v1::CheckpointNotice,
+    ) -> Result<(), PullError> {
+        let roster = self.roster.load_full();
+        let (Some(author), Some(origin)) =
+            (roster.member(member), roster.origin(member, LogName::Records))
+        else {
+            return Ok(());
+        };
+        let refused = |source| PullError::Refused { from: member.clone(), source };
+        let log = self.ledger.replica(&origin).map_err(refused)?;
+        let author = Arc::new(author.clone());
+        self.blocking(&log, &author, move |ledger, log, author| {
+            ledger.accept_checkpoint(log, author, &notice.checkpoint)
+        })
+        .await
+        .map_err(refused)?;
+        Ok(())
+    }
+
+    async fn pull_from_relays(&self, member: &MemberId) {
+        let roster = self.roster.load_full();
+        for relay in roster.members.keys() {
+            if relay == member || relay == self.ledger.own() {
+                continue;
+            }
+            match self.pull_member(member, relay).await {
+                Ok(true) => {
+                    self.note(member, |_| {});
+                    return;
+                }
+                Ok(false) => {}
+                Err(e) => {
+                    self.settle(member, (false, Some(e)));
+                }
+            }
+        }
+    }
+
+    /// Pulls what `from` has of `member`'s records log: entries, then bodies.
+    /// Says whether there was anything new.
+    ///
+    /// # Errors
+    /// [`PullError`]; what was accepted before stays.
+    pub async fn pull_member(&self, member: &MemberId, from: &MemberId) -> Result<bool, PullError> {
+        let roster = self.roster.load_full();
+        let (Some(author), Some(origin)) =
+            (roster.member(member), roster.origin(member, LogName::Records))
+        else {
+            return Ok(false);
+        };
+        let refused = |source| PullError::Refused { from: from.clone(), source };
+        let log = self.ledger.replica(&origin).map_err(refused)?;
+        let before = log.size();
+        let mut chunks = self.peers.pull(from, &origin, LogIndex(before.0)).await?;
+        let author = Arc::new(author.clone());
+        while let Some(chunk) = chunks.recv().await {
+            let chunk = chunk?;
+            let accepted = self
+                .blocking(&log, &author, move |ledger, log, author| {
+                    ledger.accept_chunk(log, author, chunk)
+                })
+                .await
+                .map_err(refused)?;
+            self.counts.verified.fetch_add(accepted.entries, Ordering::Relaxed);
+            self.changed.send_modify(|n| *n += 1);
+        }
+        let fetched = self.fetch_bodies(&log, &author, from).await?;
+        Ok(fetched || log.size() > before)
+    }
+
+    async fn fetch_bodies(
+        &self,
+        log: &Arc<Log>,
+        author: &Arc<Member>,
+        from: &MemberId,
+    ) -> Result<bool, PullError> {
+        let refused = |source| PullError::Refused { from: from.clone(), source };
+        let (start, end) = (log.head().bodies_upto, log.size().0);
+        let retractions = self
+            .blocking(log, author, move |ledger, log, _| {
+                ledger.retractions(log, LogIndex(start), end)
+            })
+            .await
+            .map_err(refused)?;
+        if !retractions.is_empty() {
+            let ranges = retractions.iter().map(|at| (at.0, at.0 + 1)).collect();
+            let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
+            while let Some(chunk) = answers.recv().await {
+                let chunk = chunk?;
+                self.blocking(log, author, move |ledger, log, author| {
+                    ledger.apply_early(log, author, &chunk)
+                })
+                .await
+                .map_err(refused)?;
+            }
+        }
+        let mut ranges = vec![];
+        if start < end {
+            ranges.push((start, end));
+        }
+        if *from == author.id || start == end {
+            let absent = self.ledger.absent(log, ABSENT_MAX).map_err(refused)?;
+            ranges.extend(absent);
+        }
+        if ranges.is_empty() {
+            return Ok(false);
+        }
+        let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
+        let mut held = 0;
+        while let Some(chunk) = answers.recv().await {
+            let chunk = chunk?;
+            let accepted = self
+                .blocking(log, author, move |ledger, log, author| {
+                    ledger.accept_bodies(log, author, chunk)
+                })
+                .await
+                .map_err(refused)?;
+            held += accepted.held;
+            self.counts.bodies.fetch_add(accepted.held, Ordering::Relaxed);
+        }
+        Ok(held > 0)
+    }
+
+    async fn blocking<R: Send + 'static>(
+        &self,
+        log: &Arc<Log>,
+        author: &Arc<Member>,
+        work: impl FnOnce(&Ledger, &Log, &Member) -> Result<R, LedgerError> + Send + 'static,
+    ) -> Result<R, LedgerError> {
+        let (ledger, log, author) = (self.ledger.clone(), Arc::clone(log), Arc::clone(author));
+        let done = tokio::task::spawn_blocking(move || work(&ledger, &log, &author)).await;
+        done.unwrap_or(Err(LedgerError::Stopped))
+    }
+}
+
+/// A stream's buffer between the wire and the verifier.
+#[must_use]
+pub fn chunk_channel<T>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
+    mpsc::channel(CHUNKS_AHEAD)
+}
+
+/// Half to one and a half times `base`, so that nodes do not move in step.
+fn jitter(base: u64) -> u64 {
+    let [byte] = random::<1>();
+    base / 2 + base * u64::from(byte) / 255
+}
+
+/// The checkpoint note of a notice.
+#[must_use]
+pub fn notice_of(origin: &Origin, checkpoint: Bytes) -> v1::CheckpointNotice {
+    v1::CheckpointNotice { origin: origin.to_string(), checkpoint }
+}

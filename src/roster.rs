@@ -17,7 +17,9 @@ use crate::keys::{KeyError, PublicKey};
 pub mod chain;
 pub mod draft;
 pub mod read;
+mod rules;
 
+pub use crate::element::TokenClass;
 pub use chain::{Accepted, RosterChain};
 pub use draft::{Draft, MemberDraft};
 pub use read::ShareCheck;
@@ -88,15 +90,6 @@ pub enum KeyUse {
     Checkpoint,
     /// Cosignatures on other members' checkpoints.
     Witness,
-}
-
-/// Which kinds of values a token key serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TokenClass {
-    /// Kinds whose values can be counted through, such as phone numbers.
-    Enumerable,
-    /// Kinds whose values cannot.
-    Open,
 }
 
 /// Where a token key stands in its life (WIRE.md section 4).

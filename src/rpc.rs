@@ -1,1 +1,14 @@
-//! To be written.
+//! gRPC at the edge: one file a service, who may call, what an error looks
+//! like from outside, and the client. Peers see a stable code and a fixed
+//! sentence; officers see what to do next.
+
+pub mod admit;
+pub mod client;
+pub mod custodian;
+pub mod desk;
+pub mod exchange;
+pub mod keygen;
+pub mod status;
+
+/// Bytes that one message may have in either direction.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;

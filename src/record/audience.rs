@@ -23,6 +23,18 @@ pub enum Audience {
 }
 
 impl Audience {
+    /// Returns the audience of everybody in either: of regions and members
+    /// together, the whole federation.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Nobody, only) | (only, Self::Nobody) => only.clone(),
+            (Self::Regions(a), Self::Regions(b)) => Self::Regions(a | b),
+            (Self::Members(a), Self::Members(b)) => Self::Members(a | b),
+            _ => Self::Federation,
+        }
+    }
+
     /// Checks that there are names where there must be, and that they are names.
     ///
     /// # Errors

@@ -137,6 +137,42 @@ fn every_proof_of_every_small_tree_is_that_of_the_definition() {
     }
 }
 
+/// A log that rewrote its past keeps the new root and lies about the old one.
+#[test]
+fn a_proof_holds_for_its_two_roots_and_sizes_only() {
+    let all = leaves(40);
+    for to in 2..=all.len() {
+        let root = naive_root(&all[..to]);
+        for from in 1..to {
+            let old = naive_root(&all[..from]);
+            let proof = naive_subproof(from, &all[..to], true);
+            let check = |from: usize, old: &Digest, to: usize, new: &Digest| {
+                verify_consistency(size(from), old, size(to), new, &proof)
+            };
+            assert_eq!(check(from, &old, to, &root), Ok(()));
+            let wrong = Err(MerkleError::RootMismatch);
+            assert_eq!(
+                check(from, &root, to, &root),
+                wrong,
+                "old root, {from} to {to}"
+            );
+            assert_eq!(
+                check(from, &old, to, &old),
+                wrong,
+                "new root, {from} to {to}"
+            );
+            assert!(
+                check(to, &old, from, &root).is_err(),
+                "swapped, {from} to {to}"
+            );
+            assert!(
+                check(from, &root, to, &old).is_err(),
+                "swapped roots, {from} to {to}"
+            );
+        }
+    }
+}
+
 #[test]
 fn proofs_reach_across_levels_of_tiles() {
     let leaves = leaves(66_000);

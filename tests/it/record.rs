@@ -148,6 +148,11 @@ fn an_entry_has_one_layout_only() {
         let high = u8::try_from(inner.len() >> 7).expect("one bit");
         [&[0x0a, length | 0x80, high | 0x80, 0][..], &good[header..]].concat()
     };
+    let two_byte_varint = {
+        let length = u8::try_from(inner.len()).expect("fewer than 128 bytes");
+        assert!(length < 0x80);
+        [&[0x0a, length | 0x80, 0][..], &good[2..]].concat()
+    };
     let id = key.id().0;
     let cases = [
         ("a reordered entry", [second, first].concat()),
@@ -156,7 +161,8 @@ fn an_entry_has_one_layout_only() {
         ("a doubled signature", [first, second, second].concat()),
         ("a missing signature", first.to_vec()),
         ("a missing statement", second.to_vec()),
-        ("a long varint", long_varint),
+        ("a varint of three bytes", long_varint),
+        ("a varint of a byte too many", two_byte_varint),
         (
             "a short signature",
             envelope(inner, &id, &entry.signature()[..63]),

@@ -1,0 +1,271 @@
+//! The node's own case table: local cases, and a department's operations.
+//! Rows are sealed at rest and keyed by an HMAC of the case number. It owns
+//! the relation between case numbers and case refs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prost::Message;
+
+use crate::blame::{Blame, Blamed};
+use crate::ids::{CaseRef, random};
+use crate::ledger::{Ledger, LedgerError};
+use crate::postings::{Pointer, PostingsBatch};
+use crate::store::{Batch, StoreError, Table};
+use crate::wire::v1::{CaseRow, CaseState};
+
+/// Characters that a case number may have.
+pub const CASE_NO_CHARS_MAX: usize = 128;
+
+/// Why a case was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// No row with this number.
+    #[error("no case {0:?} in this node's case table")]
+    Unknown(String),
+    /// The case is closed.
+    #[error("case {0:?} is closed")]
+    Closed(String),
+    /// The number names a case where an operation is needed, or the reverse.
+    #[error("{0:?} is not an operation of this node")]
+    NotAnOperation(String),
+    /// The operation's end date has passed.
+    #[error("operation {0:?} has ended")]
+    Ended(String),
+    /// A row with this number is there already.
+    #[error("{0:?} is in the case table already")]
+    Exists(String),
+    /// The number is empty, too long or has control characters.
+    #[error("a case number has 1 to 128 printable characters")]
+    BadNumber,
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<StoreError> for CaseError {
+    fn from(e: StoreError) -> Self {
+        Self::Ledger(e.into())
+    }
+}
+
+impl Blamed for CaseError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Unknown(_) => Blame::NotFound,
+            Self::Closed(_)
+            | Self::NotAnOperation(_)
+            | Self::Ended(_)
+            | Self::Exists(_)
+            | Self::BadNumber => Blame::Denied,
+            Self::Ledger(e) => e.blame(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "case.unknown",
+            Self::Closed(_) => "case.closed",
+            Self::NotAnOperation(_) => "case.not_an_operation",
+            Self::Ended(_) => "case.ended",
+            Self::Exists(_) => "case.exists",
+            Self::BadNumber => "case.bad_number",
+            Self::Ledger(e) => e.code(),
+        }
+    }
+}
+
+/// A handle to the case table. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Cases {
+    ledger: Ledger,
+    changing: Arc<Mutex<()>>,
+}
+
+impl Cases {
+    /// Opens the case table of a ledger.
+    #[must_use]
+    pub fn new(ledger: Ledger) -> Self {
+        Self { ledger, changing: Arc::default() }
+    }
+
+    fn key(&self, case_no: &str) -> [u8; 16] {
+        self.ledger.seal().lookup("case-no", &[case_no.as_bytes()])
+    }
+
+    fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<CaseRow, CaseError> {
+        let damaged = || CaseError::from(StoreError::Damaged("case row"));
+        let plain = self.ledger.seal().open(key, sealed).map_err(|_| damaged())?;
+        CaseRow::decode(&plain[..]).map_err(|_| damaged())
+    }
+
+    /// Finds a case by its number, open or closed.
+    ///
+    /// # Errors
+    /// [`CaseError::Ledger`].
+    pub fn find(&self, case_no: &str) -> Result<Option<CaseRow>, CaseError> {
+        let key = self.key(case_no);
+        match self.ledger.store().read(Table::Cases, &key)? {
+            Some(sealed) => Ok(Some(self.open_row(&key, &sealed)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Finds the own case behind a case ref.
+    ///
+    /// # Errors
+    /// [`CaseError::Ledger`].
+    pub fn by_ref(&self, case: &CaseRef) -> Result<Option<CaseRow>, CaseError> {
+        let mac = self.ledger.seal().lookup("case-ref", &[case.as_bytes()]);
+        let key = self
+            .ledger
+            .postings()
+            .pointer(Pointer::Case, &mac)
+            .map_err(LedgerError::from)?;
+        let Some(key) = key else { return Ok(None) };
+        match self.ledger.store().read(Table::Cases, &key)? {
+            Some(sealed) => Ok(Some(self.open_row(&key, &sealed)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The open case of that number.
+    ///
+    /// # Errors
+    /// [`CaseError::Unknown`] or [`CaseError::Closed`].
+    pub fn open_case(&self, case_no: &str) -> Result<CaseRow, CaseError> {
+        let row = self.find(case_no)?.ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;
+        if row.state() == CaseState::Closed {
+            return Err(CaseError::Closed(case_no.to_owned()));
+        }
+        Ok(row)
+    }
+
+    /// The case of that number, open or closed.
+    ///
+    /// # Errors
+    /// [`CaseError::Unknown`].
+    pub fn open_or_closed(&self, case_no: &str) -> Result<CaseRow, CaseError> {
+        self.find(case_no)?.ok_or_else(|| CaseError::Unknown(case_no.to_owned()))
+    }
+
+    /// The operation of that number, unless it has ended.
+    ///
+    /// # Errors
+    /// [`CaseError::Unknown`], [`CaseError::NotAnOperation`], [`CaseError::Ended`].
+    pub fn open_operation(&self, number: &str) -> Result<CaseRow, CaseError> {
+        let row = self.open_case(number)?;
+        if !row.operation {
+            return Err(CaseError::NotAnOperation(number.to_owned()));
+        }
+        if row.ends_at != 0 && row.ends_at <= self.ledger.clock().now() {
+            return Err(CaseError::Ended(number.to_owned()));
+        }
+        Ok(row)
+    }
+
+    /// Adds a row under a fresh case ref, which it returns.
+    ///
+    /// # Errors
+    /// [`CaseError::Exists`] or [`CaseError::BadNumber`].
+    pub fn add(&self, row: CaseRow) -> Result<CaseRow, CaseError> {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.find(&row.case_no)?.is_some() {
+            return Err(CaseError::Exists(row.case_no));
+        }
+        let mut batch = Batch::new();
+        let row = self.stage_new(row, &mut batch)?;
+        self.ledger.store().commit(batch)?;
+        drop(changing);
+        Ok(row)
+    }
+
+    /// Puts a new row into `batch`, under a fresh case ref. The caller makes
+    /// sure that no such row exists.
+    ///
+    /// # Errors
+    /// [`CaseError::BadNumber`].
+    pub fn stage_new(&self, mut row: CaseRow, batch: &mut Batch) -> Result<CaseRow, CaseError> {
+        let number_ok = !row.case_no.trim().is_empty()
+            && row.case_no.chars().count() <= CASE_NO_CHARS_MAX
+            && !row.case_no.chars().any(char::is_control);
+        if !number_ok {
+            return Err(CaseError::BadNumber);
+        }
+        row.case_ref = random::<16>().to_vec().into();
+        if row.state() == CaseState::Unspecified {
+            row.set_state(CaseState::Open);
+        }
+        self.stage(&row, batch)?;
+        Ok(row)
+    }
+
+    /// Puts the changed row into `batch`.
+    ///
+    /// # Errors
+    /// [`CaseError::Ledger`].
+    pub fn stage(&self, row: &CaseRow, batch: &mut Batch) -> Result<(), CaseError> {
+        let key = self.key(&row.case_no);
+        batch.put(
+            Table::Cases,
+            &key,
+            self.ledger.seal().seal(&key, &row.encode_to_vec()),
+        );
+        let mut pointers = PostingsBatch::default();
+        self.point(row, key, &mut pointers);
+        self.ledger.postings().apply(pointers).map_err(LedgerError::from)?;
+        Ok(())
+    }
+
+    fn point(&self, row: &CaseRow, key: [u8; 16], pointers: &mut PostingsBatch) {
+        let mac = self.ledger.seal().lookup("case-ref", &[&row.case_ref]);
+        pointers.put_pointer(Pointer::Case, &mac, &key);
+    }
+
+    /// Closes a case; closing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`CaseError::Unknown`].
+    pub fn close(&self, case_no: &str) -> Result<CaseRow, CaseError> {
+        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut row =
+            self.find(case_no)?.ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;
+        row.set_state(CaseState::Closed);
+        let mut batch = Batch::new();
+        self.stage(&row, &mut batch)?;
+        self.ledger.store().commit(batch)?;
+        drop(changing);
+        Ok(row)
+    }
+
+    /// All rows, in no particular order.
+    ///
+    /// # Errors
+    /// [`CaseError::Ledger`].
+    pub fn all(&self) -> Result<Vec<CaseRow>, CaseError> {
+        let mut out = vec![];
+        for item in self.ledger.store().iter(Table::Cases, b"") {
+            let (key, sealed) = item?;
+            out.push(self.open_row(&key, &sealed)?);
+        }
+        Ok(out)
+    }
+
+    /// Rebuilds the derived pointers after the index was dropped.
+    ///
+    /// # Errors
+    /// [`CaseError::Ledger`].
+    pub fn reindex(&self) -> Result<(), CaseError> {
+        for row in self.all()? {
+            let mut pointers = PostingsBatch::default();
+            self.point(&row, self.key(&row.case_no), &mut pointers);
+            self.ledger.postings().apply(pointers).map_err(LedgerError::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// The case ref of a row.
+#[must_use]
+pub fn case_ref(row: &CaseRow) -> CaseRef {
+    CaseRef::from_slice(&row.case_ref).unwrap_or(CaseRef([0; 16]))
+}

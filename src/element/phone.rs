@@ -1,0 +1,132 @@
+//! Phone numbers: E.164 where the length is possible (not: where the range is
+//! assigned, because ranges change), and Chinese short and service numbers.
+
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
+
+use super::text::is_dash;
+use super::{Canonical, Refusal};
+
+/// What the canonical value depends on besides the value itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The region of phone numbers without a country code.
+    pub phone_region: Region,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { phone_region: Region::CN }
+    }
+}
+
+impl Rules {
+    /// Rules with a default phone region of two letters, such as `CN`.
+    ///
+    /// # Errors
+    /// [`Refusal::RegionUnknown`] for a region without phone numbers.
+    pub fn new(phone_region: &str) -> Result<Self, Refusal> {
+        let phone_region: Region = phone_region.parse().map_err(|_| Refusal::RegionUnknown)?;
+        if PHONE_NUMBER_UTIL.get_country_code_for_region(phone_region).unwrap_or(0) == 0 {
+            return Err(Refusal::RegionUnknown);
+        }
+        Ok(Self { phone_region })
+    }
+}
+
+/// A phone number as `+CC...`, with `;ext=` where it has an extension, or a
+/// Chinese short or service number as `cn:...`.
+pub(super) fn phone(text: &str, rules: &Rules) -> Result<Canonical, Refusal> {
+    let text = text.strip_prefix("tel:").unwrap_or(text);
+    let (stated_cn, text) = match text.strip_prefix("cn:") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (number, extension) = split_extension(text)?;
+    let compact = dialled(number)?;
+    if let Some(service) = chinese_service(&compact, stated_cn || rules.phone_region == Region::CN) {
+        return if extension.is_some() { Err(Refusal::PhoneCharacters) } else { Ok(Canonical::plain(format!("cn:{service}"))) };
+    }
+    if stated_cn {
+        return Err(Refusal::PhoneImpossible);
+    }
+    let e164 = e164(&compact, rules.phone_region)?;
+    Ok(Canonical::plain(match extension {
+        Some(extension) => format!("{e164};ext={extension}"),
+        None => e164,
+    }))
+}
+
+fn e164(compact: &str, region: Region) -> Result<String, Refusal> {
+    let number = PHONE_NUMBER_UTIL.parse(compact, Some(region)).map_err(|_| Refusal::PhoneImpossible)?;
+    match number.is_possible_with_reason() {
+        Ok(NumberLengthType::IsPossible) => {}
+        Ok(NumberLengthType::IsPossibleLocalOnly) => return Err(Refusal::PhoneNoArea),
+        Err(_) => return Err(Refusal::PhoneImpossible),
+    }
+    let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
+    // Length alone passes a number that means another line in every city, and a
+    // mobile number with digits missing; no area code begins as mobile numbers do.
+    if e164.starts_with("+86") && e164.len() < "+86123456789".len() {
+        return Err(Refusal::PhoneNoArea);
+    }
+    let mobile = e164.strip_prefix("+861").is_some_and(|rest| rest.starts_with(|c: char| matches!(c, '3'..='9')));
+    if mobile && e164.len() != "+8613800138000".len() {
+        return Err(Refusal::PhoneImpossible);
+    }
+    Ok(e164)
+}
+
+/// Splits an extension off: `转801`, `ext. 801`, `x801`, `;ext=801`, `#801`.
+fn split_extension(text: &str) -> Result<(&str, Option<&str>), Refusal> {
+    let marks = [";ext=", "分机号", "分机", "转", "轉", "extension", "ext.", "ext", "x", "#"];
+    let lower = text.to_ascii_lowercase();
+    let found = marks.iter().filter_map(|m| lower.find(m).map(|at| (at, m.len()))).min_by_key(|(at, len)| (*at, usize::MAX - *len));
+    let Some((at, length)) = found else {
+        return Ok((text, None));
+    };
+    let (number, rest) = (text.get(..at).unwrap_or_default(), text.get(at + length..).unwrap_or_default());
+    let extension = rest.trim_matches(|c: char| c.is_whitespace() || c == ':' || c == '.' || c == '-');
+    if (1..=11).contains(&extension.len()) && extension.bytes().all(|b| b.is_ascii_digit()) {
+        Ok((number, Some(extension)))
+    } else {
+        Err(Refusal::PhoneCharacters)
+    }
+}
+
+/// The digits, with a plus in front where there is one.
+fn dialled(text: &str) -> Result<String, Refusal> {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '0'..='9' => out.push(c),
+            '+' if out.is_empty() => out.push(c),
+            _ if c.is_whitespace() || is_dash(c) || matches!(c, '(' | ')' | '.' | '/' | '[' | ']') => {}
+            _ => return Err(Refusal::PhoneCharacters),
+        }
+    }
+    Ok(out)
+}
+
+/// Chinese numbers that no subscriber has: 110, 95xxx, 96xxx, 100xx, 123xx,
+/// 106..., 400 and 800, with or without the country code.
+fn chinese_service(compact: &str, home: bool) -> Option<&str> {
+    let national = ["+86", "0086"].iter().find_map(|p| compact.strip_prefix(p));
+    let digits = match national {
+        Some(digits) => digits,
+        None if home => compact,
+        None => return None,
+    };
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|p| digits.starts_with(p));
+    let shape = match digits.len() {
+        3 => begins(&["1"]),
+        5 => begins(&["95", "96", "10", "11", "12"]),
+        6 => begins(&["95", "96", "116", "118", "125"]),
+        7 => begins(&["95"]),
+        // After the country code, ten digits from 106 are a line in Beijing.
+        10 => begins(&["400", "800"]) || begins(&["106"]) && national.is_none(),
+        8 => begins(&["95", "106"]),
+        9 | 11..=20 => begins(&["106"]),
+        _ => false,
+    };
+    (shape && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
+}

@@ -1,0 +1,210 @@
+//! Appending to the own logs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::log::{Head, Log};
+use super::segment::{self, BodyState};
+use super::tiles::{self, Edges};
+use super::{Ledger, LedgerError, OWN_RECORDS, size_to_index};
+use crate::checkpoint::Checkpoint;
+use crate::ids::{Digest, LogIndex, LogName, TreeSize};
+use crate::keys::SigningKey;
+use crate::merkle;
+use crate::record::{Body, Entry, Statement};
+use crate::store::{Batch, Store, StoreError, Table, Ticket};
+
+/// One fact to be signed and appended.
+#[derive(Debug)]
+pub struct NewEntry {
+    /// The fact.
+    pub body: Body,
+    /// When its body ends, in Unix seconds; 0 for never.
+    pub expires_at: i64,
+    /// What stays at home beside it, sealed and erasable.
+    pub private: Option<Vec<u8>>,
+}
+
+/// An own log with the plan of appends that are not durable yet.
+#[derive(Debug)]
+pub(super) struct OwnLog {
+    pub(super) log: Arc<Log>,
+    planned: Mutex<Planned>,
+}
+
+#[derive(Debug)]
+struct Planned {
+    head: Head,
+    edges: Edges,
+}
+
+impl OwnLog {
+    pub(super) fn open(_store: &Store, log: Arc<Log>) -> Result<Self, StoreError> {
+        let planned = Mutex::new(Planned { head: log.head(), edges: Edges::default() });
+        Ok(Self { log, planned })
+    }
+}
+
+/// Signs the checkpoint of a log that is still empty, so that others can see
+/// that it is.
+pub(super) fn sign_empty(store: &Store, log: &Log, key: &SigningKey) -> Result<(), StoreError> {
+    let mut head = log.head();
+    if !head.checkpoint.is_empty() {
+        return Ok(());
+    }
+    let empty = Checkpoint { origin: log.origin.clone(), size: head.size(), root: head.root() };
+    head.checkpoint = empty.sign(key).into_bytes().into();
+    let mut batch = Batch::new();
+    batch.put(Table::LogHead, &log.number.to_be_bytes(), head.encode());
+    store.commit(batch)?;
+    log.advance(head);
+    Ok(())
+}
+
+struct Signed {
+    entries: Vec<Bytes>,
+    leaves: Vec<Digest>,
+    bodies: Vec<BodyState>,
+    private: Vec<BodyState>,
+}
+
+/// An append that is on its way to the disk.
+#[derive(Debug)]
+pub struct Appending {
+    first: LogIndex,
+    bodies: Vec<Bytes>,
+    head: Head,
+    ticket: Ticket,
+    name: LogName,
+}
+
+impl Ledger {
+    /// Signs `entries`, appends them to the own log `name` together with the
+    /// changes in `with`, and returns their first index once all of it is
+    /// flushed, synced and indexed. Blocks the thread; all or nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`] when the outcome of the write is unknown.
+    pub fn append(
+        &self,
+        name: LogName,
+        entries: Vec<NewEntry>,
+        with: Batch,
+    ) -> Result<LogIndex, LedgerError> {
+        let appending = self.plan(name, entries, with)?;
+        let Appending { first, bodies, head, ticket, name } = appending;
+        ticket.wait()?;
+        self.land(name, first, &bodies, head)?;
+        Ok(first)
+    }
+
+    fn plan(
+        &self,
+        name: LogName,
+        entries: Vec<NewEntry>,
+        mut with: Batch,
+    ) -> Result<Appending, LedgerError> {
+        if !self.is_writable() {
+            return Err(LedgerError::Stopped);
+        }
+        let own = match name {
+            LogName::Records => &self.0.records,
+            LogName::Access => &self.0.access,
+        };
+        let signed = self.sign(&own.log, entries);
+        let mut planned = own.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = size_to_index(planned.head.size());
+        let updates = merkle::append_tiles(
+            planned.head.size(),
+            |level, tile| -> Result<_, LedgerError> {
+                Ok(planned.edges.read(&self.0.store, own.log.number, level, tile)?)
+            },
+            &signed.leaves,
+        )?;
+        let mut head = planned.head.clone();
+        for leaf in &signed.leaves {
+            head.frontier.append(*leaf);
+        }
+        let checkpoint = Checkpoint {
+            origin: own.log.origin.clone(),
+            size: head.size(),
+            root: head.root(),
+        };
+        head.checkpoint = checkpoint.sign(&self.0.keys.checkpoint).into_bytes().into();
+        head.checkpoint_size = head.size();
+        head.bodies_upto = head.size().0;
+
+        let (shred, number) = (&self.0.shred, own.log.number);
+        segment::put_entries(&mut with, number, first, &signed.entries);
+        segment::put_bodies(&mut with, shred, Table::Bodies, number, first, &signed.bodies)?;
+        if signed.private.iter().any(|s| matches!(s, BodyState::Held(_))) {
+            segment::put_bodies(&mut with, shred, Table::Private, number, first, &signed.private)?;
+        }
+        tiles::put_tiles(&mut with, number, &updates);
+        with.put(Table::LogHead, &number.to_be_bytes(), head.encode());
+        shred.sync()?;
+        let ticket = self.0.store.submit(with)?;
+        planned.edges.apply(&updates);
+        planned.head = head.clone();
+        drop(planned);
+        let bodies = signed
+            .bodies
+            .into_iter()
+            .filter_map(|s| if let BodyState::Held(b) = s { Some(b) } else { None })
+            .collect();
+        Ok(Appending { first, bodies, head, ticket, name })
+    }
+
+    fn sign(&self, log: &Log, entries: Vec<NewEntry>) -> Signed {
+        let mut signed = Signed { entries: vec![], leaves: vec![], bodies: vec![], private: vec![] };
+        let issued_at = self.0.clock.now();
+        for entry in entries {
+            let body = entry.body.encode();
+            let statement = Statement {
+                origin: log.origin.clone(),
+                body_type: entry.body.body_type(),
+                body_sha256: Digest::of(&body),
+                issued_at,
+                expires_at: entry.expires_at,
+                key_id: self.0.keys.records.id(),
+            };
+            let bytes = Entry::sign(&statement, &self.0.keys.records).bytes;
+            signed.leaves.push(merkle::leaf_hash(&bytes));
+            signed.entries.push(bytes);
+            signed.bodies.push(BodyState::Held(body));
+            signed.private.push(match entry.private {
+                Some(plain) => BodyState::Held(plain.into()),
+                None => BodyState::Absent,
+            });
+        }
+        signed
+    }
+
+    /// Makes a durable append visible and indexes it.
+    fn land(
+        &self,
+        name: LogName,
+        first: LogIndex,
+        bodies: &[Bytes],
+        head: Head,
+    ) -> Result<(), LedgerError> {
+        let log = self.own_log(name);
+        let landing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let newer = head.size() > log.size();
+        let checkpoint = head.checkpoint.clone();
+        if newer {
+            log.advance(head);
+        }
+        drop(landing);
+        if name == LogName::Records {
+            let items: Vec<_> = (first.0..).map(LogIndex).zip(bodies.iter().cloned()).collect();
+            let end = TreeSize(first.0 + items.len() as u64);
+            self.index_bodies(OWN_RECORDS, log.as_ref(), &items, Some(end.0))?;
+            if newer {
+                self.0.published.send_replace(checkpoint);
+            }
+        }
+        Ok(())
+    }
+}

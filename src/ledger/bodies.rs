@@ -1,0 +1,368 @@
+//! Bodies between members: what the audience may have of ours, and what we
+//! accept of theirs. A body is accepted only when its hash is the one that an
+//! already proven entry names.
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+
+use super::log::{Log, OWN_RECORDS};
+use super::segment::{self, BodyState};
+use super::{Ledger, LedgerError, Range};
+use crate::ids::{Digest, LogIndex, MemberId};
+use crate::record::{self, Body, Entry};
+use crate::roster::{Member, Roster};
+use crate::store::{Batch, Table};
+use crate::wire::v1::{self, BodyAnswer};
+
+/// Bodies that one answer may cover.
+pub const BODY_ANSWERS_MAX: u64 = 2_048;
+
+/// Who asks for bodies, and under which roster.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyReader<'a> {
+    /// The member that asks.
+    pub member: &'a Member,
+    /// The newest roster here.
+    pub roster: &'a Roster,
+}
+
+/// What an answer about bodies added.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BodiesAccepted {
+    /// Bodies that are now held and indexed.
+    pub held: u64,
+    /// Bodies that the owner withholds from this node.
+    pub not_for_me: u64,
+    /// Bodies that the source does not have.
+    pub absent: u64,
+    /// Bodies that have ended.
+    pub erased: u64,
+    /// All bodies below this index have been answered for.
+    pub upto: u64,
+}
+
+impl Ledger {
+    /// Answers for the bodies [start, end) of a log, as far as `reader` may
+    /// have them. Of own bodies outside the audience it says so, signed; of
+    /// others' bodies, that they are absent.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`] or [`LedgerError::Shred`].
+    pub fn serve_bodies(
+        &self,
+        log: &Log,
+        start: LogIndex,
+        end: u64,
+        reader: BodyReader<'_>,
+    ) -> Result<v1::BodyChunk, LedgerError> {
+        let end = end.min(log.size().0).min(start.0.saturating_add(BODY_ANSWERS_MAX));
+        let states = self.body_states(log.number, start, end)?;
+        let entries = self.entries(log.number, start, end)?;
+        let mut chunk = v1::BodyChunk { start: start.0, ..Default::default() };
+        let (mut answers, mut withheld) = (vec![], Vec::<Range>::new());
+        for ((at, state), entry) in (start.0..).zip(states).zip(entries) {
+            let answer = match state {
+                BodyState::Held(bytes) => {
+                    let answer = self.may_have(log, LogIndex(at), entry, &bytes, reader)?;
+                    if answer == BodyAnswer::Held {
+                        chunk.bodies.push(bytes);
+                    }
+                    answer
+                }
+                BodyState::Erased => BodyAnswer::Erased,
+                BodyState::Lost if log.number == OWN_RECORDS => BodyAnswer::Lost,
+                BodyState::NotForMe | BodyState::Absent | BodyState::Lost => BodyAnswer::Absent,
+            };
+            if answer == BodyAnswer::NotForYou {
+                match withheld.last_mut() {
+                    Some(last) if last.1 == at => last.1 = at + 1,
+                    _ => withheld.push((at, at + 1)),
+                }
+            }
+            answers.push(u8::try_from(answer as i32).unwrap_or(0));
+        }
+        chunk.answers = answers.into();
+        if !withheld.is_empty() {
+            chunk.withheld = Some(self.sign_withheld(log, &withheld, reader));
+        }
+        Ok(chunk)
+    }
+
+    fn may_have(
+        &self,
+        log: &Log,
+        index: LogIndex,
+        entry: Bytes,
+        bytes: &Bytes,
+        reader: BodyReader<'_>,
+    ) -> Result<BodyAnswer, LedgerError> {
+        let outside = if log.number == OWN_RECORDS {
+            BodyAnswer::NotForYou
+        } else {
+            BodyAnswer::Absent
+        };
+        let Ok(entry) = Entry::parse(entry) else { return Ok(BodyAnswer::Absent) };
+        let expires = entry.statement.expires_at;
+        if (expires != 0 && expires <= self.0.clock.now()) || self.is_ended(log.number, index)? {
+            return Ok(BodyAnswer::Erased);
+        }
+        let Ok(body) = Body::decode(entry.statement.body_type, bytes) else {
+            return Ok(BodyAnswer::Absent);
+        };
+        let (allowed, amendable) = match &body {
+            Body::Element(e) => (reader.member.is_in(&e.audience), true),
+            Body::CaseNotice(n) => (reader.member.is_in(&n.audience), false),
+            Body::Amend(a) => (reader.member.is_in(&a.audience), false),
+            Body::Retract(_) => (true, false),
+            Body::Access(_) => (false, false),
+        };
+        let allowed = allowed
+            || (amendable
+                && self
+                    .amendment(log.number, index)?
+                    .is_some_and(|a| reader.member.is_in(&a.audience)));
+        Ok(if allowed { BodyAnswer::Held } else { outside })
+    }
+
+    fn sign_withheld(
+        &self,
+        log: &Log,
+        ranges: &[Range],
+        reader: BodyReader<'_>,
+    ) -> v1::Withheld {
+        let version = reader.roster.version;
+        let bytes = record::withheld_bytes(&log.origin, &reader.member.id, version, ranges);
+        let key = &self.0.keys.records;
+        v1::Withheld {
+            roster_version: version,
+            ranges: ranges.iter().map(|&(start, end)| v1::IndexRange { start, end }).collect(),
+            signature: Some(v1::Signature {
+                key_id: key.id().as_bytes().to_vec().into(),
+                signature: key.sign(&bytes).to_vec().into(),
+            }),
+        }
+    }
+
+    /// Checks an answer about bodies of `log` and keeps what it carries.
+    /// Blocks; the answer must start at or below the first unanswered body.
+    ///
+    /// # Errors
+    /// [`LedgerError::Malformed`] or [`LedgerError::Record`] when the source
+    /// misbehaved; nothing of the answer is kept then.
+    pub fn accept_bodies(
+        &self,
+        log: &Log,
+        author: &Member,
+        chunk: v1::BodyChunk,
+    ) -> Result<BodiesAccepted, LedgerError> {
+        let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut head = log.head();
+        let end = chunk.start.saturating_add(chunk.answers.len() as u64);
+        let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
+        if chunk.answers.len() as u64 > BODY_ANSWERS_MAX || end > head.size().0 {
+            return Err(malformed("it answers for more bodies than were asked for"));
+        }
+        let withheld = self.check_withheld(log, author, chunk.withheld.as_ref())?;
+        let states = self.checked_states(log, author, &chunk, &withheld)?;
+        let mut accepted = BodiesAccepted::default();
+        let mut fresh = vec![];
+        let mut batch = Batch::new();
+        for (at, state) in (chunk.start..).zip(&states) {
+            let mark = segment::run_key(log.number, LogIndex(at));
+            match state {
+                BodyState::Held(bytes) => {
+                    accepted.held += 1;
+                    fresh.push((LogIndex(at), bytes.clone()));
+                }
+                BodyState::NotForMe => accepted.not_for_me += 1,
+                BodyState::Absent => {
+                    accepted.absent += 1;
+                    batch.put(Table::Absent, &mark, vec![]);
+                    continue;
+                }
+                BodyState::Erased | BodyState::Lost => accepted.erased += 1,
+            }
+            if at < head.bodies_upto {
+                batch.delete(Table::Absent, &mark);
+            }
+        }
+        let late = chunk.start < head.bodies_upto;
+        if late {
+            let changes = (chunk.start..).zip(states).collect();
+            self.change_states(Table::Bodies, log.number, &changes, batch)?;
+        } else if chunk.start == head.bodies_upto {
+            let start = LogIndex(chunk.start);
+            let (shred, number) = (&self.0.shred, log.number);
+            segment::put_bodies(&mut batch, shred, Table::Bodies, number, start, &states)?;
+            head.bodies_upto = end;
+            batch.put(Table::LogHead, &number.to_be_bytes(), head.encode());
+            self.0.shred.sync()?;
+            self.0.store.commit(batch)?;
+            log.advance(head.clone());
+        } else {
+            return Err(malformed("it leaves out bodies before it"));
+        }
+        drop(writing);
+        let position = (!late).then_some(end);
+        self.index_bodies(log.number, log, &fresh, position)?;
+        accepted.upto = head.bodies_upto.max(end);
+        Ok(accepted)
+    }
+
+    fn checked_states(
+        &self,
+        log: &Log,
+        author: &Member,
+        chunk: &v1::BodyChunk,
+        withheld: &[Range],
+    ) -> Result<Vec<BodyState>, LedgerError> {
+        let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
+        let end = chunk.start + chunk.answers.len() as u64;
+        let entries = self.entries(log.number, LogIndex(chunk.start), end)?;
+        let mut bodies = chunk.bodies.iter();
+        let mut states = Vec::with_capacity(entries.len());
+        for ((at, answer), entry) in (chunk.start..).zip(chunk.answers.iter()).zip(entries) {
+            let index = LogIndex(at);
+            let answer = BodyAnswer::try_from(i32::from(*answer))
+                .map_err(|_| malformed("it has an unknown answer"))?;
+            states.push(match answer {
+                BodyAnswer::Held => {
+                    let bytes = bodies.next().ok_or_else(|| malformed("a body is missing"))?;
+                    self.checked_body(log, author, index, entry, bytes)?
+                }
+                BodyAnswer::NotForYou => {
+                    if !withheld.iter().any(|r| (r.0..r.1).contains(&at)) {
+                        return Err(malformed("a body is withheld without a signature"));
+                    }
+                    BodyState::NotForMe
+                }
+                BodyAnswer::Absent => BodyState::Absent,
+                BodyAnswer::Erased => BodyState::Erased,
+                BodyAnswer::Lost => BodyState::Lost,
+                BodyAnswer::Unspecified => return Err(malformed("it has an empty answer")),
+            });
+        }
+        if bodies.next().is_some() {
+            return Err(malformed("it carries more bodies than it says"));
+        }
+        Ok(states)
+    }
+
+    fn checked_body(
+        &self,
+        log: &Log,
+        author: &Member,
+        index: LogIndex,
+        entry: Bytes,
+        bytes: &Bytes,
+    ) -> Result<BodyState, LedgerError> {
+        let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
+        let statement = Entry::parse(entry).map_err(refuse)?.statement;
+        if Digest::of(bytes) != statement.body_sha256 {
+            return Err(refuse(record::RecordError::OtherBody {
+                want: statement.body_sha256,
+                got: Digest::of(bytes),
+            }));
+        }
+        let body = Body::decode(statement.body_type, bytes).map_err(refuse)?;
+        if let Body::Element(element) = &body {
+            let of_author = element.member == author.id
+                && element.federation == log.origin.federation
+                && element.expires_at == statement.expires_at;
+            if !of_author {
+                return Err(refuse(record::RecordError::Field { what: "owner of the element" }));
+            }
+        }
+        let expired = statement.expires_at != 0 && statement.expires_at <= self.0.clock.now();
+        if expired || self.is_ended(log.number, index)? {
+            return Ok(BodyState::Erased);
+        }
+        Ok(BodyState::Held(bytes.clone()))
+    }
+
+    fn check_withheld(
+        &self,
+        log: &Log,
+        author: &Member,
+        withheld: Option<&v1::Withheld>,
+    ) -> Result<Vec<Range>, LedgerError> {
+        let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
+        let Some(withheld) = withheld else { return Ok(vec![]) };
+        let ranges: Vec<Range> = withheld.ranges.iter().map(|r| (r.start, r.end)).collect();
+        let own: &MemberId = &self.0.own;
+        let bytes = record::withheld_bytes(&log.origin, own, withheld.roster_version, &ranges);
+        let key_id = withheld
+            .signature
+            .as_ref()
+            .and_then(|s| crate::ids::KeyId::from_slice(&s.key_id).ok())
+            .ok_or_else(|| malformed("a withholding is not signed"))?;
+        let key = author
+            .records_key(key_id, LogIndex(0))
+            .ok_or_else(|| malformed("a withholding is signed with an unknown key"))?;
+        let signature = withheld.signature.as_ref().map(|s| s.signature.clone());
+        key.verify(&bytes, &signature.unwrap_or_default())
+            .map_err(|_| malformed("a withholding's signature is wrong"))?;
+        Ok(ranges)
+    }
+
+    /// Bodies of a log that nobody asked so far had, as ranges, at most `max`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn absent(&self, log: &Log, max: usize) -> Result<Vec<Range>, LedgerError> {
+        let mut out = Vec::<Range>::new();
+        for item in self.0.store.iter(Table::Absent, &log.number.to_be_bytes()).take(max) {
+            let (key, _) = item?;
+            let at = key.get(4..).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+            match out.last_mut() {
+                Some(last) if last.1 == at => last.1 = at + 1,
+                _ => out.push((at, at + 1)),
+            }
+        }
+        Ok(out)
+    }
+
+    /// Indices in [start, end) of a log whose entries are retractions: their
+    /// bodies are fetched before any other.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn retractions(
+        &self,
+        log: &Log,
+        start: LogIndex,
+        end: u64,
+    ) -> Result<Vec<LogIndex>, LedgerError> {
+        let entries = self.entries(log.number, start, end)?;
+        Ok((start.0..)
+            .zip(entries)
+            .filter(|(_, e)| {
+                Entry::parse(e.clone())
+                    .is_ok_and(|e| e.statement.body_type == v1::BodyType::Retract)
+            })
+            .map(|(at, _)| LogIndex(at))
+            .collect())
+    }
+
+    /// Applies the bodies of retractions ahead of their turn, so that what they
+    /// end is not fetched. The bodies come again, and are kept, in their order.
+    ///
+    /// # Errors
+    /// [`LedgerError::Record`] when a body is not the one that was signed.
+    pub fn apply_early(
+        &self,
+        log: &Log,
+        author: &Member,
+        chunk: &v1::BodyChunk,
+    ) -> Result<(), LedgerError> {
+        let states = self.checked_states(log, author, chunk, &[(0, u64::MAX)])?;
+        for (at, state) in (chunk.start..).zip(states) {
+            let BodyState::Held(bytes) = state else { continue };
+            if let Ok(Body::Retract(retract)) = Body::decode(v1::BodyType::Retract, &bytes) {
+                self.end_bodies(log, LogIndex(at), &retract)?;
+            }
+        }
+        Ok(())
+    }
+}

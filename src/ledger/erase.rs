@@ -1,0 +1,224 @@
+//! Ending bodies: by a retraction of their owner, or at their retention end.
+//! The entry stays, so the log still verifies; body, posting, look-up pointers
+//! and what was kept at home beside it go, and the shred key with them.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use super::log::{Log, OWN_RECORDS};
+use super::segment::{self, BodyState, BodyRun};
+use super::{Ledger, LedgerError, Range};
+use crate::ids::{LogIndex, LogName};
+use crate::postings::{Pointer, PostingKey, PostingsBatch};
+use crate::record::{Body, Entry, RetractBody};
+use crate::store::{Batch, Store, StoreError, Table};
+use crate::wire::v1;
+
+/// The ended ranges of one log: start → end.
+#[derive(Debug, Default)]
+pub(super) struct Ended(BTreeMap<u64, u64>);
+
+impl Ended {
+    fn load(store: &Store, log: u32) -> Result<Self, StoreError> {
+        let mut ended = Self::default();
+        for (_, value) in store.scan(Table::Ended, &log.to_be_bytes())? {
+            for pair in value.chunks_exact(16) {
+                let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).unwrap_or(0);
+                ended.add((number(&pair[..8]), number(&pair[8..])));
+            }
+        }
+        Ok(ended)
+    }
+
+    fn add(&mut self, (start, end): Range) {
+        let slot = self.0.entry(start).or_insert(end);
+        *slot = (*slot).max(end);
+    }
+
+    fn holds(&self, index: u64) -> bool {
+        // Ranges may overlap, but a retraction's ranges are few: look back over
+        // those that start at or below the index.
+        self.0.range(..=index).rev().any(|(_, end)| index < *end)
+    }
+}
+
+impl Ledger {
+    /// Says whether a retraction that is known here ended the body at `index`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn is_ended(&self, log: u32, index: LogIndex) -> Result<bool, LedgerError> {
+        let mut all = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ended) = all.get(&log) {
+            return Ok(ended.holds(index.0));
+        }
+        let ended = Ended::load(&self.0.store, log)?;
+        let holds = ended.holds(index.0);
+        all.insert(log, ended);
+        Ok(holds)
+    }
+
+    /// Applies a retraction that stands at `at`: remembers what it ends and
+    /// erases what is held of it. Doing it twice changes nothing.
+    pub(super) fn end_bodies(
+        &self,
+        log: &Log,
+        at: LogIndex,
+        retract: &RetractBody,
+    ) -> Result<(), LedgerError> {
+        let ranges: Vec<Range> = retract
+            .targets
+            .iter()
+            .map(|&(start, end)| (start.0, end.0.min(at.0)))
+            .filter(|(start, end)| start < end)
+            .collect();
+        let mut value = Vec::with_capacity(ranges.len() * 16);
+        for (start, end) in &ranges {
+            value.extend_from_slice(&start.to_be_bytes());
+            value.extend_from_slice(&end.to_be_bytes());
+        }
+        let mut batch = Batch::new();
+        batch.put(Table::Ended, &segment::run_key(log.number, at), value);
+        self.0.store.commit(batch)?;
+        self.is_ended(log.number, at)?;
+        {
+            let mut all = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let ended = all.entry(log.number).or_default();
+            ranges.iter().for_each(|range| ended.add(*range));
+        }
+        for range in ranges {
+            self.erase(log, range)?;
+        }
+        Ok(())
+    }
+
+    /// Erases the bodies of a range, block by block.
+    fn erase(&self, log: &Log, (start, end): Range) -> Result<u64, LedgerError> {
+        let mut erased = 0;
+        let mut at = start;
+        while at < end.min(log.size().0) {
+            let to = end.min(log.size().0).min(at + 1_024);
+            erased += self.erase_block(log, at, to)?;
+            at = to;
+        }
+        Ok(erased)
+    }
+
+    fn erase_block(&self, log: &Log, start: u64, end: u64) -> Result<u64, LedgerError> {
+        let held = self.held_bodies(log.number, LogIndex(start), end)?;
+        if held.is_empty() {
+            return Ok(0);
+        }
+        let mut postings = PostingsBatch::default();
+        for (index, _) in &held {
+            if let Some(Body::Element(element)) = self.body(log.number, *index)? {
+                let mac = self.token_mac(element.token_key_id, &element.token);
+                postings.delete(&key_of(mac, log.number, *index));
+                if log.number == OWN_RECORDS {
+                    let case = self.case_mac(&element.case_ref);
+                    postings.delete(&key_of(case, log.number, *index));
+                    self.forget_own(&mut postings, *index)?;
+                }
+            }
+        }
+        self.0.postings.apply(postings)?;
+        let changes: BTreeMap<u64, BodyState> =
+            held.iter().map(|(index, _)| (index.0, BodyState::Erased)).collect();
+        self.change_states(Table::Bodies, log.number, &changes, Batch::new())?;
+        if log.number == OWN_RECORDS {
+            self.change_states(Table::Private, log.number, &changes, Batch::new())?;
+        }
+        Ok(held.len() as u64)
+    }
+
+    fn forget_own(
+        &self,
+        postings: &mut PostingsBatch,
+        index: LogIndex,
+    ) -> Result<(), LedgerError> {
+        let Some(held) = self.held(index)? else { return Ok(()) };
+        let kind = v1::ElementKind::try_from(held.kind).unwrap_or_default();
+        let spaces = [
+            (Pointer::Value, self.value_mac(kind, &held.canonical)),
+            (Pointer::Row, self.row_mac(&held)),
+        ];
+        for (space, mac) in spaces {
+            let points_here = self.0.postings.pointer(space, &mac)?
+                == Some(index.0.to_be_bytes().to_vec());
+            if points_here {
+                postings.delete_pointer(space, &mac);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes runs again with some states changed, each under a fresh shred
+    /// key, and destroys the old keys once the new runs are durable.
+    pub(super) fn change_states(
+        &self,
+        table: Table,
+        log: u32,
+        changes: &BTreeMap<u64, BodyState>,
+        mut batch: Batch,
+    ) -> Result<(), LedgerError> {
+        let (Some(first), Some(last)) = (changes.keys().next(), changes.keys().next_back()) else {
+            return Ok(());
+        };
+        let (store, shred) = (&self.0.store, &self.0.shred);
+        let mut old = vec![];
+        for run in segment::read_runs(store, shred, table, log, LogIndex(*first), last + 1)? {
+            let BodyRun { start, slot, mut states } = run;
+            let mut changed = false;
+            for (at, state) in (start..).zip(states.iter_mut()) {
+                if let Some(new) = changes.get(&at)
+                    && state != new
+                {
+                    *state = new.clone();
+                    changed = true;
+                }
+            }
+            if changed {
+                old.extend(slot);
+                segment::put_run(&mut batch, shred, table, log, start, &states)?;
+            }
+        }
+        shred.sync()?;
+        store.commit(batch)?;
+        if !old.is_empty() {
+            shred.destroy(&old)?;
+        }
+        Ok(())
+    }
+
+    /// Erases every body whose retention end has passed, in all logs; returns
+    /// how many. Their entries stay.
+    ///
+    /// # Errors
+    /// Any error of the store.
+    pub fn sweep_expired(&self) -> Result<u64, LedgerError> {
+        let now = self.0.clock.now();
+        let mut erased = 0;
+        for log in self.logs() {
+            if log.origin.log == LogName::Access {
+                continue;
+            }
+            let upto = log.head().bodies_upto;
+            let mut at = 0;
+            while at < upto {
+                let end = upto.min(at + 1_024);
+                for (index, entry) in (at..).zip(self.entries(log.number, LogIndex(at), end)?) {
+                    let expires = Entry::parse(entry).map_or(0, |e| e.statement.expires_at);
+                    if expires != 0 && expires <= now {
+                        erased += self.erase_block(&log, index, index + 1)?;
+                    }
+                }
+                at = end;
+            }
+        }
+        Ok(erased)
+    }
+}
+
+fn key_of(token_mac: [u8; 16], log: u32, index: LogIndex) -> PostingKey {
+    PostingKey { token_mac, log, index }
+}

@@ -1,0 +1,368 @@
+//! Feeding the derived index from bodies, and raising hits.
+//!
+//! A hit is found by whichever of its two bodies is indexed last, under one
+//! lock, so that it is found once.
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::log::{Log, OWN_RECORDS};
+use super::{Ledger, LedgerError};
+use crate::ids::{CaseRef, KeyId, LogIndex, LogName, MemberId, Token};
+use crate::postings::{Pointer, Posting, PostingsBatch};
+use crate::record::{AmendBody, Body, CaseNoticeBody, ElementBody, Entry};
+use crate::store::{Batch, Store, StoreError, Table};
+use crate::wire::v1;
+
+/// Two cases of different members that hold the same token, one of them ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The own element record.
+    pub own_index: LogIndex,
+    /// The number of the other member's log.
+    pub log: u32,
+    /// The other member's element record.
+    pub index: LogIndex,
+    /// When both bodies were first here, in Unix seconds.
+    pub raised_at: i64,
+}
+
+/// The next free key in the table of hits.
+#[derive(Debug)]
+pub(super) struct HitSequence(u64);
+
+impl HitSequence {
+    pub(super) fn open(store: &Store) -> Result<Self, StoreError> {
+        let last = store.floor(Table::Hits, &u64::MAX.to_be_bytes(), 0)?;
+        let last = last.and_then(|(key, _)| key.try_into().ok().map(u64::from_be_bytes));
+        Ok(Self(last.map_or(0, |n| n + 1)))
+    }
+}
+
+/// One element as the index is fed with it.
+#[derive(Debug)]
+pub struct IndexedElement {
+    /// The token's key in the index.
+    pub mac: [u8; 16],
+    /// The record.
+    pub index: LogIndex,
+}
+
+impl Ledger {
+    /// The key in the index of a token under a token key.
+    #[must_use]
+    pub fn token_mac(&self, key_id: KeyId, token: &Token) -> [u8; 16] {
+        self.0.seal.lookup("token", &[key_id.as_bytes(), token.as_bytes()])
+    }
+
+    /// The key in the index under which the own elements of a case stand.
+    #[must_use]
+    pub fn case_mac(&self, case: &CaseRef) -> [u8; 16] {
+        self.0.seal.lookup("case-elements", &[case.as_bytes()])
+    }
+
+    fn notice_mac(&self, member: &MemberId, case: &CaseRef) -> [u8; 16] {
+        self.0.seal.lookup("notice", &[member.as_str().as_bytes(), case.as_bytes()])
+    }
+
+    fn amend_mac(&self, log: u32, target: LogIndex) -> [u8; 16] {
+        self.0.seal.lookup("amend", &[&log.to_be_bytes(), &target.0.to_be_bytes()])
+    }
+
+    /// The key under which an own record of this value is found.
+    #[must_use]
+    pub fn value_mac(&self, kind: v1::ElementKind, canonical: &str) -> [u8; 16] {
+        let kind = [u8::try_from(kind as i32).unwrap_or(0)];
+        self.0.seal.lookup("value", &[&kind, canonical.as_bytes()])
+    }
+
+    /// The key under which an own row (case number, kind, canonical value, role) is found.
+    #[must_use]
+    pub fn row_mac(&self, held: &v1::HeldElement) -> [u8; 16] {
+        let marks = [
+            u8::try_from(held.kind).unwrap_or(0),
+            u8::try_from(held.role).unwrap_or(0),
+        ];
+        self.0.seal.lookup("row", &[held.case_no.as_bytes(), &marks, held.canonical.as_bytes()])
+    }
+
+    /// Indexes bodies of one log and raises the hits that they make. With
+    /// `position`, the log counts as indexed up to there.
+    pub(super) fn index_bodies(
+        &self,
+        number: u32,
+        log: &Log,
+        items: &[(LogIndex, Bytes)],
+        position: Option<u64>,
+    ) -> Result<(), LedgerError> {
+        let mut batch = PostingsBatch::default();
+        let mut elements = vec![];
+        let own = number == OWN_RECORDS;
+        for (index, bytes) in items {
+            let Some(body) = self.decode_at(log, *index, bytes)? else { continue };
+            match body {
+                Body::Element(element) => {
+                    elements.push(self.index_element(&mut batch, number, *index, &element));
+                    if own {
+                        self.index_own(&mut batch, *index, &element)?;
+                    }
+                }
+                Body::CaseNotice(notice) => {
+                    self.index_notice(&mut batch, number, log, *index, &notice);
+                }
+                Body::Amend(amend) => self.index_amend(&mut batch, number, *index, &amend)?,
+                Body::Retract(retract) => self.end_bodies(log, *index, &retract)?,
+                Body::Access(_) => {}
+            }
+        }
+        if let Some(position) = position {
+            batch.set_position(number, position);
+        }
+        let mut sequence = self.0.indexing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.postings.apply(batch)?;
+        let hits = self.meet(number, log, &elements)?;
+        if !hits.is_empty() {
+            self.keep_hits(&mut sequence, hits)?;
+        }
+        Ok(())
+    }
+
+    fn decode_at(
+        &self,
+        log: &Log,
+        index: LogIndex,
+        bytes: &Bytes,
+    ) -> Result<Option<Body>, LedgerError> {
+        if log.origin.log == LogName::Access {
+            return Ok(None);
+        }
+        let entries = self.entries(log.number, index, index.0 + 1)?;
+        let entry = entries.into_iter().next().and_then(|e| Entry::parse(e).ok());
+        let Some(entry) = entry else { return Ok(None) };
+        Ok(Body::decode(entry.statement.body_type, bytes).ok())
+    }
+
+    fn index_element(
+        &self,
+        batch: &mut PostingsBatch,
+        number: u32,
+        index: LogIndex,
+        element: &ElementBody,
+    ) -> IndexedElement {
+        let mac = self.token_mac(element.token_key_id, &element.token);
+        batch.put(mac, &posting_of(number, index, element));
+        IndexedElement { mac, index }
+    }
+
+    fn index_own(
+        &self,
+        batch: &mut PostingsBatch,
+        index: LogIndex,
+        element: &ElementBody,
+    ) -> Result<(), LedgerError> {
+        batch.put(self.case_mac(&element.case_ref), &posting_of(OWN_RECORDS, index, element));
+        if let Some(held) = self.held(index)? {
+            let at = index.0.to_be_bytes();
+            let kind = v1::ElementKind::try_from(held.kind).unwrap_or_default();
+            batch.put_pointer(Pointer::Value, &self.value_mac(kind, &held.canonical), &at);
+            batch.put_pointer(Pointer::Row, &self.row_mac(&held), &at);
+        }
+        Ok(())
+    }
+
+    fn index_notice(
+        &self,
+        batch: &mut PostingsBatch,
+        number: u32,
+        log: &Log,
+        index: LogIndex,
+        notice: &CaseNoticeBody,
+    ) {
+        let mut at = number.to_be_bytes().to_vec();
+        at.extend_from_slice(&index.0.to_be_bytes());
+        let mac = self.notice_mac(&log.origin.member, &notice.case_ref);
+        batch.put_pointer(Pointer::Notice, &mac, &at);
+    }
+
+    fn index_amend(
+        &self,
+        batch: &mut PostingsBatch,
+        number: u32,
+        index: LogIndex,
+        amend: &AmendBody,
+    ) -> Result<(), LedgerError> {
+        let mac = self.amend_mac(number, amend.target_index);
+        batch.put_pointer(Pointer::Amend, &mac, &index.0.to_be_bytes());
+        if let Some(mut target) = self.element(number, amend.target_index)? {
+            target.body.observed_on = amend.observed_on;
+            self.index_element(batch, number, amend.target_index, &target.body);
+        }
+        Ok(())
+    }
+
+    fn meet(
+        &self,
+        number: u32,
+        log: &Log,
+        elements: &[IndexedElement],
+    ) -> Result<Vec<Hit>, LedgerError> {
+        let raised_at = self.0.clock.now();
+        let mut hits = vec![];
+        for element in elements {
+            if number == OWN_RECORDS {
+                for other in self.0.postings.postings(&element.mac)? {
+                    if other.log != OWN_RECORDS && self.is_foreign(other.log) {
+                        hits.push(Hit {
+                            own_index: element.index,
+                            log: other.log,
+                            index: other.index,
+                            raised_at,
+                        });
+                    }
+                }
+            } else if log.origin.member != self.0.own {
+                for own in self.0.postings.own_postings(&element.mac)? {
+                    hits.push(Hit {
+                        own_index: own.index,
+                        log: number,
+                        index: element.index,
+                        raised_at,
+                    });
+                }
+            }
+        }
+        Ok(hits)
+    }
+
+    fn is_foreign(&self, log: u32) -> bool {
+        self.log_by_number(log).is_some_and(|l| l.origin.member != self.0.own)
+    }
+
+    fn keep_hits(&self, sequence: &mut HitSequence, hits: Vec<Hit>) -> Result<(), LedgerError> {
+        let mut batch = Batch::new();
+        for some in hits.chunks(64) {
+            let rows = v1::HitRows {
+                hits: some
+                    .iter()
+                    .map(|h| v1::HitRow {
+                        own_index: h.own_index.0,
+                        log: h.log,
+                        index: h.index.0,
+                        raised_at: h.raised_at,
+                    })
+                    .collect(),
+            };
+            batch.put(Table::Hits, &sequence.0.to_be_bytes(), rows.encode_to_vec());
+            sequence.0 += 1;
+        }
+        self.0.store.commit(batch)?;
+        Ok(())
+    }
+
+    /// All hits, in the order in which they were raised; each pair once. Hits
+    /// whose body on either side has ended since are left out.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn hits(&self) -> Result<Vec<Hit>, LedgerError> {
+        let mut seen = std::collections::HashSet::new();
+        let mut out = vec![];
+        for item in self.0.store.iter(Table::Hits, b"") {
+            let rows = v1::HitRows::decode(item?.1).map_err(|_| StoreError::Damaged("hit"))?;
+            for row in rows.hits {
+                let ended = self.is_ended(OWN_RECORDS, LogIndex(row.own_index))?
+                    || self.is_ended(row.log, LogIndex(row.index))?;
+                if !ended && seen.insert((row.own_index, row.log, row.index)) {
+                    out.push(Hit {
+                        own_index: LogIndex(row.own_index),
+                        log: row.log,
+                        index: LogIndex(row.index),
+                        raised_at: row.raised_at,
+                    });
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// The newest notice of a member's case that is here.
+    ///
+    /// # Errors
+    /// [`LedgerError::Postings`] or [`LedgerError::Store`].
+    pub fn notice(
+        &self,
+        member: &MemberId,
+        case: &CaseRef,
+    ) -> Result<Option<CaseNoticeBody>, LedgerError> {
+        let mac = self.notice_mac(member, case);
+        let Some(at) = self.0.postings.pointer(Pointer::Notice, &mac)? else {
+            return Ok(None);
+        };
+        let (Some(log), Some(index)) = (
+            at.get(..4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes),
+            at.get(4..).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes),
+        ) else {
+            return Ok(None);
+        };
+        match self.body(log, LogIndex(index))? {
+            Some(Body::CaseNotice(notice)) => Ok(Some(notice)),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn amendment(
+        &self,
+        number: u32,
+        target: LogIndex,
+    ) -> Result<Option<AmendBody>, LedgerError> {
+        let at = self.0.postings.pointer(Pointer::Amend, &self.amend_mac(number, target))?;
+        let Some(index) = at.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else {
+            return Ok(None);
+        };
+        match self.body(number, LogIndex(index))? {
+            Some(Body::Amend(amend)) if amend.target_index == target => Ok(Some(amend)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Brings the index up to what the logs hold; after a crash, the tail.
+    pub(super) fn catch_up_index(&self) -> Result<(), LedgerError> {
+        for log in self.logs() {
+            if log.origin.log == LogName::Access {
+                continue;
+            }
+            let upto = log.head().bodies_upto;
+            let mut at = self.0.postings.position(log.number)?;
+            while at < upto {
+                let end = upto.min(at + 2_000);
+                let items = self.held_bodies(log.number, LogIndex(at), end)?;
+                self.index_bodies(log.number, &log, &items, Some(end))?;
+                at = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the derived index and builds it again from the logs; returns the
+    /// number of postings. Hits that were raised stay as they are.
+    ///
+    /// # Errors
+    /// Any error of the store or the index.
+    pub fn reindex(&self) -> Result<(), LedgerError> {
+        self.0.postings.clear()?;
+        self.catch_up_index()
+    }
+}
+
+fn posting_of(log: u32, index: LogIndex, element: &ElementBody) -> Posting {
+    Posting {
+        log,
+        index,
+        kind: u8::try_from(element.kind as i32).unwrap_or(0),
+        role: u8::try_from(element.role as i32).unwrap_or(0),
+        day: element.observed_on,
+        case_ref: element.case_ref,
+    }
+}

@@ -1,0 +1,126 @@
+//! The state of one log, own or replicated: its number in the store, how far
+//! it is proven, and its newest checkpoint.
+
+use std::sync::RwLock;
+
+use bytes::Bytes;
+
+use crate::ids::{Digest, Origin, TreeSize};
+use crate::merkle::Frontier;
+use crate::store::StoreError;
+
+/// The number of the own records log in the store and the token index.
+pub const OWN_RECORDS: u32 = 0;
+/// The number of the own access log.
+pub const OWN_ACCESS: u32 = 1;
+/// The first number that a replicated log may have.
+pub(crate) const FIRST_REPLICA: u32 = 2;
+
+/// How far a log is durable and proven.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The Merkle state over all entries that are stored.
+    pub frontier: Frontier,
+    /// The newest checkpoint whose entries are all stored; empty before the first.
+    pub checkpoint: Bytes,
+    /// The size in that checkpoint.
+    pub checkpoint_size: TreeSize,
+    /// All bodies below this index have been answered for.
+    pub bodies_upto: u64,
+}
+
+impl Head {
+    pub(crate) fn new() -> Self {
+        Self {
+            frontier: Frontier::new(),
+            checkpoint: Bytes::new(),
+            checkpoint_size: TreeSize(0),
+            bodies_upto: 0,
+        }
+    }
+
+    /// Entries that are stored and proven.
+    #[must_use]
+    pub fn size(&self) -> TreeSize {
+        self.frontier.size()
+    }
+
+    /// The root over them.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        self.frontier.root()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let frontier = self.frontier.encode();
+        let mut out = Vec::with_capacity(frontier.len() + self.checkpoint.len() + 20);
+        out.extend_from_slice(&self.bodies_upto.to_be_bytes());
+        out.extend_from_slice(&self.checkpoint_size.0.to_be_bytes());
+        out.extend_from_slice(&u32::try_from(frontier.len()).unwrap_or(0).to_be_bytes());
+        out.extend_from_slice(&frontier);
+        out.extend_from_slice(&self.checkpoint);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, StoreError> {
+        let damaged = StoreError::Damaged("log head");
+        let number = |at: usize| {
+            bytes
+                .get(at..at + 8)
+                .and_then(|b| b.try_into().ok())
+                .map(u64::from_be_bytes)
+        };
+        let length = bytes
+            .get(16..20)
+            .and_then(|b| b.try_into().ok())
+            .map(u32::from_be_bytes)
+            .and_then(|n| usize::try_from(n).ok());
+        let (Some(bodies_upto), Some(size), Some(length)) = (number(0), number(8), length) else {
+            return Err(damaged);
+        };
+        let frontier = bytes
+            .get(20..20 + length)
+            .and_then(|b| Frontier::decode(b).ok())
+            .ok_or(damaged)?;
+        Ok(Self {
+            frontier,
+            checkpoint: bytes.slice(20 + length..),
+            checkpoint_size: TreeSize(size),
+            bodies_upto,
+        })
+    }
+}
+
+/// One log: who it belongs to and where it stands.
+#[derive(Debug)]
+pub struct Log {
+    /// The log's name.
+    pub origin: Origin,
+    /// Its number in the store.
+    pub number: u32,
+    head: RwLock<Head>,
+    /// Held while entries or bodies are added, so that there is one writer.
+    pub(crate) writing: std::sync::Mutex<()>,
+}
+
+impl Log {
+    pub(crate) fn new(origin: Origin, number: u32, head: Head) -> Self {
+        Self { origin, number, head: RwLock::new(head), writing: std::sync::Mutex::new(()) }
+    }
+
+    /// A copy of the log's durable head.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Entries that are stored and proven.
+    #[must_use]
+    pub fn size(&self) -> TreeSize {
+        self.head.read().unwrap_or_else(std::sync::PoisonError::into_inner).size()
+    }
+
+    pub(crate) fn advance(&self, head: Head) {
+        *self.head.write().unwrap_or_else(std::sync::PoisonError::into_inner) = head;
+    }
+}

@@ -1,0 +1,137 @@
+//! Accepting chunks of other members' logs: every signature, every leaf and
+//! the root are checked before anything of a chunk is stored.
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+
+use super::log::Log;
+use super::{Ledger, LedgerError, segment, size_to_index, tiles};
+use crate::checkpoint::Checkpoint;
+use crate::ids::{Digest, LogIndex, TreeSize};
+use crate::keys::PublicKey;
+use crate::merkle;
+use crate::record::Entry;
+use crate::roster::Member;
+use crate::store::{Batch, Table};
+use crate::wire::v1;
+
+/// Entries that a chunk may carry.
+pub const CHUNK_ENTRIES_MAX: u64 = 4_096;
+
+/// What a chunk added.
+#[derive(Clone, Copy, Debug)]
+pub struct ChunkAccepted {
+    /// Entries whose signatures were verified and which are now stored.
+    pub entries: u64,
+    /// The replica's size now.
+    pub size: TreeSize,
+    /// The size of the checkpoint that proves it.
+    pub checkpoint_size: TreeSize,
+}
+
+impl Ledger {
+    /// Verifies a chunk of `log` whose author is `author`, and stores it when
+    /// all of it holds. Blocks; CPU-heavy.
+    ///
+    /// # Errors
+    /// [`LedgerError::Record`], [`LedgerError::Root`], [`LedgerError::Checkpoint`]
+    /// or [`LedgerError::Malformed`] when the sender or author misbehaved;
+    /// [`LedgerError::UnknownKey`] when the roster here is too old. Nothing of
+    /// the chunk is kept then.
+    pub fn accept_chunk(
+        &self,
+        log: &Log,
+        author: &Member,
+        chunk: v1::Chunk,
+    ) -> Result<ChunkAccepted, LedgerError> {
+        let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
+        let before = log.head();
+        if chunk.start != before.size().0 {
+            return Err(malformed("it does not start where the replica ends"));
+        }
+        if chunk.entries.is_empty() || chunk.entries.len() as u64 > CHUNK_ENTRIES_MAX {
+            return Err(malformed("it carries no entries, or too many"));
+        }
+        let leaves = verify_entries(log, author, chunk.start, &chunk.entries)?;
+        let mut head = before.clone();
+        for leaf in &leaves {
+            head.frontier.append(*leaf);
+        }
+        let signed = self.open_checkpoint(log, author, &chunk.checkpoint)?;
+        if signed.size < head.size() {
+            return Err(malformed("its checkpoint is smaller than its entries"));
+        }
+        let proof = chunk
+            .consistency
+            .iter()
+            .map(|h| Digest::from_slice(h))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| malformed("a proof hash has the wrong length"))?;
+        merkle::verify_consistency(head.size(), &head.root(), signed.size, &signed.root, &proof)
+            .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })?;
+        if signed.size == head.size() {
+            head.checkpoint = chunk.checkpoint;
+            head.checkpoint_size = signed.size;
+        }
+
+        let mut batch = Batch::new();
+        let updates = merkle::append_tiles(
+            before.size(),
+            |level, tile| -> Result<_, LedgerError> {
+                Ok(tiles::read_tile(&self.0.store, log.number, level, tile)?)
+            },
+            &leaves,
+        )?;
+        tiles::put_tiles(&mut batch, log.number, &updates);
+        let first = size_to_index(before.size());
+        segment::put_entries(&mut batch, log.number, first, &chunk.entries);
+        batch.put(Table::LogHead, &log.number.to_be_bytes(), head.encode());
+        self.0.store.commit(batch)?;
+        let accepted = ChunkAccepted {
+            entries: leaves.len() as u64,
+            size: head.size(),
+            checkpoint_size: signed.size,
+        };
+        log.advance(head);
+        drop(writing);
+        Ok(accepted)
+    }
+
+    /// Opens a checkpoint of `log` under the checkpoint keys of its author.
+    ///
+    /// # Errors
+    /// [`LedgerError::Checkpoint`].
+    pub fn open_checkpoint(
+        &self,
+        log: &Log,
+        author: &Member,
+        note: &Bytes,
+    ) -> Result<Checkpoint, LedgerError> {
+        let keys: Vec<&PublicKey> = author.checkpoint_keys().collect();
+        Checkpoint::open(note, &log.origin, &keys)
+            .map_err(|source| LedgerError::Checkpoint { origin: log.origin.clone(), source })
+    }
+}
+
+fn verify_entries(
+    log: &Log,
+    author: &Member,
+    start: u64,
+    entries: &[Bytes],
+) -> Result<Vec<Digest>, LedgerError> {
+    let mut leaves = Vec::with_capacity(entries.len());
+    for (at, bytes) in (start..).zip(entries) {
+        let index = LogIndex(at);
+        let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
+        let entry = Entry::parse(bytes.clone()).map_err(refuse)?;
+        entry.check_place(&log.origin).map_err(refuse)?;
+        let Some(key) = author.records_key(entry.statement.key_id, index) else {
+            return Err(LedgerError::UnknownKey { origin: log.origin.clone(), index });
+        };
+        entry.verify(key).map_err(refuse)?;
+        leaves.push(entry.leaf_hash());
+    }
+    Ok(leaves)
+}

@@ -1,0 +1,87 @@
+//! Looking again: the root of a log computed from its stored entries, beside
+//! the one that its owner signed.
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+
+use super::log::Log;
+use super::{Ledger, LedgerError};
+use crate::checkpoint::Checkpoint;
+use crate::ids::{LogIndex, TreeSize};
+use crate::merkle::{self, Frontier};
+use crate::roster::Member;
+use crate::store::{Batch, Table};
+
+/// Entries that are read in one go.
+const BLOCK_ENTRIES: u64 = 4_096;
+
+impl Ledger {
+    /// Computes the root of a log from its stored entries alone and compares it
+    /// with the checkpoint that is held, whose signature is checked.
+    ///
+    /// # Errors
+    /// [`LedgerError::Root`] when they differ, [`LedgerError::Checkpoint`] when
+    /// the checkpoint is not its owner's.
+    pub fn verify_log(&self, log: &Log, owner: &Member) -> Result<Checkpoint, LedgerError> {
+        let head = log.head();
+        let signed = self.open_checkpoint(log, owner, &head.checkpoint)?;
+        let mut frontier = Frontier::new();
+        let mut at = 0;
+        while at < signed.size.0 {
+            let end = signed.size.0.min(at + BLOCK_ENTRIES);
+            let entries = self.entries(log.number, LogIndex(at), end)?;
+            let missing = entries.len() as u64 != end - at;
+            if missing {
+                return Err(LedgerError::Malformed {
+                    origin: log.origin.clone(),
+                    what: "entries are missing in the store",
+                });
+            }
+            entries.iter().for_each(|entry| frontier.append(merkle::leaf_hash(entry)));
+            at = end;
+        }
+        self.same_root(log, &frontier, &signed)?;
+        Ok(signed)
+    }
+
+    fn same_root(
+        &self,
+        log: &Log,
+        frontier: &Frontier,
+        signed: &Checkpoint,
+    ) -> Result<(), LedgerError> {
+        let (size, root) = (frontier.size(), frontier.root());
+        merkle::verify_consistency(size, &root, signed.size, &signed.root, &[])
+            .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })
+    }
+
+    /// Takes a checkpoint that the owner announced: one of the size that is
+    /// held must have the root that is held, and is kept.
+    ///
+    /// # Errors
+    /// [`LedgerError::Checkpoint`], or [`LedgerError::Root`] when the owner
+    /// signed another root for the same size.
+    pub fn accept_checkpoint(
+        &self,
+        log: &Log,
+        owner: &Member,
+        note: &Bytes,
+    ) -> Result<TreeSize, LedgerError> {
+        let signed = self.open_checkpoint(log, owner, note)?;
+        let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut head = log.head();
+        if signed.size == head.size() {
+            self.same_root(log, &head.frontier, &signed)?;
+            if head.checkpoint.is_empty() {
+                head.checkpoint = note.clone();
+                let mut batch = Batch::new();
+                batch.put(Table::LogHead, &log.number.to_be_bytes(), head.encode());
+                self.0.store.commit(batch)?;
+                log.advance(head);
+            }
+        }
+        drop(writing);
+        Ok(signed.size)
+    }
+}

@@ -1,0 +1,234 @@
+//! Tests of the token index: atomic batches, order, and what a reopening or a rebuild leaves.
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn index() -> (TempDir, Postings) {
+    let dir = tempfile::tempdir().unwrap();
+    let postings = reopened(&dir);
+    (dir, postings)
+}
+
+fn reopened(dir: &TempDir) -> Postings {
+    Postings::open(&dir.path().join("index"), PostingsOptions::default()).unwrap()
+}
+
+fn posting(log: u32, index: u64) -> Posting {
+    Posting {
+        log,
+        index: LogIndex(index),
+        kind: 3,
+        role: 1,
+        day: -7,
+        case_ref: CaseRef([9; 16]),
+    }
+}
+
+fn key(token_mac: Mac, of: &Posting) -> PostingKey {
+    PostingKey {
+        token_mac,
+        log: of.log,
+        index: of.index,
+    }
+}
+
+fn filled(postings: &Postings) {
+    let mut batch = PostingsBatch::default();
+    for (mac, log, at) in [
+        ([2; 16], 300, 1),
+        ([1; 16], 2, 70_000),
+        ([2; 16], 0, 5),
+        ([1; 16], 2, 9),
+    ] {
+        batch.put(mac, &posting(log, at));
+    }
+    batch.put_pointer(Pointer::Value, &[1; 16], b"to");
+    batch.set_position(2, 70_001);
+    postings.apply(batch).unwrap();
+}
+
+#[test]
+fn another_format_is_refused_in_words() {
+    let (dir, postings) = index();
+    postings
+        .inner
+        .index
+        .insert(FORMAT_KEY, 2_u32.to_be_bytes())
+        .unwrap();
+    drop(postings);
+    let error = Postings::open(&dir.path().join("index"), PostingsOptions::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the token index has format 2; this casegate reads 1: run `casegate store reindex`"
+    );
+}
+
+#[test]
+fn a_damaged_posting_is_an_error_and_not_a_missing_one() {
+    let (_dir, postings) = index();
+    filled(&postings);
+    postings
+        .inner
+        .index
+        .insert(key([2; 16], &posting(0, 5)).encode(), [3, 1, 0])
+        .unwrap();
+    assert!(matches!(
+        postings.postings(&[2; 16]),
+        Err(PostingsError::Damaged { .. })
+    ));
+    assert!(postings.scan().any(|group| group.is_err()));
+}
+
+#[test]
+fn a_batch_that_is_not_applied_changes_nothing() {
+    let (_dir, postings) = index();
+    let mut batch = PostingsBatch::default();
+    batch.put([1; 16], &posting(0, 0));
+    batch.set_position(0, 1);
+    drop(batch);
+    assert!(postings.postings(&[1; 16]).unwrap().is_empty());
+    assert_eq!(postings.position(0).unwrap(), 0);
+    postings.apply(PostingsBatch::default()).unwrap();
+}
+
+#[test]
+fn a_reader_sees_a_batch_whole_or_not_at_all() {
+    let (_dir, postings) = index();
+    std::thread::scope(|scope| {
+        let writer = postings.clone();
+        scope.spawn(move || {
+            for round in 0..400_u64 {
+                let mut batch = PostingsBatch::default();
+                for log in 0..5 {
+                    batch.put([4; 16], &posting(log, round));
+                }
+                writer.apply(batch).unwrap();
+            }
+        });
+        loop {
+            let seen = postings.postings(&[4; 16]).unwrap().len();
+            assert_eq!(seen % 5, 0);
+            if seen == 2_000 {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn postings_come_in_log_order_and_keep_every_field() {
+    let (_dir, postings) = index();
+    filled(&postings);
+    assert_eq!(
+        postings.postings(&[1; 16]).unwrap(),
+        [posting(2, 9), posting(2, 70_000)]
+    );
+    assert_eq!(
+        postings.postings_up_to(&[1; 16], 1).unwrap(),
+        [posting(2, 9)]
+    );
+    assert!(postings.postings(&[3; 16]).unwrap().is_empty());
+}
+
+#[test]
+fn only_a_posting_of_the_own_log_counts_as_own() {
+    let (_dir, postings) = index();
+    filled(&postings);
+    assert!(postings.has_own(&[2; 16]).unwrap());
+    assert!(!postings.has_own(&[1; 16]).unwrap());
+    assert_eq!(postings.own_postings(&[2; 16]).unwrap(), [posting(0, 5)]);
+    assert!(postings.own_postings(&[1; 16]).unwrap().is_empty());
+}
+
+#[test]
+fn a_scan_groups_by_token_in_order_and_meets_nothing_else() {
+    let (_dir, postings) = index();
+    filled(&postings);
+    let groups: Vec<_> = postings.scan().map(Result::unwrap).collect();
+    assert_eq!(
+        groups,
+        [
+            ([1; 16], vec![posting(2, 9), posting(2, 70_000)]),
+            ([2; 16], vec![posting(0, 5), posting(300, 1)]),
+        ]
+    );
+}
+
+#[test]
+fn a_deleted_posting_is_gone_also_from_the_sorted_files() {
+    let (dir, postings) = index();
+    filled(&postings);
+    postings.compact().unwrap();
+    let mut batch = PostingsBatch::default();
+    batch.delete(&key([2; 16], &posting(0, 5)));
+    batch.delete(&key([8; 16], &posting(0, 5)));
+    batch.delete_pointer(Pointer::Value, &[1; 16]);
+    postings.apply(batch).unwrap();
+    postings.compact().unwrap();
+    assert!(!postings.has_own(&[2; 16]).unwrap());
+    assert_eq!(postings.postings(&[2; 16]).unwrap(), [posting(300, 1)]);
+    assert_eq!(postings.pointer(Pointer::Value, &[1; 16]).unwrap(), None);
+    drop(postings);
+    assert_eq!(reopened(&dir).scan().count(), 2);
+}
+
+#[test]
+fn pointers_of_two_spaces_do_not_meet() {
+    let (_dir, postings) = index();
+    filled(&postings);
+    assert_eq!(
+        postings
+            .pointer(Pointer::Value, &[1; 16])
+            .unwrap()
+            .as_deref(),
+        Some(&b"to"[..])
+    );
+    assert_eq!(postings.pointer(Pointer::Row, &[1; 16]).unwrap(), None);
+}
+
+#[test]
+fn a_reopened_index_holds_what_was_applied() {
+    let (dir, postings) = index();
+    filled(&postings);
+    drop(postings);
+    let postings = reopened(&dir);
+    assert_eq!(postings.scan().count(), 2);
+    assert_eq!(postings.position(2).unwrap(), 70_001);
+    assert_eq!(postings.position(3).unwrap(), 0);
+}
+
+#[test]
+fn a_cleared_index_is_empty_and_can_be_filled_again() {
+    let (dir, postings) = index();
+    filled(&postings);
+    postings.compact().unwrap();
+    postings.clear().unwrap();
+    assert_eq!(postings.scan().count(), 0);
+    assert_eq!(postings.position(2).unwrap(), 0);
+    drop(postings);
+    let postings = reopened(&dir);
+    assert_eq!(postings.scan().count(), 0);
+    filled(&postings);
+    drop(postings);
+    assert_eq!(reopened(&dir).scan().count(), 2);
+}
+
+#[test]
+fn macs_differ_by_key_use_and_field_borders() {
+    let one = IndexKey::new(&[1; 32]);
+    let macs = [
+        one.token(&[1; 4], &Token([0; 16])),
+        one.token(&[2; 4], &Token([0; 16])),
+        IndexKey::new(&[2; 32]).token(&[1; 4], &Token([0; 16])),
+        one.value(1, "138"),
+        one.value(2, "138"),
+        one.row(&[&[1], b"138"]),
+        one.row(&[b"ab", b"c"]),
+        one.row(&[b"a", b"bc"]),
+    ];
+    for (at, mac) in macs.iter().enumerate() {
+        assert!(!macs[at + 1..].contains(mac), "{at}");
+    }
+    assert_eq!(format!("{one:?}"), "IndexKey(..)");
+}

@@ -1,0 +1,151 @@
+//! Who gets in: identity from the connection's certificate, limits a peer,
+//! then the policy table. A refused call says which limit or rule it met.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Request;
+
+use crate::blame::{Blame, Blamed};
+use crate::ids::MemberId;
+use crate::officers::Officers;
+use crate::policy::{self, Denied, Identity, Method, Permit, Subject};
+use crate::tls::{Peer, RosterHandle};
+
+/// Calls that one member may have under way at once.
+pub const CALLS_PER_PEER_MAX: usize = 64;
+/// Calls a second that one member may start, with a burst of as many.
+pub const CALLS_PER_PEER_PER_S: NonZeroU32 = NonZeroU32::new(500).expect("500 is not 0");
+
+/// Why a call was turned away before it was looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// The connection has no checked identity.
+    #[error("the connection has no identity")]
+    NoIdentity,
+    /// The caller's member is not in the newest roster any more.
+    #[error("{0} is not in the roster any more")]
+    NotInRoster(MemberId),
+    /// The newest roster here has run out.
+    #[error("the roster of this node has run out; it needs a newer one")]
+    RosterExpired,
+    /// The policy table says no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Too many calls under way.
+    #[error("{0} calls are under way already for this member: the limit per peer")]
+    TooMany(usize),
+    /// Too many calls a second.
+    #[error("more than {0} calls a second from this member: the rate limit per peer")]
+    TooFast(u32),
+}
+
+impl Blamed for AdmitError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::NoIdentity | Self::NotInRoster(_) => Blame::Denied,
+            Self::RosterExpired => Blame::Stale,
+            Self::Denied(e) => e.blame(),
+            Self::TooMany(_) | Self::TooFast(_) => Blame::Busy,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoIdentity => "admit.no_identity",
+            Self::NotInRoster(_) => "admit.not_in_roster",
+            Self::RosterExpired => "admit.roster_expired",
+            Self::Denied(e) => e.code(),
+            Self::TooMany(_) => "admit.too_many_calls",
+            Self::TooFast(_) => "admit.too_fast",
+        }
+    }
+}
+
+/// Decides about each call. One in a node.
+#[derive(Debug)]
+pub struct Gate {
+    own: MemberId,
+    roster: RosterHandle,
+    officers: Officers,
+    clock: crate::clock::Clock,
+    rates: DefaultKeyedRateLimiter<MemberId>,
+    running: Mutex<HashMap<MemberId, Arc<Semaphore>>>,
+}
+
+/// An admitted call: the permit that its service requires, and its place among
+/// the peer's running calls, given back on drop.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Who may call what.
+    pub permit: Permit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Gate {
+    /// Makes the gate of one node.
+    #[must_use]
+    pub fn new(
+        own: MemberId,
+        roster: RosterHandle,
+        officers: Officers,
+        clock: crate::clock::Clock,
+    ) -> Self {
+        Self {
+            own,
+            roster,
+            officers,
+            clock,
+            rates: RateLimiter::keyed(Quota::per_second(CALLS_PER_PEER_PER_S)),
+            running: Mutex::default(),
+        }
+    }
+
+    /// Admits a call, or says which limit or rule refuses it.
+    ///
+    /// # Errors
+    /// [`AdmitError`].
+    pub fn admit<T>(&self, request: &Request<T>, method: Method) -> Result<Admitted, AdmitError> {
+        let peer = request.extensions().get::<Peer>().ok_or(AdmitError::NoIdentity)?;
+        let identity = &peer.identity;
+        let place = self.place(&identity.member)?;
+        if self.rates.check_key(&identity.member).is_err() {
+            return Err(AdmitError::TooFast(CALLS_PER_PEER_PER_S.get()));
+        }
+        let permit = self.authorize(identity, method)?;
+        Ok(Admitted { permit, _place: place })
+    }
+
+    fn place(&self, member: &MemberId) -> Result<OwnedSemaphorePermit, AdmitError> {
+        let semaphore = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(
+                running
+                    .entry(member.clone())
+                    .or_insert_with(|| Arc::new(Semaphore::new(CALLS_PER_PEER_MAX))),
+            )
+        };
+        semaphore.try_acquire_owned().map_err(|_| AdmitError::TooMany(CALLS_PER_PEER_MAX))
+    }
+
+    /// Judges the caller by the roster and the list of officers of this moment,
+    /// so that a removed member or suspended officer is out on open
+    /// connections too.
+    fn authorize(&self, identity: &Identity, method: Method) -> Result<Permit, AdmitError> {
+        let roster = self.roster.load();
+        if roster.member(&identity.member).is_none() {
+            return Err(AdmitError::NotInRoster(identity.member.clone()));
+        }
+        if roster.expires_at <= self.clock.now() && !method.works_on_expired_roster() {
+            return Err(AdmitError::RosterExpired);
+        }
+        let rights = match &identity.subject {
+            Subject::Officer(name) if identity.member == self.own => self.officers.rights(name),
+            Subject::Officer(_) | Subject::Node => None,
+        };
+        Ok(policy::authorize(identity, &self.own, method, rights.as_deref())?)
+    }
+}

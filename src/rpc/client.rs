@@ -1,0 +1,226 @@
+//! The client side: one connection a member, kept and shared, over mutual TLS
+//! that expects exactly that member's node.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+use super::MESSAGE_BYTES_MAX;
+use super::status::{blame_of, code_of};
+use crate::blame::Blame;
+use crate::clock::Clock;
+use crate::ids::{LogIndex, MemberId, Origin};
+use crate::replicate::{PeerError, PeerTransport, chunk_channel};
+use crate::tokens::{CustodianTransport, TransportError};
+use crate::tls::{Material, RosterHandle, connector, refusal_in};
+use crate::wire::v1;
+use crate::wire::v1::custodian_client::CustodianClient;
+use crate::wire::v1::exchange_client::ExchangeClient;
+
+/// How long connecting may take.
+const CONNECT_S: u64 = 10;
+/// How long one unary call may take.
+const CALL_S: u64 = 30;
+/// How often an idle connection is probed.
+const KEEP_ALIVE_S: u64 = 15;
+/// HTTP/2 window of a stream: large, since chunks are.
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Connections to the nodes of the roster's members.
+#[derive(Debug)]
+pub struct PeerClients {
+    material: Material,
+    roster: RosterHandle,
+    clock: Clock,
+    channels: Mutex<HashMap<(MemberId, String), Channel>>,
+}
+
+impl PeerClients {
+    /// Makes the client side of a node; connects when first asked.
+    #[must_use]
+    pub fn new(material: Material, roster: RosterHandle, clock: Clock) -> Self {
+        Self { material, roster, clock, channels: Mutex::default() }
+    }
+
+    fn channel(&self, member: &MemberId) -> Result<Channel, PeerError> {
+        let unknown = |sentence: String| PeerError {
+            member: member.clone(),
+            sentence,
+            blame: Blame::Unavailable,
+            code: "peer.no_endpoint".into(),
+        };
+        let roster = self.roster.load();
+        let endpoint = roster
+            .member(member)
+            .map(|m| m.peer_endpoint.clone())
+            .ok_or_else(|| unknown("it is not in the roster".into()))?;
+        let key = (member.clone(), endpoint);
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(&key) {
+            return Ok(channel.clone());
+        }
+        let channel = Endpoint::from_shared(format!("http://{}", key.1))
+            .map_err(|e| unknown(e.to_string()))?
+            .connect_timeout(Duration::from_secs(CONNECT_S))
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_S))
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .connect_with_connector_lazy(connector(
+                self.material.clone(),
+                self.roster.clone(),
+                self.clock.clone(),
+                member.clone(),
+            ));
+        channels.insert(key, channel.clone());
+        Ok(channel)
+    }
+
+    fn exchange(&self, member: &MemberId) -> Result<ExchangeClient<Channel>, PeerError> {
+        Ok(ExchangeClient::new(self.channel(member)?)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// A client of a member's Custodian service.
+    ///
+    /// # Errors
+    /// [`PeerError`] when the roster has no endpoint for it.
+    pub fn custodian(&self, member: &MemberId) -> Result<CustodianClient<Channel>, PeerError> {
+        Ok(CustodianClient::new(self.channel(member)?)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// The rosters after version `after` that a member has.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn rosters(
+        &self,
+        member: &MemberId,
+        after: u64,
+    ) -> Result<Vec<v1::SignedRoster>, PeerError> {
+        let mut request = tonic::Request::new(v1::GetRosterRequest { after });
+        request.set_timeout(Duration::from_secs(CALL_S));
+        let answer = self.exchange(member)?.get_roster(request).await;
+        Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner().rosters)
+    }
+}
+
+/// Makes an error of a status, with the TLS refusal behind it in words.
+#[must_use]
+pub fn peer_error(member: &MemberId, status: &Status) -> PeerError {
+    let refusal = refusal_in(status);
+    let sentence = match &refusal {
+        Some(refusal) => refusal.to_string(),
+        None if status.code() == Code::Unavailable => {
+            let mut text = status.message().to_owned();
+            let mut source = std::error::Error::source(status);
+            while let Some(inner) = source {
+                text = inner.to_string();
+                source = inner.source();
+            }
+            format!("its node does not answer ({text})")
+        }
+        None => status.message().to_owned(),
+    };
+    PeerError {
+        member: member.clone(),
+        sentence,
+        blame: if refusal.is_some() { Blame::Denied } else { blame_of(status.code()) },
+        code: code_of(status),
+    }
+}
+
+/// Hands a stream's messages on through a bounded channel.
+fn forward<T: Send + 'static>(
+    member: &MemberId,
+    mut stream: Streaming<T>,
+) -> mpsc::Receiver<Result<T, PeerError>> {
+    let (sender, receiver) = chunk_channel();
+    let member = member.clone();
+    tokio::spawn(async move {
+        loop {
+            let message = tokio::select! {
+                message = stream.message() => message,
+                () = sender.closed() => return,
+            };
+            let item = match message {
+                Ok(Some(message)) => Ok(message),
+                Ok(None) => return,
+                Err(status) => Err(peer_error(&member, &status)),
+            };
+            let ended = item.is_err();
+            if sender.send(item).await.is_err() || ended {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+impl PeerTransport for Arc<PeerClients> {
+    async fn watch(
+        &self,
+        member: &MemberId,
+    ) -> Result<mpsc::Receiver<Result<v1::CheckpointNotice, PeerError>>, PeerError> {
+        let answer = self.exchange(member)?.watch(v1::WatchRequest {}).await;
+        Ok(forward(member, answer.map_err(|s| peer_error(member, &s))?.into_inner()))
+    }
+
+    async fn pull(
+        &self,
+        member: &MemberId,
+        origin: &Origin,
+        start: LogIndex,
+    ) -> Result<mpsc::Receiver<Result<v1::Chunk, PeerError>>, PeerError> {
+        let request = v1::PullRequest { origin: origin.to_string(), start: start.0 };
+        let answer = self.exchange(member)?.pull(request).await;
+        Ok(forward(member, answer.map_err(|s| peer_error(member, &s))?.into_inner()))
+    }
+
+    async fn bodies(
+        &self,
+        member: &MemberId,
+        origin: &Origin,
+        ranges: Vec<(u64, u64)>,
+    ) -> Result<mpsc::Receiver<Result<v1::BodyChunk, PeerError>>, PeerError> {
+        let request = v1::GetBodiesRequest {
+            origin: origin.to_string(),
+            ranges: ranges.into_iter().map(|(start, end)| v1::IndexRange { start, end }).collect(),
+        };
+        let answer = self.exchange(member)?.get_bodies(request).await;
+        Ok(forward(member, answer.map_err(|s| peer_error(member, &s))?.into_inner()))
+    }
+}
+
+impl CustodianTransport for PeerClients {
+    async fn evaluate(
+        &self,
+        member: &MemberId,
+        request: v1::EvaluateRequest,
+    ) -> Result<v1::EvaluateResponse, TransportError> {
+        let client = self.custodian(member);
+        let mut client =
+            client.map_err(|e| TransportError::Unreachable { reason: e.to_string() })?;
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(Duration::from_secs(CALL_S));
+        match client.evaluate(request).await {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => {
+                let error = peer_error(member, &status);
+                if error.code.is_empty() {
+                    Err(TransportError::Unreachable { reason: error.sentence })
+                } else {
+                    Err(TransportError::Refused { code: error.code, blame: error.blame })
+                }
+            }
+        }
+    }
+}

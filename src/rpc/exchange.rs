@@ -1,0 +1,186 @@
+//! The Exchange service: logs, checkpoints and bodies for other members' nodes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::admit::{Admitted, Gate};
+use super::status::to_peer;
+use crate::ids::{LogIndex, LogName, Origin};
+use crate::ledger::{BodyReader, Ledger, LedgerError, Log};
+use crate::policy::{Method, Permit};
+use crate::replicate::notice_of;
+use crate::store::Table;
+use crate::tls::RosterHandle;
+use crate::wire::v1::{self, exchange_server};
+
+/// Entries that one chunk carries.
+const CHUNK_ENTRIES: u64 = 2_000;
+/// Ranges that one request for bodies may name.
+const RANGES_MAX: usize = 8_192;
+/// Rosters that one answer carries.
+const ROSTERS_MAX: usize = 64;
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Answers other members' nodes.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Who gets in.
+    pub gate: Arc<Gate>,
+    /// The logs.
+    pub ledger: Ledger,
+    /// The newest roster.
+    pub roster: RosterHandle,
+    /// Ends the open streams when the node drains.
+    pub stop: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Exchange {
+    fn log(&self, permit: &Permit, origin: &str) -> Result<Arc<Log>, Status> {
+        let named: Origin = origin
+            .parse()
+            .map_err(|_| Status::invalid_argument("the origin is not one"))?;
+        if named.log == LogName::Access {
+            tracing::warn!(peer.member = %permit.identity().member, "asked for an access log");
+            return Err(Status::permission_denied("access logs do not travel"));
+        }
+        self.ledger.log(&named).map_err(|e| to_peer(&e))
+    }
+
+    fn rosters(&self, after: u64) -> Result<Vec<v1::SignedRoster>, LedgerError> {
+        let mut out = vec![];
+        for item in self.ledger.store().iter(Table::Rosters, b"") {
+            let (key, value) = item?;
+            let version = key.try_into().map_or(0, u64::from_be_bytes);
+            if version > after {
+                out.extend(v1::SignedRoster::decode(value).ok());
+            }
+            if out.len() == ROSTERS_MAX {
+                break;
+            }
+        }
+        Ok(out)
+    }
+}
+
+#[tonic::async_trait]
+impl exchange_server::Exchange for Exchange {
+    type WatchStream = Answers<v1::CheckpointNotice>;
+    type PullStream = Answers<v1::Chunk>;
+    type GetBodiesStream = Answers<v1::BodyChunk>;
+
+    async fn get_roster(
+        &self,
+        request: Request<v1::GetRosterRequest>,
+    ) -> Result<Response<v1::GetRosterResponse>, Status> {
+        let _admitted = self.gate.admit(&request, Method::GetRoster).map_err(|e| to_peer(&e))?;
+        let rosters = self.rosters(request.get_ref().after).map_err(|e| to_peer(&e))?;
+        Ok(Response::new(v1::GetRosterResponse { rosters }))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let Admitted { permit, .. } =
+            self.gate.admit(&request, Method::Watch).map_err(|e| to_peer(&e))?;
+        let origin = self.ledger.own_log(LogName::Records).origin.clone();
+        let mut checkpoints = self.ledger.checkpoints();
+        let mut stop = self.stop.clone();
+        let (notices, stream) = mpsc::channel(4);
+        tracing::debug!(peer.member = %permit.identity().member, "a peer watches");
+        tokio::spawn(async move {
+            checkpoints.mark_changed();
+            loop {
+                tokio::select! {
+                    changed = checkpoints.changed() => if changed.is_err() { return },
+                    _ = stop.changed() => return,
+                    () = notices.closed() => return,
+                }
+                let checkpoint: Bytes = checkpoints.borrow_and_update().clone();
+                if notices.send(Ok(notice_of(&origin, checkpoint))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::CheckpointNotice>, Status> {
+        let admitted =
+            self.gate.admit(&request, Method::GetCheckpoint).map_err(|e| to_peer(&e))?;
+        let log = self.log(&admitted.permit, &request.get_ref().origin)?;
+        Ok(Response::new(notice_of(&log.origin, log.head().checkpoint)))
+    }
+
+    async fn pull(
+        &self,
+        request: Request<v1::PullRequest>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        let admitted = self.gate.admit(&request, Method::Pull).map_err(|e| to_peer(&e))?;
+        let log = self.log(&admitted.permit, &request.get_ref().origin)?;
+        let mut at = LogIndex(request.get_ref().start);
+        let ledger = self.ledger.clone();
+        let (chunks, stream) = mpsc::channel(2);
+        tokio::task::spawn_blocking(move || {
+            let _admitted = admitted;
+            loop {
+                let chunk = match ledger.chunk(&log, at, CHUNK_ENTRIES) {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => return,
+                    Err(e) => {
+                        drop(chunks.blocking_send(Err(to_peer(&e))));
+                        return;
+                    }
+                };
+                at.0 += chunk.entries.len() as u64;
+                if chunks.blocking_send(Ok(chunk)).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn get_bodies(
+        &self,
+        request: Request<v1::GetBodiesRequest>,
+    ) -> Result<Response<Self::GetBodiesStream>, Status> {
+        let admitted = self.gate.admit(&request, Method::GetBodies).map_err(|e| to_peer(&e))?;
+        let log = self.log(&admitted.permit, &request.get_ref().origin)?;
+        let ranges = request.into_inner().ranges;
+        if ranges.len() > RANGES_MAX {
+            return Err(Status::invalid_argument("more ranges than a request may name: 8192"));
+        }
+        let (ledger, roster) = (self.ledger.clone(), self.roster.load_full());
+        let (chunks, stream) = mpsc::channel(2);
+        tokio::task::spawn_blocking(move || {
+            let Some(member) = roster.member(&admitted.permit.identity().member) else { return };
+            let reader = BodyReader { member, roster: &roster };
+            for range in ranges {
+                let mut at = LogIndex(range.start);
+                let end = range.end.min(log.size().0);
+                while at.0 < end {
+                    let answer = ledger.serve_bodies(&log, at, end, reader);
+                    let answered = answer.as_ref().map_or(0, |c| c.answers.len() as u64);
+                    let sent = chunks.blocking_send(answer.map_err(|e| to_peer(&e)));
+                    if sent.is_err() || answered == 0 {
+                        return;
+                    }
+                    at.0 += answered;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}

@@ -1,0 +1,162 @@
+//! Driving one custodian's part of a key generation over the wire: join, then
+//! round 1 to all, the echo of it to all, round 2 to each alone. Every step is
+//! repeated until the others are ready for it, within a time limit.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::Status;
+
+use super::client::{PeerClients, peer_error};
+use crate::blame::{Blame, Blamed};
+use crate::custodian::{Custodian, CustodianError};
+use crate::ids::MemberId;
+use crate::replicate::PeerError;
+use crate::wire::v1;
+
+/// Pause before a step that the others were not ready for is tried again.
+const RETRY_MS: u64 = 100;
+/// Tries of one step: half a minute.
+const TRIES_MAX: u32 = 300;
+
+/// Why a key generation ended without a key. It is started anew.
+#[derive(Debug, thiserror::Error)]
+pub enum KeygenError {
+    /// This node's part failed, or another custodian misbehaved.
+    #[error(transparent)]
+    Custodian(#[from] CustodianError),
+    /// Another custodian could not be reached in time.
+    #[error("key generation: {0}")]
+    Peer(#[from] PeerError),
+    /// The others did not get as far in time.
+    #[error("the other custodians did not finish {0} in time")]
+    TooSlow(&'static str),
+}
+
+impl Blamed for KeygenError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Custodian(e) => e.blame(),
+            Self::Peer(e) => e.blame,
+            Self::TooSlow(_) => Blame::Unavailable,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Custodian(e) => e.code(),
+            Self::Peer(_) => "keygen.peer",
+            Self::TooSlow(_) => "keygen.too_slow",
+        }
+    }
+}
+
+/// Runs this node's part of the ceremony that `plan` names to its end; returns
+/// the public side of the key, which is for the roster.
+///
+/// # Errors
+/// [`KeygenError`]; the ceremony is given up here.
+pub async fn run(
+    custodian: &Custodian,
+    peers: &Arc<PeerClients>,
+    own: &MemberId,
+    plan: &v1::KeygenPlan,
+) -> Result<v1::TokenKey, KeygenError> {
+    let result = rounds(custodian, peers, own, plan).await;
+    if result.is_err() {
+        custodian.keygen_abandon(&plan.ceremony);
+    }
+    result
+}
+
+async fn rounds(
+    custodian: &Custodian,
+    peers: &Arc<PeerClients>,
+    own: &MemberId,
+    plan: &v1::KeygenPlan,
+) -> Result<v1::TokenKey, KeygenError> {
+    let others: Vec<MemberId> = plan
+        .custodians
+        .iter()
+        .filter_map(|name| MemberId::new(name).ok())
+        .filter(|id| id != own)
+        .collect();
+    let package = custodian.keygen_join(plan)?;
+    for to in &others {
+        let message =
+            v1::KeygenRound1Request { plan: Some(plan.clone()), package: package.clone().into() };
+        send(to, || {
+            let (client, message) = (peers.custodian(to), message.clone());
+            async move { Ok(client?.keygen_round1(message).await.map(drop)) }
+        })
+        .await?;
+    }
+    let seen = ready("round 1", || custodian.keygen_own_echo(&plan.ceremony)).await?;
+    for to in &others {
+        let message = v1::KeygenEchoRequest {
+            ceremony: plan.ceremony.clone(),
+            round1_sha256: seen.iter().map(|d| d.0.to_vec().into()).collect(),
+        };
+        send(to, || {
+            let (client, message) = (peers.custodian(to), message.clone());
+            async move { Ok(client?.keygen_echo(message).await.map(drop)) }
+        })
+        .await?;
+    }
+    let packages = ready("the echo", || custodian.keygen_own_round2(&plan.ceremony)).await?;
+    for (to, package) in &packages {
+        let message = v1::KeygenRound2Request {
+            ceremony: plan.ceremony.clone(),
+            package: package.to_vec().into(),
+        };
+        send(to, || {
+            let (client, message) = (peers.custodian(to), message.clone());
+            async move { Ok(client?.keygen_round2(message).await.map(drop)) }
+        })
+        .await?;
+    }
+    ready("round 2", || custodian.keygen_finish(&plan.ceremony)).await
+}
+
+/// Sends one message until the receiver takes it. What it refuses for another
+/// reason than being behind is final.
+async fn send<F>(to: &MemberId, mut call: impl FnMut() -> F) -> Result<(), KeygenError>
+where
+    F: Future<Output = Result<Result<(), Status>, PeerError>>,
+{
+    let mut last = None;
+    for _ in 0..TRIES_MAX {
+        match call().await? {
+            Ok(()) => return Ok(()),
+            Err(status) => {
+                let error = peer_error(to, &status);
+                let behind = matches!(
+                    error.blame,
+                    Blame::Unavailable | Blame::Stale | Blame::NotFound | Blame::Busy
+                );
+                if !behind {
+                    return Err(error.into());
+                }
+                last = Some(error);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+    }
+    Err(last.map_or(KeygenError::TooSlow("sending"), KeygenError::Peer))
+}
+
+/// Repeats a step of this node until the others' messages for it are here.
+async fn ready<T>(
+    step: &'static str,
+    mut attempt: impl FnMut() -> Result<T, CustodianError>,
+) -> Result<T, KeygenError> {
+    for _ in 0..TRIES_MAX {
+        match attempt() {
+            Err(e) if e.blame() == Blame::Busy => {}
+            done => return Ok(done?),
+        }
+        tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+    }
+    Err(KeygenError::TooSlow(step))
+}
