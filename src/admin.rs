@@ -1,1 +1,84 @@
-//! To be written.
+//! Health and metrics over plain HTTP, on loopback only: `/live`, `/ready`,
+//! `/metrics`. `/ready` says in words what is missing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::node::Parts;
+
+/// Serves until `stop`.
+pub async fn serve(parts: Arc<Parts>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
+    let router = Router::new()
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(parts);
+    let ending = async move {
+        while !*stop.borrow() {
+            if stop.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if let Err(e) = axum::serve(socket, router).with_graceful_shutdown(ending).await {
+        tracing::error!(error = %e, "the admin listener ended");
+    }
+}
+
+/// What keeps a node from doing its work, in words; empty when nothing does.
+#[must_use]
+pub fn unready(parts: &Parts) -> Vec<String> {
+    let mut why = vec![];
+    if !parts.ledger.is_writable() {
+        why.push("store: a write's outcome is unknown; restart the node".to_owned());
+    }
+    if parts.rosters.is_expired() {
+        why.push("roster: the newest roster has run out; get a newer one".to_owned());
+    }
+    why
+}
+
+async fn ready(State(parts): State<Arc<Parts>>) -> (StatusCode, String) {
+    let why = unready(&parts);
+    if why.is_empty() {
+        (StatusCode::OK, "ready\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, why.join("\n") + "\n")
+    }
+}
+
+async fn metrics(State(parts): State<Arc<Parts>>) -> String {
+    crate::metrics::render(&sample(&parts))
+}
+
+fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
+    use crate::metrics::Reading;
+    let publish = &parts.publisher.counts;
+    let replicate = &parts.replicator.counts;
+    let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let mut out = vec![
+        Reading::counter("casegate_publish_records_total", "Element records signed", of(&publish.records)),
+        Reading::counter("casegate_publish_evaluated_total", "Values that custodians evaluated", of(&publish.evaluated)),
+        Reading::counter("casegate_replicate_verified_total", "Foreign entries verified on receipt", of(&replicate.verified)),
+        Reading::counter("casegate_replicate_refused_total", "Answers of peers that were refused", of(&replicate.refused)),
+        Reading::counter("casegate_replicate_bodies_total", "Bodies received and checked", of(&replicate.bodies)),
+        Reading::gauge("casegate_ledger_records_size", "Entries of the own records log", crate::node::records_size(parts)),
+        Reading::gauge("casegate_store_disk_bytes", "Bytes of the store on disk", parts.ledger.store().disk_bytes()),
+        Reading::gauge("casegate_roster_version", "Version of the newest roster", parts.rosters.newest().version),
+        Reading::gauge("casegate_node_ready", "1 when the node is ready", u64::from(unready(parts).is_empty())),
+    ];
+    let mut watching = 0;
+    for state in parts.replicator.states().values() {
+        watching += u64::from(state.watching);
+    }
+    out.push(Reading::gauge("casegate_replicate_watching", "Members whose logs are being watched", watching));
+    out
+}
+

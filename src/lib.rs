@@ -13,8 +13,9 @@ pub mod tls;
 pub mod access;
 pub mod cases;
 pub mod custodian;
-pub mod desk;
+
 pub mod find;
+pub mod import;
 pub mod intake;
 pub mod ledger;
 pub mod officers;

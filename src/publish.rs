@@ -24,6 +24,7 @@ use crate::tokens::{
 };
 use crate::wire::v1::{self, AccessScope};
 
+pub use batch::same_attributes;
 use batch::{Plan, Wanted};
 
 /// Elements that one batch takes off the queue.

@@ -287,7 +287,9 @@ fn index_of(pointer: Option<Vec<u8>>) -> Option<LogIndex> {
         .map(|bytes| LogIndex(u64::from_be_bytes(bytes)))
 }
 
-fn same_attributes(body: &ElementBody, held: &HeldElement) -> bool {
+/// Says whether a record has the attributes that a row asks for.
+#[must_use]
+pub fn same_attributes(body: &ElementBody, held: &HeldElement) -> bool {
     body.observed_on == held.observed_on
         && body.handling == held.handling
         && body.expires_at == held.expires_at
