@@ -154,7 +154,11 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { peer: loopback(7440), desk: loopback(7441), admin: loopback(7443) }
+        Self {
+            peer: loopback(7440),
+            desk: loopback(7441),
+            admin: loopback(7443),
+        }
     }
 }
 
@@ -207,7 +211,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".into() }
+        Self {
+            format: LogFormat::Text,
+            level: "info".into(),
+        }
     }
 }
 
@@ -235,8 +242,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] naming the file, and line or key.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::parse(&text, path)
     }
 
@@ -245,9 +254,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] naming line or key.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = toml::from_str(text)
-            .map_err(|source| ConfigError::Toml { path: path.to_owned(), source: source.into() })?;
-        config.check().map_err(|(key, why)| ConfigError::Value { path: path.to_owned(), key, why })?;
+        let mut config: Self = toml::from_str(text).map_err(|source| ConfigError::Toml {
+            path: path.to_owned(),
+            source: source.into(),
+        })?;
+        config.check().map_err(|(key, why)| ConfigError::Value {
+            path: path.to_owned(),
+            key,
+            why,
+        })?;
         let base = path.parent().unwrap_or(Path::new(""));
         for file in config.paths() {
             *file = base.join(&*file);
@@ -271,7 +286,10 @@ impl Config {
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
         let Listen { peer, desk, admin } = self.listen;
         if !admin.ip().is_loopback() {
-            return Err(("listen.admin", "is plain HTTP and must be a loopback address"));
+            return Err((
+                "listen.admin",
+                "is plain HTTP and must be a loopback address",
+            ));
         }
         let same = |a: SocketAddr, b: SocketAddr| a.port() != 0 && a == b;
         if same(peer, desk) || same(peer, admin) || same(desk, admin) {
@@ -281,9 +299,17 @@ impl Config {
         if region.len() != 2 || !region.iter().all(u8::is_ascii_uppercase) {
             return Err(("phone_region", "is two capital letters, such as CN"));
         }
-        let Limits { message_bytes_max, timeout_s, peer_concurrency, .. } = self.limits;
+        let Limits {
+            message_bytes_max,
+            timeout_s,
+            peer_concurrency,
+            ..
+        } = self.limits;
         if !(65_536..=64 << 20).contains(&message_bytes_max) {
-            return Err(("limits.message_bytes_max", "is not between 64 KiB and 64 MiB"));
+            return Err((
+                "limits.message_bytes_max",
+                "is not between 64 KiB and 64 MiB",
+            ));
         }
         if timeout_s == 0 || peer_concurrency == 0 || self.limits.peer_requests_per_s == 0 {
             return Err(("limits", "of 0 would refuse every call"));

@@ -31,8 +31,10 @@ macro_rules! as_text {
     };
 }
 
-as_text!(federation, FederationId, |text| FederationId::new(text).map_err(|e| e.to_string()));
-as_text!(member, MemberId, |text| MemberId::new(text).map_err(|e| e.to_string()));
+as_text!(federation, FederationId, |text| FederationId::new(text)
+    .map_err(|e| e.to_string()));
+as_text!(member, MemberId, |text| MemberId::new(text)
+    .map_err(|e| e.to_string()));
 as_text!(digest, Digest, |text| {
     let mut out = [0; 32];
     hex::decode_to_slice(text, &mut out)
@@ -133,7 +135,10 @@ impl Timezone {
 
 impl Default for Timezone {
     fn default() -> Self {
-        Self { name: "Asia/Shanghai".into(), offset_s: 8 * 3_600 }
+        Self {
+            name: "Asia/Shanghai".into(),
+            offset_s: 8 * 3_600,
+        }
     }
 }
 
@@ -141,7 +146,10 @@ impl TryFrom<String> for Timezone {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        let known = ZONES.iter().find(|(zone, _)| *zone == name).map(|(_, hours)| hours * 3_600);
+        let known = ZONES
+            .iter()
+            .find(|(zone, _)| *zone == name)
+            .map(|(_, hours)| hours * 3_600);
         match known.or_else(|| offset(&name)) {
             Some(offset_s) => Ok(Self { name, offset_s }),
             None => Err(format!(

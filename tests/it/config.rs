@@ -52,7 +52,10 @@ fn the_example_shows_the_defaults() {
     assert_eq!(with.limits, without.limits);
     assert_eq!(with.log, without.log);
     assert_eq!(with.store, without.store);
-    assert_eq!((with.phone_region, with.timezone), (without.phone_region, without.timezone));
+    assert_eq!(
+        (with.phone_region, with.timezone),
+        (without.phone_region, without.timezone)
+    );
     assert_eq!(without.desk.first_admin, None);
 }
 
@@ -72,15 +75,35 @@ fn mistakes_are_refused_with_their_place() {
         ("[store]", "[stores]", "unknown field `stores`"),
         ("member = \"hefei\"\n", "", "missing field `member`"),
         ("\"hefei\"", "\"He Fei\"", "line 8"),
-        ("role = \"bureau\"", "role = \"police\"", "unknown variant `police`"),
+        (
+            "role = \"bureau\"",
+            "role = \"police\"",
+            "unknown variant `police`",
+        ),
         ("timeout_s = 30", "timeout_s = \"30\"", "invalid type"),
         ("127.0.0.1:7440", "127.0.0.1", "invalid socket address"),
         ("pin = \"00", "pin = \"0", "64 hexadecimal digits"),
-        ("\"Asia/Shanghai\"", "\"Europe/Paris\"", "not a known time zone"),
+        (
+            "\"Asia/Shanghai\"",
+            "\"Europe/Paris\"",
+            "not a known time zone",
+        ),
         ("\"li.wei\"", "\"li wei\"", "officer"),
-        ("127.0.0.1:7443", "0.0.0.0:7443", "listen.admin: is plain HTTP"),
-        ("127.0.0.1:7441", "127.0.0.1:7440", "listen: names one address twice"),
-        ("\"CN\"", "\"China\"", "phone_region: is two capital letters"),
+        (
+            "127.0.0.1:7443",
+            "0.0.0.0:7443",
+            "listen.admin: is plain HTTP",
+        ),
+        (
+            "127.0.0.1:7441",
+            "127.0.0.1:7440",
+            "listen: names one address twice",
+        ),
+        (
+            "\"CN\"",
+            "\"China\"",
+            "phone_region: is two capital letters",
+        ),
         ("4194304", "1", "limits.message_bytes_max: is not between"),
         ("timeout_s = 30", "timeout_s = 0", "limits: of 0"),
         ("cache_mib = 16", "cache_mib = 0", "store.cache_mib"),
@@ -93,17 +116,28 @@ fn mistakes_are_refused_with_their_place() {
 
 #[test]
 fn time_zones_become_offsets() {
-    for (name, offset_s) in [("Asia/Urumqi", 21_600), ("UTC", 0), ("+05:30", 19_800), ("-03:00", -10_800)] {
+    for (name, offset_s) in [
+        ("Asia/Urumqi", 21_600),
+        ("UTC", 0),
+        ("+05:30", 19_800),
+        ("-03:00", -10_800),
+    ] {
         let config = changed("\"Asia/Shanghai\"", &format!("\"{name}\"")).expect(name);
         assert_eq!(config.timezone.offset_s(), offset_s);
     }
     for bad in ["+8:00", "08:00", "+08:60", "+15:00", "+0８:00", "", "+"] {
-        assert!(changed("\"Asia/Shanghai\"", &format!("\"{bad}\"")).is_err(), "{bad}");
+        assert!(
+            changed("\"Asia/Shanghai\"", &format!("\"{bad}\"")).is_err(),
+            "{bad}"
+        );
     }
 }
 
 #[test]
 fn a_missing_file_is_named() {
     let error = Config::load(Path::new("/nowhere/node.toml")).expect_err("no such file");
-    assert!(error.to_string().starts_with("/nowhere/node.toml: "), "{error}");
+    assert!(
+        error.to_string().starts_with("/nowhere/node.toml: "),
+        "{error}"
+    );
 }

@@ -84,7 +84,10 @@ fn bytes_that_are_no_roster_are_refused() {
     let file = chain(&roots).to_bytes();
     let pin = first(&roots).digest();
     for cut in [0, 1, file.len() / 2, file.len() - 1] {
-        assert!(RosterChain::from_bytes(pin, &file[..cut], 0, shares_fit).is_err(), "{cut}");
+        assert!(
+            RosterChain::from_bytes(pin, &file[..cut], 0, shares_fit).is_err(),
+            "{cut}"
+        );
     }
 }
 
@@ -94,11 +97,25 @@ fn too_few_signatures_are_refused_and_one_root_twice_counts_once() {
     let draft = first(&roots);
     let one = draft.sign(&[&roots.0[0]]);
     let refused = RosterChain::start(draft.digest(), &one, shares_fit);
-    assert!(matches!(refused, Err(RosterError::TooFewSignatures { got: 1, want: 2, .. })));
+    assert!(matches!(
+        refused,
+        Err(RosterError::TooFewSignatures {
+            got: 1,
+            want: 2,
+            ..
+        })
+    ));
     let mut twice = v1::SignedRoster::decode(&one[..]).expect("a roster");
     twice.signatures.push(twice.signatures[0].clone());
     let refused = RosterChain::start(draft.digest(), &twice.encode_to_vec(), shares_fit);
-    assert!(matches!(refused, Err(RosterError::TooFewSignatures { got: 1, want: 2, .. })));
+    assert!(matches!(
+        refused,
+        Err(RosterError::TooFewSignatures {
+            got: 1,
+            want: 2,
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -110,7 +127,9 @@ fn a_signature_that_does_not_hold_is_refused() {
     signature[5] ^= 1;
     signed.signatures[0].signature = signature.into();
     let refused = RosterChain::start(draft.digest(), &signed.encode_to_vec(), shares_fit);
-    assert!(matches!(refused, Err(RosterError::BadSignature { key, .. }) if key == roots.0[0].id()));
+    assert!(
+        matches!(refused, Err(RosterError::BadSignature { key, .. }) if key == roots.0[0].id())
+    );
 }
 
 #[test]
@@ -119,15 +138,27 @@ fn the_next_version_needs_roots_of_both() {
     let fresh = [9, 10].map(|n| SigningKey::from_seed(&[n; 32]).expect("a seed"));
     let mut held = chain(&roots);
     let mut draft = next(&held);
-    draft.wire.root_keys = fresh.iter().map(|k| k.public_key().as_bytes().to_vec().into()).collect();
+    draft.wire.root_keys = fresh
+        .iter()
+        .map(|k| k.public_key().as_bytes().to_vec().into())
+        .collect();
     let by_new_only = draft.sign(&[&fresh[0], &fresh[1]]);
     let refused = held.extend(&by_new_only);
-    assert!(matches!(refused, Err(RosterError::TooFewSignatures { of: 1, .. })));
+    assert!(matches!(
+        refused,
+        Err(RosterError::TooFewSignatures { of: 1, .. })
+    ));
     let refused = held.extend(&draft.sign(&roots.two()));
-    assert!(matches!(refused, Err(RosterError::TooFewSignatures { of: 2, got: 0, .. })));
+    assert!(matches!(
+        refused,
+        Err(RosterError::TooFewSignatures { of: 2, got: 0, .. })
+    ));
     assert_eq!(held.newest().version, 1);
     let all = [&roots.0[0], &roots.0[1], &fresh[0], &fresh[1]];
-    assert!(matches!(held.extend(&draft.sign(&all)), Ok(Accepted::New(_))));
+    assert!(matches!(
+        held.extend(&draft.sign(&all)),
+        Ok(Accepted::New(_))
+    ));
     // The old roots have nothing more to say.
     let after = Draft::after(held.newest(), NOW + 20, YEAR_S);
     assert!(held.extend(&after.sign(&roots.two())).is_err());
@@ -150,11 +181,23 @@ fn a_broken_chain_is_refused() {
     let mut draft = next(&held);
     draft.wire.previous_sha256 = vec![1; 32].into();
     let refused = held.extend(&draft.sign(&roots.two()));
-    assert!(matches!(refused, Err(RosterError::BrokenChain { version: 2, held: 1 })));
+    assert!(matches!(
+        refused,
+        Err(RosterError::BrokenChain {
+            version: 2,
+            held: 1
+        })
+    ));
     let mut draft = next(&held);
     draft.wire.version = 3;
     let refused = held.extend(&draft.sign(&roots.two()));
-    assert!(matches!(refused, Err(RosterError::Gap { version: 3, held: 1 })));
+    assert!(matches!(
+        refused,
+        Err(RosterError::Gap {
+            version: 3,
+            held: 1
+        })
+    ));
 }
 
 #[test]
@@ -162,9 +205,13 @@ fn a_file_older_than_what_was_seen_is_refused() {
     let roots = Roots::new();
     let mut held = chain(&roots);
     let old = held.to_bytes();
-    held.extend(&next(&held).sign(&roots.two())).expect("roster 2");
+    held.extend(&next(&held).sign(&roots.two()))
+        .expect("roster 2");
     let refused = RosterChain::from_bytes(held.pin(), &old, 2, shares_fit);
-    assert!(matches!(refused, Err(RosterError::OlderThanSeen { newest: 1, seen: 2 })));
+    assert!(matches!(
+        refused,
+        Err(RosterError::OlderThanSeen { newest: 1, seen: 2 })
+    ));
     let read = RosterChain::from_bytes(held.pin(), &held.to_bytes(), 2, shares_fit);
     assert_eq!(read.expect("a chain").newest(), held.newest());
 }
@@ -183,7 +230,9 @@ fn the_same_roster_again_is_known_and_another_of_its_version_is_evidence() {
     assert!(matches!(fork, RosterError::Fork { version: 2, .. }));
     // Anybody can make up a roster: without the roots it is no evidence.
     let stranger = SigningKey::generate();
-    let made_up = held.extend(&other.sign(&[&stranger])).expect_err("no roster");
+    let made_up = held
+        .extend(&other.sign(&[&stranger]))
+        .expect_err("no roster");
     assert!(matches!(made_up, RosterError::TooFewSignatures { .. }));
 }
 
@@ -198,7 +247,13 @@ fn an_expired_roster_is_not_current_but_can_be_caught_up_across() {
     let end = NOW + YEAR_S;
     assert!(held.current(end - 1).is_ok());
     let expired = held.current(end).expect_err("expired");
-    assert_eq!(expired, RosterError::Expired { version: 1, seconds_ago: 0 });
+    assert_eq!(
+        expired,
+        RosterError::Expired {
+            version: 1,
+            seconds_ago: 0
+        }
+    );
     let late = Draft::after(held.newest(), end + DAY_S, YEAR_S);
     held.extend(&late.sign(&roots.two())).expect("catching up");
     assert_eq!(held.current(end + DAY_S).expect("current").version, 2);
@@ -213,7 +268,9 @@ fn every_broken_rule_is_refused_by_name() {
     let cases: &[(&str, Change)] = &[
         ("federation", |r| r.federation = "Anhui Example".into()),
         ("expires_at", |r| r.expires_at = r.issued_at),
-        ("previous_sha256", |r| r.previous_sha256 = vec![0; 32].into()),
+        ("previous_sha256", |r| {
+            r.previous_sha256 = vec![0; 32].into()
+        }),
         ("root_threshold", |r| r.root_threshold = 0),
         ("root_threshold", |r| r.root_threshold = 4),
         ("root_keys", |r| r.root_keys.push(r.root_keys[0].clone())),
@@ -232,34 +289,64 @@ fn every_broken_rule_is_refused_by_name() {
         ("members[wuhu].ca_certificate", |r| {
             r.members[1].ca_certificate = r.members[0].ca_certificate.clone();
         }),
-        ("members[wuhu].keys", |r| r.members[1].keys[0] = r.members[0].keys[0].clone()),
+        ("members[wuhu].keys", |r| {
+            r.members[1].keys[0] = r.members[0].keys[0].clone()
+        }),
         ("members[hefei].keys", |r| {
             let mut again = r.members[0].keys[0].clone();
             again.r#use = v1::KeyUse::Witness.into();
             r.members[0].keys.push(again);
         }),
-        ("members[hefei].keys", |r| r.members[0].keys[0].public_key = r.root_keys[0].clone()),
-        ("members[hefei].keys", |r| r.members[0].keys[0].key_id = vec![0; 4].into()),
+        ("members[hefei].keys", |r| {
+            r.members[0].keys[0].public_key = r.root_keys[0].clone()
+        }),
+        ("members[hefei].keys", |r| {
+            r.members[0].keys[0].key_id = vec![0; 4].into()
+        }),
         ("members[hefei].keys", |r| r.members[0].keys[0].valid_to = 1),
         ("members[hefei].keys", |r| r.members[0].keys[0].r#use = 9),
         ("members[hefei].role", |r| r.members[0].role = 0),
-        ("members[hefei].ca_certificate", |r| r.members[0].ca_certificate = vec![1, 2].into()),
-        ("members[hefei].peer_endpoint", |r| r.members[0].peer_endpoint = "host".into()),
-        ("members[hefei].peer_endpoint", |r| r.members[0].peer_endpoint = "host:0".into()),
-        ("members[hefei].peer_endpoint", |r| r.members[0].peer_endpoint = "a/b:80".into()),
-        ("members[hefei].generation", |r| r.members[0].records_generation = 0),
-        ("members[hefei].witnesses", |r| r.members[0].witnesses = vec!["hefei".into()]),
-        ("members[hefei].witnesses", |r| r.members[0].witnesses = vec!["nobody".into()]),
+        ("members[hefei].ca_certificate", |r| {
+            r.members[0].ca_certificate = vec![1, 2].into()
+        }),
+        ("members[hefei].peer_endpoint", |r| {
+            r.members[0].peer_endpoint = "host".into()
+        }),
+        ("members[hefei].peer_endpoint", |r| {
+            r.members[0].peer_endpoint = "host:0".into()
+        }),
+        ("members[hefei].peer_endpoint", |r| {
+            r.members[0].peer_endpoint = "a/b:80".into()
+        }),
+        ("members[hefei].generation", |r| {
+            r.members[0].records_generation = 0
+        }),
+        ("members[hefei].witnesses", |r| {
+            r.members[0].witnesses = vec!["hefei".into()]
+        }),
+        ("members[hefei].witnesses", |r| {
+            r.members[0].witnesses = vec!["nobody".into()]
+        }),
         ("members[hefei].name", |r| r.members[0].name = "a\nb".into()),
         ("members[hefei].frozen", |r| {
             let root = vec![0; 32].into();
-            r.members[0].frozen.push(v1::FrozenGeneration { generation: 1, size: 1, root });
+            r.members[0].frozen.push(v1::FrozenGeneration {
+                generation: 1,
+                size: 1,
+                root,
+            });
         }),
         ("policy.grants", |r| r.policy = Some(grant("nobody", 1, 2))),
         ("policy.grants", |r| r.policy = Some(grant("hefei", 2, 2))),
-        ("token_keys", |r| r.token_keys.push(token_key(&["hefei"], 2))),
-        ("token_keys", |r| r.token_keys.push(token_key(&["hefei", "hefei"], 1))),
-        ("token_keys", |r| r.token_keys.push(token_key(&["hefei", "nobody"], 1))),
+        ("token_keys", |r| {
+            r.token_keys.push(token_key(&["hefei"], 2))
+        }),
+        ("token_keys", |r| {
+            r.token_keys.push(token_key(&["hefei", "hefei"], 1))
+        }),
+        ("token_keys", |r| {
+            r.token_keys.push(token_key(&["hefei", "nobody"], 1))
+        }),
         ("token_keys", |r| {
             let mut key = token_key(&["hefei", "wuhu"], 2);
             key.shares[1].index = 1;
@@ -285,8 +372,17 @@ fn every_broken_rule_is_refused_by_name() {
 
 fn grant(name: &str, valid_from: i64, valid_to: i64) -> v1::Policy {
     let token_class = v1::TokenClass::Open.into();
-    let grant = v1::Grant { member: name.into(), token_class, points: 1, valid_from, valid_to };
-    v1::Policy { grants: vec![grant], ..v1::Policy::default() }
+    let grant = v1::Grant {
+        member: name.into(),
+        token_class,
+        points: 1,
+        valid_from,
+        valid_to,
+    };
+    v1::Policy {
+        grants: vec![grant],
+        ..v1::Policy::default()
+    }
 }
 
 fn token_key(holders: &[&str], threshold: u32) -> v1::TokenKey {
@@ -320,7 +416,11 @@ fn weak_keys_are_refused_wherever_they_stand() {
             let mut draft = first(&roots);
             change(&mut draft.wire, weak);
             let refused = start(&draft, &roots);
-            assert!(matches!(refused, Err(RosterError::Key { .. })), "{:?}", refused.map(|_| ()));
+            assert!(
+                matches!(refused, Err(RosterError::Key { .. })),
+                "{:?}",
+                refused.map(|_| ())
+            );
         }
     }
 }
@@ -332,10 +432,18 @@ fn shares_that_do_not_make_the_key_are_refused() {
     let signed = draft.sign(&roots.two());
     assert!(RosterChain::start(draft.digest(), &signed, shares_do_not_fit).is_err());
     let held = RosterChain::start(draft.digest(), &signed, shares_fit).expect("a chain");
-    let key = held.newest().token_key(TokenClass::Enumerable).expect("a current key");
+    let key = held
+        .newest()
+        .token_key(TokenClass::Enumerable)
+        .expect("a current key");
     assert_eq!((key.threshold, key.shares.len()), (2, 2));
     assert!(held.newest().token_key(TokenClass::Open).is_none());
-    let custodians: Vec<_> = held.newest().custodians().into_iter().map(MemberId::as_str).collect();
+    let custodians: Vec<_> = held
+        .newest()
+        .custodians()
+        .into_iter()
+        .map(MemberId::as_str)
+        .collect();
     assert_eq!(custodians, ["hefei", "wuhu"]);
 }
 
@@ -346,12 +454,17 @@ fn a_generation_never_goes_back() {
     let mut draft = next(&held);
     draft.wire.members[0].records_generation = 2;
     held.extend(&draft.sign(&roots.two())).expect("roster 2");
-    let origin = held.newest().origin(&id("hefei"), LogName::Records).expect("an origin");
+    let origin = held
+        .newest()
+        .origin(&id("hefei"), LogName::Records)
+        .expect("an origin");
     assert_eq!(origin.to_string(), "anhui.example/hefei/records/2");
     let mut draft = Draft::after(held.newest(), NOW + 20, YEAR_S);
     draft.wire.members[0].records_generation = 1;
     let refused = held.extend(&draft.sign(&roots.two()));
-    assert!(matches!(refused, Err(RosterError::Field { why, .. }) if why.contains("never goes back")));
+    assert!(
+        matches!(refused, Err(RosterError::Field { why, .. }) if why.contains("never goes back"))
+    );
 }
 
 #[test]
@@ -375,9 +488,76 @@ fn keys_are_found_by_use_and_id() {
     let roots = Roots::new();
     let held = chain(&roots);
     let roster = held.newest();
-    let key = roster.keys(&id("hefei"), KeyUse::Records).next().expect("a key");
+    let key = roster
+        .keys(&id("hefei"), KeyUse::Records)
+        .next()
+        .expect("a key");
     assert_eq!(roster.key(&id("hefei"), KeyUse::Records, key.id), Some(key));
     assert_eq!(roster.key(&id("hefei"), KeyUse::Witness, key.id), None);
     assert_eq!(roster.key(&id("wuhu"), KeyUse::Records, key.id), None);
     assert!(key.covers(NOW) && !key.covers(NOW - 1));
+}
+
+#[test]
+fn the_roots_tool_describes_signs_and_checks() {
+    use casegate::cli::output::Output;
+    use casegate::cli::roster::{RosterArgs, run};
+    use casegate::lang::Lang;
+    use clap::{Args, FromArgMatches};
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let call = |line: &[&str]| {
+        let command = RosterArgs::augment_args(clap::Command::new("roster"));
+        let matches = command.get_matches_from(std::iter::once(&"roster").chain(line));
+        let args = RosterArgs::from_arg_matches(&matches).expect("arguments");
+        let sink = || Box::new(std::io::sink());
+        run(
+            &args,
+            NOW,
+            shares_fit,
+            &Output::to(true, Lang::En, sink(), sink()),
+        )
+    };
+    let root = SigningKey::generate();
+    casegate::pki::files::write_seed(&dir.path().join("root.seed"), &root).expect("written");
+    let hefei = member("hefei");
+    std::fs::write(at("ca.pem"), hefei.ca.cert_pem()).expect("written");
+    let hex = |key: &SigningKey| hex::encode(key.public_key().as_bytes());
+    let description = format!(
+        "federation = \"anhui.example\"\nroots = [\"{}\"]\nroot_threshold = 1\ndays = 90\n\
+         [[member]]\nid = \"hefei\"\nrole = \"bureau\"\nname = \"合肥\"\nca = \"ca.pem\"\n\
+         endpoint = \"hefei.example:7440\"\nrecords = \"{}\"\ncheckpoint = \"{}\"\nwitness = \"{}\"\n",
+        hex(&root),
+        hex(&hefei.records_key),
+        hex(&hefei.checkpoint_key),
+        hex(&hefei.witness_key),
+    );
+    std::fs::write(at("federation.toml"), description).expect("written");
+    let (new, file) = (at("new.bin"), at("roster.bin"));
+    call(&["new", "--from", &at("federation.toml"), "--out", &new]).expect("described");
+    let pin = casegate::roster::read::RawRoster::parse(&std::fs::read(&new).expect("read"));
+    let pin = pin.expect("a roster").digest.to_string();
+    let add = ["verify", "--file", &file, "--pin", &pin, "--add", &new];
+    assert!(call(&add).is_err(), "nobody has signed");
+    call(&["sign", "--roster", &new, "--key", &at("root.seed")]).expect("signed");
+    call(&add).expect("roster 1 holds");
+    call(&[
+        "new",
+        "--from",
+        &at("federation.toml"),
+        "--after",
+        &file,
+        "--pin",
+        &pin,
+        "--out",
+        &new,
+    ])
+    .expect("described");
+    assert!(call(&add).is_err(), "nobody has signed roster 2");
+    call(&["sign", "--roster", &new, "--key", &at("root.seed")]).expect("signed");
+    call(&add).expect("roster 2 holds");
+    call(&["verify", "--file", &file, "--pin", &pin]).expect("the file holds");
+    call(&["show", "--file", &file, "--pin", &pin]).expect("shown");
+    assert!(call(&["show", "--file", &file, "--pin", &"00".repeat(32)]).is_err());
 }
