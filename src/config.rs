@@ -263,7 +263,7 @@ impl Config {
             key,
             why,
         })?;
-        let base = path.parent().unwrap_or(Path::new(""));
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
         for file in config.paths() {
             *file = base.join(&*file);
         }

@@ -171,7 +171,7 @@ fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let dir = path
         .parent()
         .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+        .unwrap_or_else(|| Path::new("."));
     let file = tempfile::NamedTempFile::new_in(dir)
         .with_context(|| format!("cannot write in {}", dir.display()))?;
     fs::write(file.path(), bytes)?;
@@ -194,7 +194,7 @@ fn new(
         (1..=3_650).contains(&lines.days),
         "days is not between 1 and 3,650"
     );
-    let base = args.from.parent().unwrap_or(Path::new(""));
+    let base = args.from.parent().unwrap_or_else(|| Path::new(""));
     let before = match (&args.after, &args.pin) {
         (Some(file), Some(pin)) => Some(read_chain(file, pin, shares)?),
         _ => None,
