@@ -388,9 +388,9 @@ impl<R: Read> Parser<R> {
             return whole(Reason::Encoding);
         };
         match jsonl::parse(&text) {
-            Err((_, None, Reason::Json)) => whole(Reason::Json),
-            Err((texts, field, reason)) => reject(&texts, field, reason),
-            Ok(texts) => match row::check(line, &texts, &self.options) {
+            (_, Some((None, Reason::Json))) => whole(Reason::Json),
+            (texts, Some((field, reason))) => reject(&texts, field, reason),
+            (texts, None) => match row::check(line, &texts, &self.options) {
                 Ok(row) => Parsed::Row(row),
                 Err((field, reason)) => reject(&texts, Some(field), reason),
             },

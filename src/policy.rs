@@ -223,8 +223,9 @@ methods! {
     Publish: "Desk.Publish", Callers::OwnOfficers(Some(Right::Publish));
     ListCases: "Desk.ListCases", Callers::OwnOfficers(Some(Right::Query));
     ShowCase: "Desk.ShowCase", Callers::OwnOfficers(Some(Right::Query));
+    AddCase: "Desk.AddCase", Callers::OwnOfficers(Some(Right::Publish));
     CloseCase: "Desk.CloseCase", Callers::OwnOfficers(Some(Right::Publish));
-    AddOperation: "Desk.AddOperation", Callers::OwnOfficers(Some(Right::Query));
+    Retract: "Desk.Retract", Callers::OwnOfficers(Some(Right::Publish));
     Query: "Desk.Query", Callers::OwnOfficers(Some(Right::Query));
     Links: "Desk.Links", Callers::OwnOfficers(Some(Right::Query));
     Hits: "Desk.Hits", Callers::OwnOfficers(Some(Right::Query));

@@ -233,10 +233,12 @@ pub struct PostingsOptions {
 }
 
 impl Default for PostingsOptions {
+    /// Small: 30 indexes of 220,000 postings each took 390 MB together, against 880 MB with 8 MiB
+    /// of each, and filled at 210,000 postings/s against 240,000.
     fn default() -> Self {
         Self {
-            cache_bytes: 8 << 20,
-            memtable_bytes: 8 << 20,
+            cache_bytes: 4 << 20,
+            memtable_bytes: 2 << 20,
             threads: 1,
             open_files_max: 64,
         }
@@ -420,7 +422,7 @@ impl Postings {
         Ok(self.inner.index.major_compact()?)
     }
 
-    /// Bytes of the sorted files and the journal.
+    /// Bytes of the sorted files and the journal, which counts 64 MiB from the start, sparse.
     ///
     /// # Errors
     /// [`PostingsError::Engine`].

@@ -185,6 +185,14 @@ impl Material {
             .expect("material has a certificate")
     }
 
+    /// When the holder's certificate runs out, in Unix seconds; 0 when it does
+    /// not say so in a way that can be read.
+    #[must_use]
+    pub fn expires_at(&self) -> crate::clock::UnixSeconds {
+        x509_parser::parse_x509_certificate(self.certificate())
+            .map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp())
+    }
+
     pub(crate) fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
     }

@@ -233,10 +233,11 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let keys = Arc::new(KeySet::new(key.threshold, key.epoch, &key.public_key, &shares)?);
         let wanted = unique(&segments);
         let batches = self.batches(key, &wanted).await?;
-        let asked = batches.iter().map(|batch| {
+        let mut asked = Vec::with_capacity(batches.len());
+        for batch in &batches {
             let template = self.request(key, request_id, &segments, &wanted, batch);
-            self.ask(key, Arc::clone(&keys), Arc::clone(batch), template)
-        });
+            asked.push(self.ask(key, Arc::clone(&keys), Arc::clone(batch), template));
+        }
         let evaluated: Vec<Vec<Evaluation>> =
             stream::iter(asked).buffered(CONCURRENT_BATCHES).try_collect().await?;
         let mut done = Batch::new();

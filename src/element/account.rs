@@ -7,7 +7,10 @@ use super::{Canonical, Refusal, Rules, Warning, net, phone};
 pub(super) fn wechat(text: &str) -> Result<Canonical, Refusal> {
     let id = text.to_ascii_lowercase();
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'@' | b'.' | b'+');
-    if !(2..=64).contains(&id.len()) || !id.bytes().all(fits) || !id.bytes().any(|b| b.is_ascii_alphanumeric()) {
+    if !(2..=64).contains(&id.len())
+        || !id.bytes().all(fits)
+        || !id.bytes().any(|b| b.is_ascii_alphanumeric())
+    {
         return Err(Refusal::WechatShape);
     }
     Ok(Canonical::plain(id))
@@ -33,7 +36,11 @@ pub(super) fn alipay(text: &str, rules: &Rules) -> Result<Canonical, Refusal> {
         return Ok(Canonical::plain(id));
     }
     let number = phone::phone(text, rules).map_err(|_| Refusal::AlipayShape)?;
-    if number.value.starts_with('+') { Ok(number) } else { Err(Refusal::AlipayShape) }
+    if number.value.starts_with('+') {
+        Ok(number)
+    } else {
+        Err(Refusal::AlipayShape)
+    }
 }
 
 /// A Telegram account: name in lower case without `@` or link, invitation
@@ -42,11 +49,17 @@ pub(super) fn telegram(text: &str, rules: &Rules) -> Result<Canonical, Refusal> 
     let path = telegram_path(text);
     let invitation = path.strip_prefix("joinchat/").or_else(|| {
         // A plus and digits is a phone; a plus and letters an invitation.
-        path.strip_prefix('+').filter(|p| p.bytes().any(|b| b.is_ascii_alphabetic()))
+        path.strip_prefix('+')
+            .filter(|p| p.bytes().any(|b| b.is_ascii_alphabetic()))
     });
     if let Some(code) = invitation {
-        let fits = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        return if fits && (8..=64).contains(&code.len()) && code.bytes().any(|b| b.is_ascii_alphabetic()) {
+        let fits = code
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        return if fits
+            && (8..=64).contains(&code.len())
+            && code.bytes().any(|b| b.is_ascii_alphabetic())
+        {
             Ok(Canonical::plain(format!("+{code}")))
         } else {
             Err(Refusal::TelegramShape)
@@ -63,13 +76,28 @@ pub(super) fn telegram(text: &str, rules: &Rules) -> Result<Canonical, Refusal> 
     let fits = (4..=32).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if fits { Ok(Canonical::plain(name)) } else { Err(Refusal::TelegramShape) }
+    if fits {
+        Ok(Canonical::plain(name))
+    } else {
+        Err(Refusal::TelegramShape)
+    }
 }
 
 fn telegram_path(text: &str) -> &str {
     let mut rest = text;
-    for prefix in ["https://", "http://", "www.", "t.me/", "telegram.me/", "telegram.dog/", "@"] {
-        if rest.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix)) {
+    for prefix in [
+        "https://",
+        "http://",
+        "www.",
+        "t.me/",
+        "telegram.me/",
+        "telegram.dog/",
+        "@",
+    ] {
+        if rest
+            .get(..prefix.len())
+            .is_some_and(|p| p.eq_ignore_ascii_case(prefix))
+        {
             rest = rest.get(prefix.len()..).unwrap_or(rest);
         }
     }
@@ -106,7 +134,9 @@ const PLATFORMS: &[&[&str]] = &[
 
 fn platform(text: &str) -> Result<String, Refusal> {
     let name: String = folded(text).split_whitespace().collect();
-    let known = PLATFORMS.iter().find(|names| names.contains(&name.as_str()));
+    let known = PLATFORMS
+        .iter()
+        .find(|names| names.contains(&name.as_str()));
     if let Some(first) = known.and_then(|names| names.first()) {
         return Ok((*first).to_owned());
     }
@@ -121,10 +151,12 @@ fn platform(text: &str) -> Result<String, Refusal> {
 /// Splits a canonical `platform:account`, so that reading it again is a no-op.
 fn stated_platform(text: &str) -> (Option<String>, &str) {
     match text.split_once(':') {
-        Some((before, rest)) if !rest.starts_with("//") && !rest.is_empty() => match platform(before) {
-            Ok(name) => (Some(name), rest),
-            Err(_) => (None, text),
-        },
+        Some((before, rest)) if !rest.starts_with("//") && !rest.is_empty() => {
+            match platform(before) {
+                Ok(name) => (Some(name), rest),
+                Err(_) => (None, text),
+            }
+        }
         _ => (None, text),
     }
 }

@@ -6,13 +6,20 @@ use super::{Canonical, Refusal, Warning};
 /// An IMEI: 15 digits; 14 digits gain their check digit, a 16-digit IMEISV
 /// loses its software version, and the spare digit that phones send is mended.
 pub(super) fn imei(text: &str) -> Result<Canonical, Refusal> {
-    let number: String = ungrouped(text).chars().filter(|c| !matches!(c, '/' | '.')).collect();
+    let number: String = ungrouped(text)
+        .chars()
+        .filter(|c| !matches!(c, '/' | '.'))
+        .collect();
     let given = digits(&number).ok_or(Refusal::ImeiShape)?;
     let device = given.get(..14).ok_or(Refusal::ImeiShape)?;
     if device.iter().all(|d| *d == 0) {
         return Err(Refusal::ImeiShape);
     }
-    let right = format!("{}{}", number.get(..14).ok_or(Refusal::ImeiShape)?, luhn_digit(device));
+    let right = format!(
+        "{}{}",
+        number.get(..14).ok_or(Refusal::ImeiShape)?,
+        luhn_digit(device)
+    );
     match given.len() {
         14 | 16 => Ok(Canonical::plain(right)),
         15 if luhn(&given) => Ok(Canonical::plain(right)),
@@ -47,10 +54,22 @@ pub(super) fn imsi(text: &str) -> Result<Canonical, Refusal> {
 
 /// A MAC address: lower case with colons, whatever one separator it had.
 pub(super) fn mac(text: &str) -> Result<Canonical, Refusal> {
-    let text: String = text.chars().map(|c| if is_dash(c) { '-' } else { c.to_ascii_lowercase() }).collect();
+    let text: String = text
+        .chars()
+        .map(|c| {
+            if is_dash(c) {
+                '-'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
+        .collect();
     let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     let widths: &[(char, usize)] = &[(':', 2), ('-', 2), (' ', 2), ('.', 4), ('-', 4)];
-    let shaped = text == hex || widths.iter().any(|(mark, width)| text == grouped(&hex, *mark, *width));
+    let shaped = text == hex
+        || widths
+            .iter()
+            .any(|(mark, width)| text == grouped(&hex, *mark, *width));
     if hex.len() != 12 || !shaped {
         return Err(Refusal::MacShape);
     }
@@ -85,7 +104,9 @@ pub(super) fn plate(text: &str, class: Option<&str>) -> Result<Canonical, Refusa
         .to_ascii_uppercase();
     let letters = number.chars().count();
     let shaped = (2..=10).contains(&letters)
-        && number.chars().all(|c| c.is_ascii_alphanumeric() || is_plate_han(c))
+        && number
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || is_plate_han(c))
         && number.chars().any(|c| c.is_ascii_digit())
         && number.chars().filter(|c| !c.is_ascii()).count() <= 3;
     if !shaped {
@@ -95,7 +116,11 @@ pub(super) fn plate(text: &str, class: Option<&str>) -> Result<Canonical, Refusa
         let c = c.to_ascii_lowercase();
         c.contains("摩托") || c.contains("motorcycle")
     });
-    Ok(Canonical::plain(if motorcycle { format!("{number}#motorcycle") } else { number }))
+    Ok(Canonical::plain(if motorcycle {
+        format!("{number}#motorcycle")
+    } else {
+        number
+    }))
 }
 
 /// Province names, and the marks of trailers, police, trainees and others.

@@ -22,7 +22,8 @@ pub(super) fn bank_card(text: &str) -> Result<Canonical, Refusal> {
 pub(super) fn bank_account(text: &str) -> Result<Canonical, Refusal> {
     let number = ungrouped(text).to_ascii_uppercase();
     let count = number.bytes().filter(u8::is_ascii_digit).count();
-    let shaped = (5..=34).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_alphanumeric());
+    let shaped =
+        (5..=34).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_alphanumeric());
     if !shaped || count < 4 {
         return Err(Refusal::AccountShape);
     }

@@ -20,14 +20,22 @@ pub(super) fn resident_id(text: &str) -> Result<Canonical, Refusal> {
     };
     let body_digits = digits(&body).ok_or(Refusal::ResidentShape)?;
     let number = |range: std::ops::Range<usize>| -> u32 {
-        body_digits.iter().skip(range.start).take(range.len()).fold(0, |n, d| n * 10 + u32::from(*d))
+        body_digits
+            .iter()
+            .skip(range.start)
+            .take(range.len())
+            .fold(0, |n, d| n * 10 + u32::from(*d))
     };
     let right = resident_check(&body_digits);
     if check.is_some_and(|c| c != right) {
         return Err(Refusal::ResidentCheck);
     }
     // Permanent residence cards of foreigners begin with 9 and the province after it.
-    let province = if number(0..1) == 9 { number(1..3) } else { number(0..2) };
+    let province = if number(0..1) == 9 {
+        number(1..3)
+    } else {
+        number(0..2)
+    };
     if !u8::try_from(province).is_ok_and(|p| PROVINCES.contains(&p)) {
         return Err(Refusal::ResidentProvince);
     }
@@ -69,7 +77,10 @@ pub(super) fn passport(text: &str, country: Option<&str>) -> Result<Canonical, R
     let Some(country) = country.or(stated) else {
         return Ok(Canonical::plain(number).warn(Warning::CountryMissing));
     };
-    Ok(Canonical::plain(format!("{}:{number}", country_code(country)?)))
+    Ok(Canonical::plain(format!(
+        "{}:{number}",
+        country_code(country)?
+    )))
 }
 
 /// The two-letter code; China's other names are folded into it.
@@ -114,7 +125,11 @@ fn person_name(text: &str) -> Result<String, Refusal> {
     }
     let fits = |c: char| c.is_alphabetic() || unicode_mark(c) || is_dash(c) || " ·.'’,".contains(c);
     let shaped = name.chars().all(fits) && name.chars().any(char::is_alphabetic);
-    if shaped && name.chars().count() <= 80 { Ok(name) } else { Err(Refusal::PersonShape) }
+    if shaped && name.chars().count() <= 80 {
+        Ok(name)
+    } else {
+        Err(Refusal::PersonShape)
+    }
 }
 
 fn is_han(c: char) -> bool {
@@ -143,7 +158,12 @@ fn birth_date(text: &str) -> Result<String, Refusal> {
         _ => return Err(Refusal::BirthDate),
     };
     let d = digits(&compact).ok_or(Refusal::BirthDate)?;
-    let number = |from: usize, len: usize| d.iter().skip(from).take(len).fold(0, |n, d| n * 10 + u32::from(*d));
+    let number = |from: usize, len: usize| {
+        d.iter()
+            .skip(from)
+            .take(len)
+            .fold(0, |n, d| n * 10 + u32::from(*d))
+    };
     let (year, month, day) = (number(0, 4), number(4, 2), number(6, 2));
     if !is_date(year, month, day) {
         return Err(Refusal::BirthDate);
@@ -168,7 +188,9 @@ fn credit_code(code: &str) -> Result<Canonical, Refusal> {
     let values: Option<Vec<usize>> = code.chars().map(|c| ALPHABET.find(c)).collect();
     let values = values.ok_or(Refusal::OrgShape)?;
     let (check, body) = values.split_last().ok_or(Refusal::OrgShape)?;
-    let (sum, _) = body.iter().fold((0, 1), |(sum, weight), v| (sum + v * weight, weight * 3 % 31));
+    let (sum, _) = body.iter().fold((0, 1), |(sum, weight), v| {
+        (sum + v * weight, weight * 3 % 31)
+    });
     if (31 - sum % 31) % 31 != *check {
         return Err(Refusal::OrgCheck);
     }
@@ -187,7 +209,7 @@ fn old_org_code(code: &str) -> Result<Canonical, Refusal> {
         11 => '0',
         n => char::from_digit(n, 10).expect("1 to 9 is a digit"),
     };
-    if code.chars().last() != Some(want) {
+    if !code.ends_with(want) {
         return Err(Refusal::OrgCheck);
     }
     Ok(Canonical::plain(code.to_owned()))

@@ -12,7 +12,11 @@ fn refanged(text: &str) -> Cow<'_, str> {
     if !text.contains(['[', '(']) && !text.get(..3).is_some_and(|p| p.eq_ignore_ascii_case("hxx")) {
         return Cow::Borrowed(text);
     }
-    let mut out = text.replace("[.]", ".").replace("(.)", ".").replace("[dot]", ".").replace("[:]", ":");
+    let mut out = text
+        .replace("[.]", ".")
+        .replace("(.)", ".")
+        .replace("[dot]", ".")
+        .replace("[:]", ":");
     if out.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("hxxp")) {
         out.replace_range(..4, "http");
     }
@@ -25,7 +29,11 @@ pub(super) fn email(text: &str) -> Result<Canonical, Refusal> {
     let text = text.strip_prefix("mailto:").unwrap_or(&text);
     let (local, host) = text.rsplit_once('@').ok_or(Refusal::EmailShape)?;
     let local = lower(local);
-    let fits = |c: char| c.is_alphanumeric() || (c.is_ascii_graphic() && !"()<>[]:;@\\,\"".contains(c)) || (!c.is_ascii() && !c.is_whitespace());
+    let fits = |c: char| {
+        c.is_alphanumeric()
+            || (c.is_ascii_graphic() && !"()<>[]:;@\\,\"".contains(c))
+            || (!c.is_ascii() && !c.is_whitespace())
+    };
     if local.is_empty() || local.len() > 64 || !local.chars().all(fits) {
         return Err(Refusal::EmailShape);
     }
@@ -48,7 +56,9 @@ fn host_name(text: &str) -> Result<String, Refusal> {
     if text.contains(['/', ':', '@', '?', '#', ' ']) {
         return Err(Refusal::DomainShape);
     }
-    let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_'));
+    let plain = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_'));
     let ascii = if plain && !text.contains("xn--") {
         text.to_owned()
     } else {
@@ -62,13 +72,17 @@ fn host_name(text: &str) -> Result<String, Refusal> {
         let shaped = (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
         if !shaped {
             return Err(Refusal::DomainLabel);
         }
     }
     match name.rsplit_once('.') {
-        Some((_, top)) if !top.bytes().all(|b| b.is_ascii_digit()) && !top.contains('_') => Ok(name.to_owned()),
+        Some((_, top)) if !top.bytes().all(|b| b.is_ascii_digit()) && !top.contains('_') => {
+            Ok(name.to_owned())
+        }
         _ => Err(Refusal::DomainBare),
     }
 }
@@ -77,10 +91,16 @@ fn host_name(text: &str) -> Result<String, Refusal> {
 /// fragment and the host's final dot dropped, `http` where no scheme stands.
 pub(super) fn url(text: &str) -> Result<Canonical, Refusal> {
     let text = refanged(text);
-    let full: Cow<'_, str> = if text.contains("://") { text } else { Cow::Owned(format!("http://{text}")) };
+    let full: Cow<'_, str> = if text.contains("://") {
+        text
+    } else {
+        Cow::Owned(format!("http://{text}"))
+    };
     let mut url = url::Url::parse(&full).map_err(|_| Refusal::UrlShape)?;
     let host = match url.host() {
-        Some(url::Host::Domain(name)) if url.scheme().starts_with("http") || url.scheme() == "ftp" => {
+        Some(url::Host::Domain(name))
+            if url.scheme().starts_with("http") || url.scheme() == "ftp" =>
+        {
             Some(host_name(name).map_err(|_| Refusal::UrlHost)?)
         }
         Some(_) => None,
@@ -97,17 +117,30 @@ pub(super) fn url(text: &str) -> Result<Canonical, Refusal> {
 /// brackets and zone dropped.
 pub(super) fn ip(text: &str) -> Result<Canonical, Refusal> {
     let text = refanged(text);
-    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(&text);
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(&text);
     let bare = match bare.split_once('%') {
-        Some((address, zone)) if !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric()) => {
-            if address.contains(':') { address } else { return Err(Refusal::IpShape) }
+        Some((address, zone))
+            if !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+        {
+            if address.contains(':') {
+                address
+            } else {
+                return Err(Refusal::IpShape);
+            }
         }
         _ => bare,
     };
     let address: IpAddr = bare.parse().map_err(|_| Refusal::IpShape)?;
     let address = address.to_canonical();
     let canonical = Canonical::plain(address.to_string());
-    Ok(if is_global(address) { canonical } else { canonical.warn(Warning::IpNotGlobal) })
+    Ok(if is_global(address) {
+        canonical
+    } else {
+        canonical.warn(Warning::IpNotGlobal)
+    })
 }
 
 fn is_global(address: IpAddr) -> bool {
@@ -126,7 +159,11 @@ fn is_global(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => {
             let first = v6.segments()[0];
-            !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || first & 0xfe00 == 0xfc00 || first & 0xffc0 == 0xfe80)
+            !(v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_multicast()
+                || first & 0xfe00 == 0xfc00
+                || first & 0xffc0 == 0xfe80)
         }
     }
 }

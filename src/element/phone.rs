@@ -15,7 +15,9 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { phone_region: Region::CN }
+        Self {
+            phone_region: Region::CN,
+        }
     }
 }
 
@@ -26,7 +28,11 @@ impl Rules {
     /// [`Refusal::RegionUnknown`] for a region without phone numbers.
     pub fn new(phone_region: &str) -> Result<Self, Refusal> {
         let phone_region: Region = phone_region.parse().map_err(|_| Refusal::RegionUnknown)?;
-        if PHONE_NUMBER_UTIL.get_country_code_for_region(phone_region).unwrap_or(0) == 0 {
+        if PHONE_NUMBER_UTIL
+            .get_country_code_for_region(phone_region)
+            .unwrap_or(0)
+            == 0
+        {
             return Err(Refusal::RegionUnknown);
         }
         Ok(Self { phone_region })
@@ -43,8 +49,13 @@ pub(super) fn phone(text: &str, rules: &Rules) -> Result<Canonical, Refusal> {
     };
     let (number, extension) = split_extension(text)?;
     let compact = dialled(number)?;
-    if let Some(service) = chinese_service(&compact, stated_cn || rules.phone_region == Region::CN) {
-        return if extension.is_some() { Err(Refusal::PhoneCharacters) } else { Ok(Canonical::plain(format!("cn:{service}"))) };
+    if let Some(service) = chinese_service(&compact, stated_cn || rules.phone_region == Region::CN)
+    {
+        return if extension.is_some() {
+            Err(Refusal::PhoneCharacters)
+        } else {
+            Ok(Canonical::plain(format!("cn:{service}")))
+        };
     }
     if stated_cn {
         return Err(Refusal::PhoneImpossible);
@@ -57,35 +68,67 @@ pub(super) fn phone(text: &str, rules: &Rules) -> Result<Canonical, Refusal> {
 }
 
 fn e164(compact: &str, region: Region) -> Result<String, Refusal> {
-    let number = PHONE_NUMBER_UTIL.parse(compact, Some(region)).map_err(|_| Refusal::PhoneImpossible)?;
-    match number.is_possible_with_reason() {
-        Ok(NumberLengthType::IsPossible) => {}
-        Ok(NumberLengthType::IsPossibleLocalOnly) => return Err(Refusal::PhoneNoArea),
-        Err(_) => return Err(Refusal::PhoneImpossible),
+    let e164 = possible(compact, region)?;
+    // Where a number begins like its own trunk prefix, reading it again would
+    // strip that once more and end at somebody else's number.
+    if possible(&e164, region)? != e164 {
+        return Err(Refusal::PhoneImpossible);
     }
-    let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
     // Length alone passes a number that means another line in every city, and a
     // mobile number with digits missing; no area code begins as mobile numbers do.
     if e164.starts_with("+86") && e164.len() < "+86123456789".len() {
         return Err(Refusal::PhoneNoArea);
     }
-    let mobile = e164.strip_prefix("+861").is_some_and(|rest| rest.starts_with(|c: char| matches!(c, '3'..='9')));
+    let mobile = e164
+        .strip_prefix("+861")
+        .is_some_and(|rest| rest.starts_with(|c: char| matches!(c, '3'..='9')));
     if mobile && e164.len() != "+8613800138000".len() {
         return Err(Refusal::PhoneImpossible);
     }
     Ok(e164)
 }
 
+fn possible(text: &str, region: Region) -> Result<String, Refusal> {
+    let number = PHONE_NUMBER_UTIL
+        .parse(text, Some(region))
+        .map_err(|_| Refusal::PhoneImpossible)?;
+    match number.is_possible_with_reason() {
+        Ok(NumberLengthType::IsPossible) => {
+            Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
+        }
+        Ok(NumberLengthType::IsPossibleLocalOnly) => Err(Refusal::PhoneNoArea),
+        Err(_) => Err(Refusal::PhoneImpossible),
+    }
+}
+
 /// Splits an extension off: `转801`, `ext. 801`, `x801`, `;ext=801`, `#801`.
 fn split_extension(text: &str) -> Result<(&str, Option<&str>), Refusal> {
-    let marks = [";ext=", "分机号", "分机", "转", "轉", "extension", "ext.", "ext", "x", "#"];
+    let marks = [
+        ";ext=",
+        "分机号",
+        "分机",
+        "转",
+        "轉",
+        "extension",
+        "ext.",
+        "ext",
+        "x",
+        "#",
+    ];
     let lower = text.to_ascii_lowercase();
-    let found = marks.iter().filter_map(|m| lower.find(m).map(|at| (at, m.len()))).min_by_key(|(at, len)| (*at, usize::MAX - *len));
+    let found = marks
+        .iter()
+        .filter_map(|m| lower.find(m).map(|at| (at, m.len())))
+        .min_by_key(|(at, len)| (*at, usize::MAX - *len));
     let Some((at, length)) = found else {
         return Ok((text, None));
     };
-    let (number, rest) = (text.get(..at).unwrap_or_default(), text.get(at + length..).unwrap_or_default());
-    let extension = rest.trim_matches(|c: char| c.is_whitespace() || c == ':' || c == '.' || c == '-');
+    let (number, rest) = (
+        text.get(..at).unwrap_or_default(),
+        text.get(at + length..).unwrap_or_default(),
+    );
+    let extension =
+        rest.trim_matches(|c: char| c.is_whitespace() || c == ':' || c == '.' || c == '-');
     if (1..=11).contains(&extension.len()) && extension.bytes().all(|b| b.is_ascii_digit()) {
         Ok((number, Some(extension)))
     } else {
@@ -100,7 +143,9 @@ fn dialled(text: &str) -> Result<String, Refusal> {
         match c {
             '0'..='9' => out.push(c),
             '+' if out.is_empty() => out.push(c),
-            _ if c.is_whitespace() || is_dash(c) || matches!(c, '(' | ')' | '.' | '/' | '[' | ']') => {}
+            _ if c.is_whitespace()
+                || is_dash(c)
+                || matches!(c, '(' | ')' | '.' | '/' | '[' | ']') => {}
             _ => return Err(Refusal::PhoneCharacters),
         }
     }

@@ -25,7 +25,12 @@ pub(super) fn clean(kind: Kind, raw: &str) -> Result<String, Refusal> {
             visible.collect()
         } else {
             // A second pass: removing a character can bring two together that compose.
-            visible.nfkc().filter(|c| !invisible(*c)).collect::<String>().nfkc().collect()
+            visible
+                .nfkc()
+                .filter(|c| !invisible(*c))
+                .collect::<String>()
+                .nfkc()
+                .collect()
         };
         folded.trim().to_owned()
     };
@@ -50,12 +55,17 @@ fn masked(text: &str) -> bool {
 
 /// Removes blanks and the separators that people group digits with.
 pub(super) fn ungrouped(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace() && !is_dash(*c)).collect()
+    text.chars()
+        .filter(|c| !c.is_whitespace() && !is_dash(*c))
+        .collect()
 }
 
 /// Whether `c` is one of the dashes that stand for a hyphen.
 pub(super) fn is_dash(c: char) -> bool {
-    matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2500}' | '\u{ff0d}')
+    matches!(
+        c,
+        '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2500}' | '\u{ff0d}'
+    )
 }
 
 /// Folds traditional characters to simplified ones, each by itself: a word
@@ -69,7 +79,11 @@ pub(super) fn simplified(text: &str) -> String {
 
 /// Folds case; normalizes again, because lower case can compose anew.
 pub(super) fn lower(text: &str) -> String {
-    if text.is_ascii() { text.to_ascii_lowercase() } else { text.to_lowercase().nfkc().collect() }
+    if text.is_ascii() {
+        text.to_ascii_lowercase()
+    } else {
+        text.to_lowercase().nfkc().collect()
+    }
 }
 
 /// Folds traditional to simplified Chinese, and case.
@@ -117,15 +131,21 @@ pub(super) fn luhn(digits: &[u8]) -> bool {
         .enumerate()
         .map(|(i, d)| {
             let d = u32::from(*d);
-            if i % 2 == 0 { d } else { d * 2 - if d > 4 { 9 } else { 0 } }
+            if i % 2 == 0 {
+                d
+            } else {
+                d * 2 - if d > 4 { 9 } else { 0 }
+            }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// Whether year, month and day make a date of 1900 to 2099.
 pub(super) fn is_date(year: u32, month: u32, day: u32) -> bool {
-    let (Ok(year), Ok(month), Ok(day)) = (i32::try_from(year), u8::try_from(month), u8::try_from(day)) else {
+    let (Ok(year), Ok(month), Ok(day)) =
+        (i32::try_from(year), u8::try_from(month), u8::try_from(day))
+    else {
         return false;
     };
     (1900..2100).contains(&year)
@@ -147,7 +167,10 @@ mod tests {
 
     #[test]
     fn simplified_does_not_look_at_neighbours() {
-        assert_eq!(simplified("乾隆"), format!("{}{}", simplified("乾"), simplified("隆")));
+        assert_eq!(
+            simplified("乾隆"),
+            format!("{}{}", simplified("乾"), simplified("隆"))
+        );
         assert_eq!(simplified("張偉陳國強"), "张伟陈国强");
     }
 

@@ -21,8 +21,29 @@ enum Reading {
 
 /// Chains whose addresses are 20 bytes in hexadecimal.
 const EVM_CHAINS: &[&str] = &[
-    "eth", "ethereum", "erc20", "以太坊", "bsc", "bnb", "bep20", "polygon", "matic", "arbitrum", "arb",
-    "optimism", "op", "avalanche", "avax", "base", "fantom", "ftm", "evm", "etc", "heco", "okc", "celo",
+    "eth",
+    "ethereum",
+    "erc20",
+    "以太坊",
+    "bsc",
+    "bnb",
+    "bep20",
+    "polygon",
+    "matic",
+    "arbitrum",
+    "arb",
+    "optimism",
+    "op",
+    "avalanche",
+    "avax",
+    "base",
+    "fantom",
+    "ftm",
+    "evm",
+    "etc",
+    "heco",
+    "okc",
+    "celo",
 ];
 
 /// The chain that a qualifier names, as far as it changes a reading.
@@ -39,9 +60,40 @@ enum Chain {
 
 /// Names of [`Chain::Checked`].
 const CHECKED_CHAINS: &[&str] = &[
-    "btc", "bitcoin", "比特币", "usdt", "usdc", "泰达币", "doge", "dogecoin", "dash", "zec", "zcash", "xrp", "ripple",
-    "sol", "solana", "xmr", "monero", "ada", "cardano", "dot", "polkadot", "ksm", "kusama", "xlm", "stellar", "algo",
-    "xtz", "tezos", "neo", "waves", "xem", "nano", "atom", "cosmos",
+    "btc",
+    "bitcoin",
+    "比特币",
+    "usdt",
+    "usdc",
+    "泰达币",
+    "doge",
+    "dogecoin",
+    "dash",
+    "zec",
+    "zcash",
+    "xrp",
+    "ripple",
+    "sol",
+    "solana",
+    "xmr",
+    "monero",
+    "ada",
+    "cardano",
+    "dot",
+    "polkadot",
+    "ksm",
+    "kusama",
+    "xlm",
+    "stellar",
+    "algo",
+    "xtz",
+    "tezos",
+    "neo",
+    "waves",
+    "xem",
+    "nano",
+    "atom",
+    "cosmos",
 ];
 
 fn chain_of(text: &str) -> Result<Chain, Refusal> {
@@ -52,7 +104,9 @@ fn chain_of(text: &str) -> Result<Chain, Refusal> {
     }
     Ok(match name.as_str() {
         n if EVM_CHAINS.contains(&n) => Chain::Evm,
-        "bch" | "bitcoin-cash" | "bitcoin cash" | "bitcoincash" | "比特币现金" => Chain::BitcoinCash,
+        "bch" | "bitcoin-cash" | "bitcoin cash" | "bitcoincash" | "比特币现金" => {
+            Chain::BitcoinCash
+        }
         "ltc" | "litecoin" | "莱特币" => Chain::Litecoin,
         "trx" | "tron" | "trc20" | "波场" => Chain::Tron,
         n if CHECKED_CHAINS.contains(&n) => Chain::Checked,
@@ -63,7 +117,9 @@ fn chain_of(text: &str) -> Result<Chain, Refusal> {
 /// A wallet address in its chain's usual spelling.
 pub(super) fn wallet(text: &str, qualifier: Option<&str>) -> Result<Canonical, Refusal> {
     let chain = qualifier.map(chain_of).transpose()?;
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-' | b'.' | b'+' | b'/' | b'=');
+    let fits = |b: u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-' | b'.' | b'+' | b'/' | b'=')
+    };
     if !text.bytes().all(fits) || text.len() > 512 {
         return Err(Refusal::WalletUnknown);
     }

@@ -34,11 +34,14 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// Reads a line's texts; what could be read comes back with the reason of a refusal.
-pub(super) fn parse(line: &str) -> Result<Texts, (Texts, Option<Field>, Reason)> {
+/// What makes a line refused, and the field that is to blame where there is one.
+pub(super) type Fault = (Option<Field>, Reason);
+
+/// Reads a line's texts, and finds the first fault; other texts are there all the same.
+pub(super) fn parse(line: &str) -> (Texts, Option<Fault>) {
     let mut texts = Texts::default();
     let Ok(Members(members)) = serde_json::from_str(line) else {
-        return Err((texts, None, Reason::Json));
+        return (texts, Some((None, Reason::Json)));
     };
     let mut refused = None;
     for (name, value) in members {
@@ -62,8 +65,5 @@ pub(super) fn parse(line: &str) -> Result<Texts, (Texts, Option<Field>, Reason)>
             refused = refused.or(Some((Some(field), Reason::RepeatedField)));
         }
     }
-    match refused {
-        None => Ok(texts),
-        Some((field, reason)) => Err((texts, field, reason)),
-    }
+    (texts, refused)
 }

@@ -25,6 +25,8 @@ use crate::wire::v1::exchange_client::ExchangeClient;
 const CONNECT_S: u64 = 10;
 /// How long one unary call may take.
 const CALL_S: u64 = 30;
+/// How long asking for a budget may take: it is only shown.
+const BUDGET_S: u64 = 3;
 /// How often an idle connection is probed.
 const KEEP_ALIVE_S: u64 = 15;
 /// HTTP/2 window of a stream: large, since chunks are.
@@ -95,6 +97,17 @@ impl PeerClients {
         Ok(CustodianClient::new(self.channel(member)?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// What this node's member has spent today at a custodian.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn budget(&self, member: &MemberId) -> Result<v1::GetBudgetResponse, PeerError> {
+        let mut request = tonic::Request::new(v1::GetBudgetRequest {});
+        request.set_timeout(Duration::from_secs(BUDGET_S));
+        let answer = self.custodian(member)?.get_budget(request).await;
+        Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
     }
 
     /// The rosters after version `after` that a member has.

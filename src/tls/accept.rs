@@ -98,6 +98,12 @@ impl Peer {
         judge(leaf, rest, KeyUsage::client_auth(), roster, now, &self.want).map(|_| ())
     }
 
+    /// The caller's own certificate, DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |leaf| leaf.as_ref())
+    }
+
     /// Says whether a node calls.
     #[must_use]
     pub fn is_node(&self) -> bool {

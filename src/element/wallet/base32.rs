@@ -13,7 +13,10 @@ const RFC4648: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const NANO: &[u8] = b"13456789abcdefghijkmnopqrstuwxyz";
 
 pub(super) fn read(text: &str, _: Option<Chain>) -> Reading {
-    if let Some(account) = text.strip_prefix("nano_").or_else(|| text.strip_prefix("xrb_")) {
+    if let Some(account) = text
+        .strip_prefix("nano_")
+        .or_else(|| text.strip_prefix("xrb_"))
+    {
         return checked(nano(account), || format!("nano_{account}"));
     }
     if let Some(raw) = ton_raw(text) {
@@ -21,7 +24,9 @@ pub(super) fn read(text: &str, _: Option<Chain>) -> Reading {
     }
     let compact: String = text.chars().filter(|c| *c != '-').collect();
     match (text.len(), compact.len()) {
-        (56, 56) | (69, 69) if text.starts_with(['G', 'M']) => checked(stellar(text), || text.to_owned()),
+        (56, 56) | (69, 69) if text.starts_with(['G', 'M']) => {
+            checked(stellar(text), || text.to_owned())
+        }
         (58, 58) if decode(RFC4648, text).is_some() => checked(algorand(text), || text.to_owned()),
         (_, 40) if compact.starts_with(['N', 'T', 'M']) && decode(RFC4648, &compact).is_some() => {
             checked(nem(&compact), || compact.clone())
@@ -35,7 +40,11 @@ pub(super) fn read(text: &str, _: Option<Chain>) -> Reading {
 }
 
 fn checked(good: bool, spelled: impl FnOnce() -> String) -> Reading {
-    if good { Reading::Address(spelled()) } else { Reading::Refused(Refusal::WalletChecksum) }
+    if good {
+        Reading::Address(spelled())
+    } else {
+        Reading::Refused(Refusal::WalletChecksum)
+    }
 }
 
 /// Unpacks five bits a character, dropping the bits that fill the last byte.
@@ -60,7 +69,11 @@ fn crc16(bytes: &[u8]) -> u16 {
     for byte in bytes {
         crc ^= u16::from(*byte) << 8;
         for _ in 0..8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                crc << 1 ^ 0x1021
+            };
         }
     }
     crc
@@ -112,7 +125,9 @@ fn nano(account: &str) -> bool {
 /// TON's raw form, `workchain:64 hexadecimal digits`.
 fn ton_raw(text: &str) -> Option<String> {
     let (workchain, hex) = text.split_once(':')?;
-    let shaped = matches!(workchain, "0" | "-1") && hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    let shaped = matches!(workchain, "0" | "-1")
+        && hex.len() == 64
+        && hex.bytes().all(|b| b.is_ascii_hexdigit());
     shaped.then(|| format!("{workchain}:{}", hex.to_ascii_lowercase()))
 }
 
@@ -129,6 +144,8 @@ fn ton_friendly(text: &str) -> Option<String> {
         0xff => "-1",
         _ => return None,
     };
-    let good = matches!(tag, 0x11 | 0x51 | 0x91 | 0xd1) && hash.len() == 32 && crc16(body).to_be_bytes() == *check;
+    let good = matches!(tag, 0x11 | 0x51 | 0x91 | 0xd1)
+        && hash.len() == 32
+        && crc16(body).to_be_bytes() == *check;
     good.then(|| format!("{workchain}:{}", hex::encode(hash)))
 }

@@ -27,7 +27,11 @@ pub(super) fn read(text: &str, chain: Option<Chain>) -> Reading {
     let Ok(bytes) = bs58::decode(text).into_vec() else {
         // The shape of a base58 address with a character that has none.
         let near = (26..=35).contains(&text.len()) && text.starts_with(['1', '3', 'T', 'r']);
-        return if near { Reading::Refused(Refusal::WalletChecksum) } else { Reading::Other };
+        return if near {
+            Reading::Refused(Refusal::WalletChecksum)
+        } else {
+            Reading::Other
+        };
     };
     if let Some(payload) = checked(&bytes) {
         return Reading::Address(respelled(text, payload, chain));
@@ -35,14 +39,22 @@ pub(super) fn read(text: &str, chain: Option<Chain>) -> Reading {
     if ss58(&bytes) || byron(&bytes) || waves(&bytes) || bytes.len() == 32 || decred(&bytes) {
         return Reading::Address(text.to_owned());
     }
-    if (20..=80).contains(&bytes.len()) { Reading::Refused(Refusal::WalletChecksum) } else { Reading::Other }
+    if (20..=80).contains(&bytes.len()) {
+        Reading::Refused(Refusal::WalletChecksum)
+    } else {
+        Reading::Other
+    }
 }
 
 /// The spelling of a chain that has two for the same hash.
 fn respelled(text: &str, payload: &[u8], chain: Option<Chain>) -> String {
     match (chain, payload) {
-        (Some(Chain::BitcoinCash), [BTC_KEY, hash @ ..]) if hash.len() == 20 => bech::cashaddr(false, hash),
-        (Some(Chain::BitcoinCash), [BTC_SCRIPT, hash @ ..]) if hash.len() == 20 => bech::cashaddr(true, hash),
+        (Some(Chain::BitcoinCash), [BTC_KEY, hash @ ..]) if hash.len() == 20 => {
+            bech::cashaddr(false, hash)
+        }
+        (Some(Chain::BitcoinCash), [BTC_SCRIPT, hash @ ..]) if hash.len() == 20 => {
+            bech::cashaddr(true, hash)
+        }
         (Some(Chain::Litecoin), [BTC_SCRIPT, hash @ ..]) if hash.len() == 20 => {
             let mut today = vec![LTC_SCRIPT];
             today.extend_from_slice(hash);
@@ -85,7 +97,11 @@ fn ss58(bytes: &[u8]) -> bool {
     };
     let (body, check) = bytes.split_at(network + key);
     matches!(key, 32 | 33)
-        && Blake2b512::new().chain_update(b"SS58PRE").chain_update(body).finalize().starts_with(check)
+        && Blake2b512::new()
+            .chain_update(b"SS58PRE")
+            .chain_update(body)
+            .finalize()
+            .starts_with(check)
 }
 
 /// Waves: version 1, network, 20 bytes, four bytes of Keccak over BLAKE2b.
@@ -99,7 +115,11 @@ fn waves(bytes: &[u8]) -> bool {
 
 /// Decred has BLAKE-256 checksums, which are not checked here.
 fn decred(bytes: &[u8]) -> bool {
-    bytes.len() == 26 && matches!(bytes, [0x07, 0x1a | 0x3f, ..] | [0x0e | 0x0f, 0x21 | 0xfc | 0x91, ..])
+    bytes.len() == 26
+        && matches!(
+            bytes,
+            [0x07, 0x1a | 0x3f, ..] | [0x0e | 0x0f, 0x21 | 0xfc | 0x91, ..]
+        )
 }
 
 /// Cardano's Byron era: CBOR of tagged bytes and their CRC-32.
@@ -115,7 +135,9 @@ fn byron(bytes: &[u8]) -> bool {
     match rest.split_at_checked(length) {
         Some((payload, [0x1a, check @ ..])) => check == crc32(payload).to_be_bytes(),
         Some((payload, [0x19, check @ ..])) => {
-            crc32(payload) <= 0xffff && crc32(payload).to_be_bytes().ends_with(check) && check.len() == 2
+            crc32(payload) <= 0xffff
+                && crc32(payload).to_be_bytes().ends_with(check)
+                && check.len() == 2
         }
         _ => false,
     }
@@ -126,7 +148,11 @@ fn crc32(bytes: &[u8]) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            };
         }
     }
     !crc
@@ -144,7 +170,11 @@ fn is_monero(text: &str) -> bool {
             None => return false,
         }
     }
-    let Some((body, check)) = bytes.len().checked_sub(4).and_then(|at| bytes.split_at_checked(at)) else {
+    let Some((body, check)) = bytes
+        .len()
+        .checked_sub(4)
+        .and_then(|at| bytes.split_at_checked(at))
+    else {
         return false;
     };
     body.len() > 64 && Keccak256::digest(body).starts_with(check)
@@ -160,5 +190,6 @@ fn cryptonote_block(block: &[u8]) -> Option<Vec<u8>> {
         let digit = ALPHABET.iter().position(|c| c == b)?;
         number = number * 58 + u128::try_from(digit).ok()?;
     }
-    (number >> (8 * width) == 0).then(|| number.to_be_bytes().into_iter().skip(16 - width).collect())
+    (number >> (8 * width) == 0)
+        .then(|| number.to_be_bytes().into_iter().skip(16 - width).collect())
 }

@@ -6,7 +6,9 @@ use bech32::{Bech32, Bech32m};
 use super::{Chain, Reading, Refusal};
 
 /// Networks whose addresses are segregated-witness programs.
-const SEGWIT: &[&str] = &["bc", "tb", "bcrt", "ltc", "tltc", "dgb", "vtc", "btg", "grs", "via", "sys", "nmc", "ppc"];
+const SEGWIT: &[&str] = &[
+    "bc", "tb", "bcrt", "ltc", "tltc", "dgb", "vtc", "btg", "grs", "via", "sys", "nmc", "ppc",
+];
 
 /// The least data of an address on another chain: twenty bytes.
 const DATA_CHARS_MIN: usize = 32;
@@ -16,12 +18,15 @@ pub(super) fn read(text: &str, _: Option<Chain>) -> Reading {
         return Reading::Other;
     };
     let (prefix, data) = text.split_at(at);
-    let one_case = !(text.bytes().any(|b| b.is_ascii_uppercase()) && text.bytes().any(|b| b.is_ascii_lowercase()));
+    let one_case = !(text.bytes().any(|b| b.is_ascii_uppercase())
+        && text.bytes().any(|b| b.is_ascii_lowercase()));
     let prefix = prefix.to_ascii_lowercase();
     let segwit = SEGWIT.contains(&prefix.as_str());
     let known = |r: Reading| match r {
         // A text with a 1 in it may well be something else.
-        Reading::Other if segwit && data.len() > DATA_CHARS_MIN => Reading::Refused(Refusal::WalletChecksum),
+        Reading::Other if segwit && data.len() > DATA_CHARS_MIN => {
+            Reading::Refused(Refusal::WalletChecksum)
+        }
         other => other,
     };
     if prefix.is_empty() || !one_case || UncheckedHrpstring::new(text).is_err() {
@@ -31,9 +36,14 @@ pub(super) fn read(text: &str, _: Option<Chain>) -> Reading {
         SegwitHrpstring::new(text).is_ok()
     } else {
         data.len() > DATA_CHARS_MIN + 6
-            && (CheckedHrpstring::new::<Bech32>(text).is_ok() || CheckedHrpstring::new::<Bech32m>(text).is_ok())
+            && (CheckedHrpstring::new::<Bech32>(text).is_ok()
+                || CheckedHrpstring::new::<Bech32m>(text).is_ok())
     };
-    known(if good { Reading::Address(text.to_ascii_lowercase()) } else { Reading::Other })
+    known(if good {
+        Reading::Address(text.to_ascii_lowercase())
+    } else {
+        Reading::Other
+    })
 }
 
 const CHARSET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
@@ -42,7 +52,8 @@ const CHARSET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 const CASH_PREFIXES: &[&str] = &["bitcoincash", "ecash", "bchtest", "bchreg", "simpleledger"];
 
 pub(super) fn read_cashaddr(text: &str, _: Option<Chain>) -> Reading {
-    let one_case = !(text.bytes().any(|b| b.is_ascii_uppercase()) && text.bytes().any(|b| b.is_ascii_lowercase()));
+    let one_case = !(text.bytes().any(|b| b.is_ascii_uppercase())
+        && text.bytes().any(|b| b.is_ascii_lowercase()));
     let lower = text.to_ascii_lowercase();
     let (stated, payload) = match lower.split_once(':') {
         Some((prefix, payload)) if CASH_PREFIXES.contains(&prefix) => (Some(prefix), payload),
@@ -51,10 +62,19 @@ pub(super) fn read_cashaddr(text: &str, _: Option<Chain>) -> Reading {
     };
     let values: Option<Vec<u8>> = payload
         .bytes()
-        .map(|b| CHARSET.iter().position(|c| *c == b).and_then(|p| u8::try_from(p).ok()))
+        .map(|b| {
+            CHARSET
+                .iter()
+                .position(|c| *c == b)
+                .and_then(|p| u8::try_from(p).ok())
+        })
         .collect();
     let (Some(values), true, 42..=112) = (values, one_case, payload.len()) else {
-        return if stated.is_some() { Reading::Refused(Refusal::WalletChecksum) } else { Reading::Other };
+        return if stated.is_some() {
+            Reading::Refused(Refusal::WalletChecksum)
+        } else {
+            Reading::Other
+        };
     };
     let good = |prefix: &&str| stated.is_none_or(|s| s == *prefix) && polymod(prefix, &values) == 0;
     match CASH_PREFIXES.iter().copied().find(|p| good(p)) {
@@ -85,7 +105,11 @@ pub(super) fn cashaddr(script: bool, hash: &[u8]) -> String {
     checked.extend([0; 8]);
     let check = polymod("bitcoincash", &checked);
     values.extend((0..8).rev().map(|i| five(check >> (5 * i))));
-    values.iter().filter_map(|v| CHARSET.get(usize::from(*v))).map(|b| char::from(*b)).collect()
+    values
+        .iter()
+        .filter_map(|v| CHARSET.get(usize::from(*v)))
+        .map(|b| char::from(*b))
+        .collect()
 }
 
 fn five(value: u64) -> u8 {
@@ -94,7 +118,13 @@ fn five(value: u64) -> u8 {
 
 /// The checksum of the CashAddr specification; 0 for a good address.
 fn polymod(prefix: &str, values: &[u8]) -> u64 {
-    const GENERATOR: [u64; 5] = [0x98_f2bc_8e61, 0x79_b76d_99e2, 0xf3_3e5f_b3c4, 0xae_2eab_e2a8, 0x1e_4f43_e470];
+    const GENERATOR: [u64; 5] = [
+        0x98_f2bc_8e61,
+        0x79_b76d_99e2,
+        0xf3_3e5f_b3c4,
+        0xae_2eab_e2a8,
+        0x1e_4f43_e470,
+    ];
     let head = prefix.bytes().map(|b| b & 31).chain([0]);
     let mut c = 1_u64;
     for d in head.chain(values.iter().copied()) {

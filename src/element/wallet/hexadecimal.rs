@@ -16,7 +16,11 @@ pub(super) fn read(text: &str, chain: Option<Chain>) -> Reading {
         None => (false, text),
     };
     if !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return if prefixed { Reading::Refused(Refusal::WalletUnknown) } else { Reading::Other };
+        return if prefixed {
+            Reading::Refused(Refusal::WalletUnknown)
+        } else {
+            Reading::Other
+        };
     }
     match hex.len() {
         40 if prefixed || chain == Some(Chain::Evm) => evm(hex),
@@ -49,7 +53,11 @@ fn eip55(lower: &str) -> String {
         .map(|(i, c)| {
             let byte = hash.get(i / 2).copied().unwrap_or(0);
             let nibble = if i % 2 == 0 { byte >> 4 } else { byte & 15 };
-            if nibble >= 8 { c.to_ascii_uppercase() } else { c }
+            if nibble >= 8 {
+                c.to_ascii_uppercase()
+            } else {
+                c
+            }
         })
         .collect()
 }
