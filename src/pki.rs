@@ -138,7 +138,8 @@ impl Validity {
     }
 
     fn set(self, params: &mut CertificateParams) -> Result<(), PkiError> {
-        let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| PkiError::Dates);
+        let at =
+            |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| PkiError::Dates);
         if self.to <= self.from {
             return Err(PkiError::Dates);
         }
@@ -200,7 +201,10 @@ pub fn request(identity: &Identity) -> Result<Request, PkiError> {
     params.distinguished_name = name(&identity.member, &common_name(identity));
     params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into()?)];
     let csr_pem = params.serialize_request(&key)?.pem()?;
-    Ok(Request { csr_pem, key_pem: Zeroizing::new(key.serialize_pem()) })
+    Ok(Request {
+        csr_pem,
+        key_pem: Zeroizing::new(key.serialize_pem()),
+    })
 }
 
 /// Reads the URI names that a signing request asks for.
@@ -279,8 +283,8 @@ impl Authority {
     /// certificate is no CA of this program.
     pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key_pem)?;
-        let der = CertificateDer::from_pem_slice(cert_pem.as_bytes())
-            .map_err(|_| PkiError::NotAPair)?;
+        let der =
+            CertificateDer::from_pem_slice(cert_pem.as_bytes()).map_err(|_| PkiError::NotAPair)?;
         let (_, parsed) =
             x509_parser::parse_x509_certificate(&der).map_err(|_| PkiError::NotAPair)?;
         if parsed.public_key().subject_public_key.data != key.public_key_raw() || !parsed.is_ca() {
@@ -328,7 +332,11 @@ impl Authority {
     ///
     /// # Errors
     /// [`PkiError`] when the library refuses.
-    pub fn issue_any_name(&self, identity: &Identity, validity: Validity) -> Result<Issued, PkiError> {
+    pub fn issue_any_name(
+        &self,
+        identity: &Identity,
+        validity: Validity,
+    ) -> Result<Issued, PkiError> {
         let params = leaf_params(identity, validity)?;
         self.issue_unchecked(identity, params)
     }
@@ -368,14 +376,22 @@ impl Authority {
         }
         let params = self.params(expected, validity)?;
         let public_key = request.public_key;
-        let signed = CertificateSigningRequestParams { params, public_key }.signed_by(&self.issuer)?;
+        let signed =
+            CertificateSigningRequestParams { params, public_key }.signed_by(&self.issuer)?;
         Ok(signed.pem())
     }
 
-    fn params(&self, identity: &Identity, validity: Validity) -> Result<CertificateParams, PkiError> {
+    fn params(
+        &self,
+        identity: &Identity,
+        validity: Validity,
+    ) -> Result<CertificateParams, PkiError> {
         if identity.federation != self.federation || identity.member != self.member {
             let own = self.member.to_string();
-            return Err(PkiError::NotOwnMember { own, asked: identity.clone() });
+            return Err(PkiError::NotOwnMember {
+                own,
+                asked: identity.clone(),
+            });
         }
         leaf_params(identity, validity)
     }
@@ -390,7 +406,9 @@ fn leaf_params(identity: &Identity, validity: Validity) -> Result<CertificatePar
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     if identity.subject == Subject::Node {
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ServerAuth);
     }
     params.use_authority_key_identifier_extension = true;
     Ok(params)
@@ -414,12 +432,19 @@ fn ca_names(
     cert: &x509_parser::certificate::X509Certificate<'_>,
 ) -> Option<(FederationId, MemberId)> {
     let names = cert.subject_alternative_name().ok()??;
-    let uri = names.value.general_names.iter().find_map(|name| match name {
-        x509_parser::extensions::GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    })?;
+    let uri = names
+        .value
+        .general_names
+        .iter()
+        .find_map(|name| match name {
+            x509_parser::extensions::GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })?;
     let (federation, member) = uri.strip_prefix("spiffe://")?.split_once("/ca/")?;
-    Some((FederationId::new(federation).ok()?, MemberId::new(member).ok()?))
+    Some((
+        FederationId::new(federation).ok()?,
+        MemberId::new(member).ok()?,
+    ))
 }
 
 /// Names a member's node or officer.
@@ -436,7 +461,12 @@ pub fn identity(
         Some(name) => Subject::Officer(crate::ids::OfficerName::new(name)?),
         None => Subject::Node,
     };
-    Ok(Identity { federation: federation.clone(), member: member.clone(), role, subject })
+    Ok(Identity {
+        federation: federation.clone(),
+        member: member.clone(),
+        role,
+        subject,
+    })
 }
 
 /// Says of a file error which file it was.

@@ -54,7 +54,9 @@ impl Identity {
     /// # Errors
     /// [`BadIdentity`] for any other text.
     pub fn from_uri(uri: &str) -> Result<Self, BadIdentity> {
-        Self::parse(uri).ok_or_else(|| BadIdentity { uri: uri.chars().take(200).collect() })
+        Self::parse(uri).ok_or_else(|| BadIdentity {
+            uri: uri.chars().take(200).collect(),
+        })
     }
 
     fn parse(uri: &str) -> Option<Self> {
@@ -67,7 +69,12 @@ impl Identity {
             ("officer", Some(name)) => Subject::Officer(OfficerName::new(name).ok()?),
             _ => return None,
         };
-        let identity = Self { federation, member, role, subject };
+        let identity = Self {
+            federation,
+            member,
+            role,
+            subject,
+        };
         parts.next().is_none().then_some(identity)
     }
 
@@ -83,7 +90,11 @@ impl Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "spiffe://{}/{}/{}/", self.federation, self.role, self.member)?;
+        write!(
+            f,
+            "spiffe://{}/{}/{}/",
+            self.federation, self.role, self.member
+        )?;
         match &self.subject {
             Subject::Node => f.write_str("node"),
             Subject::Officer(name) => write!(f, "officer/{name}"),
@@ -353,7 +364,10 @@ pub fn authorize(
     match (&identity.subject, method.callers()) {
         (Subject::Node, Callers::Nodes(roles)) => {
             if !roles.contains(&identity.role) {
-                return Err(Denied::Role { method, role: identity.role });
+                return Err(Denied::Role {
+                    method,
+                    role: identity.role,
+                });
             }
         }
         (Subject::Node, Callers::AnyMember) => {}
@@ -366,7 +380,10 @@ pub fn authorize(
             own_officer(identity, officer, own, method, rights, None)?;
         }
     }
-    Ok(Permit { identity: identity.clone(), method })
+    Ok(Permit {
+        identity: identity.clone(),
+        method,
+    })
 }
 
 fn own_officer(
@@ -379,15 +396,23 @@ fn own_officer(
 ) -> Result<(), Denied> {
     if identity.member != *own {
         let (own, caller) = (own.clone(), identity.member.clone());
-        return Err(Denied::OtherMember { method, own, caller });
+        return Err(Denied::OtherMember {
+            method,
+            own,
+            caller,
+        });
     }
     let Some(rights) = rights else {
-        return Err(Denied::NotListed { officer: officer.clone() });
+        return Err(Denied::NotListed {
+            officer: officer.clone(),
+        });
     };
     match needed {
-        Some(right) if !rights.contains(&right) => {
-            Err(Denied::MissingRight { method, right, officer: officer.clone() })
-        }
+        Some(right) if !rights.contains(&right) => Err(Denied::MissingRight {
+            method,
+            right,
+            officer: officer.clone(),
+        }),
         Some(_) | None => Ok(()),
     }
 }
@@ -469,7 +494,10 @@ mod tests {
         let wang = identity("spiffe://anhui.example/bureau/wuhu/officer/wang");
         for method in Method::ALL {
             assert!(authorize(&li, &hefei(), *method, None).is_err(), "{method}");
-            assert!(authorize(&wang, &hefei(), *method, Some(&Right::ALL)).is_err(), "{method}");
+            assert!(
+                authorize(&wang, &hefei(), *method, Some(&Right::ALL)).is_err(),
+                "{method}"
+            );
         }
     }
 
@@ -500,7 +528,11 @@ mod tests {
             (Method::Evaluate, false),
             (Method::AddOfficer, false),
         ] {
-            assert_eq!(authorize(&auditor, &hefei(), method, None).is_ok(), want, "{method}");
+            assert_eq!(
+                authorize(&auditor, &hefei(), method, None).is_ok(),
+                want,
+                "{method}"
+            );
         }
         for (method, right) in [
             (Method::Import, Right::Publish),

@@ -376,7 +376,9 @@ impl Roster {
             return 0;
         }
         self.grants(member, class, day)
-            .fold(self.daily_points(class), |sum, grant| sum.saturating_add(grant.points))
+            .fold(self.daily_points(class), |sum, grant| {
+                sum.saturating_add(grant.points)
+            })
     }
 
     /// Says whether the roster has run out at `now`.
@@ -534,7 +536,11 @@ impl Blamed for RosterError {
 /// Builds the bytes that a root signs: DSSE v1's pre-authentication encoding.
 #[must_use]
 pub fn signed_bytes(roster: &[u8]) -> Vec<u8> {
-    let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), roster.len());
+    let head = format!(
+        "DSSEv1 {} {PAYLOAD_TYPE} {} ",
+        PAYLOAD_TYPE.len(),
+        roster.len()
+    );
     let mut out = head.into_bytes();
     out.extend_from_slice(roster);
     out

@@ -128,7 +128,10 @@ impl Material {
         let leaf = chain.first().ok_or(TlsError::NoCertificate)?;
         let identity = identity_of(leaf)?;
         let certified = CertifiedKey::from_der(chain, key, &provider())?;
-        Ok(Self { certified: Arc::new(certified), identity })
+        Ok(Self {
+            certified: Arc::new(certified),
+            identity,
+        })
     }
 
     /// Reads chain and key from PEM text.
@@ -136,7 +139,10 @@ impl Material {
     /// # Errors
     /// As [`Material::new`]; also when the text is no PEM.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, TlsError> {
-        let pem = |source| TlsError::Pem { path: PathBuf::from("(in memory)"), source };
+        let pem = |source| TlsError::Pem {
+            path: PathBuf::from("(in memory)"),
+            source,
+        };
         let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(pem)?;
@@ -173,7 +179,10 @@ impl Material {
     /// Never: material has a certificate.
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
-        self.certified.cert.first().expect("material has a certificate")
+        self.certified
+            .cert
+            .first()
+            .expect("material has a certificate")
     }
 
     /// When the holder's certificate runs out, in Unix seconds; 0 when it does
@@ -194,14 +203,19 @@ impl Material {
 /// # Errors
 /// [`TlsError::KeyReadable`], or [`TlsError::File`] when it cannot be looked at.
 pub fn check_private(path: &Path) -> Result<(), TlsError> {
-    let meta = std::fs::metadata(path)
-        .map_err(|source| TlsError::File { path: path.to_owned(), source })?;
+    let meta = std::fs::metadata(path).map_err(|source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    })?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = meta.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(TlsError::KeyReadable { path: path.to_owned(), mode });
+            return Err(TlsError::KeyReadable {
+                path: path.to_owned(),
+                mode,
+            });
         }
     }
     #[cfg(not(unix))]

@@ -151,7 +151,10 @@ impl DevFederation {
         make_dir(dir)?;
         write_seed(&dir.join("root.seed"), &self.root)?;
         write_public(&dir.join("roster.bin"), &self.chain.to_bytes())?;
-        write_public(&dir.join("roster.pin"), format!("{}\n", self.chain.pin()).as_bytes())?;
+        write_public(
+            &dir.join("roster.pin"),
+            format!("{}\n", self.chain.pin()).as_bytes(),
+        )?;
         for (member, addresses) in self.members.iter().zip(listen) {
             self.write_member(&dir.join(member.id.as_str()), member, addresses)?;
         }
@@ -181,7 +184,10 @@ impl DevFederation {
         write_public(&dir.join("roster.bin"), &self.chain.to_bytes())?;
         let federation = &self.chain.newest().federation;
         let (id, role, pin) = (&member.id, member.role, self.chain.pin());
-        let first_admin = member.officers.first().and_then(|officer| officer.identity.officer());
+        let first_admin = member
+            .officers
+            .first()
+            .and_then(|officer| officer.identity.officer());
         let first_admin = first_admin.map_or(String::new(), |n| format!("first_admin = \"{n}\"\n"));
         let config = format!(
             "federation = \"{federation}\"\nmember = \"{id}\"\nrole = \"{role}\"\ndir = \"store\"\n\n\

@@ -72,7 +72,9 @@ pub fn write_seed(path: &Path, key: &SigningKey) -> Result<(), PkiError> {
 pub fn load_seed(path: &Path) -> Result<SigningKey, PkiError> {
     check_private(path)?;
     let text = Zeroizing::new(std::fs::read_to_string(path).map_err(file_error(path))?);
-    let bad = || PkiError::Seed { path: path.to_owned() };
+    let bad = || PkiError::Seed {
+        path: path.to_owned(),
+    };
     let mut seed = Zeroizing::new([0; 32]);
     hex::decode_to_slice(text.trim_end(), seed.as_mut_slice()).map_err(|_| bad())?;
     SigningKey::from_seed(&seed).map_err(|_| bad())

@@ -40,13 +40,23 @@ impl RosterChain {
     pub fn start(pin: Digest, first: &[u8], shares: ShareCheck) -> Result<Self, RosterError> {
         let raw = RawRoster::parse(first)?;
         if raw.digest != pin {
-            return Err(RosterError::NotPinned { got: raw.digest, want: pin });
+            return Err(RosterError::NotPinned {
+                got: raw.digest,
+                want: pin,
+            });
         }
         let roster = read(raw, shares)?;
         if roster.version != 1 {
-            return Err(RosterError::BrokenChain { version: roster.version, held: 0 });
+            return Err(RosterError::BrokenChain {
+                version: roster.version,
+                held: 0,
+            });
         }
-        Ok(Self { pin, shares, rosters: vec![Arc::new(roster)] })
+        Ok(Self {
+            pin,
+            shares,
+            rosters: vec![Arc::new(roster)],
+        })
     }
 
     /// Reads a chain file (see [`RosterChain::to_bytes`]).
@@ -62,11 +72,14 @@ impl RosterChain {
         highest_seen: u64,
         shares: ShareCheck,
     ) -> Result<Self, RosterError> {
-        let list = v1::GetRosterResponse::decode(file)
-            .map_err(|_| RosterError::Malformed { what: "not a roster file" })?;
+        let list = v1::GetRosterResponse::decode(file).map_err(|_| RosterError::Malformed {
+            what: "not a roster file",
+        })?;
         let signed: Vec<Vec<u8>> = list.rosters.iter().map(Message::encode_to_vec).collect();
         let Some((first, rest)) = signed.split_first() else {
-            return Err(RosterError::Malformed { what: "the roster file is empty" });
+            return Err(RosterError::Malformed {
+                what: "the roster file is empty",
+            });
         };
         let mut chain = Self::start(pin, first, shares)?;
         for next in rest {
@@ -74,7 +87,10 @@ impl RosterChain {
         }
         let newest = chain.newest().version;
         if newest < highest_seen {
-            return Err(RosterError::OlderThanSeen { newest, seen: highest_seen });
+            return Err(RosterError::OlderThanSeen {
+                newest,
+                seen: highest_seen,
+            });
         }
         Ok(chain)
     }
@@ -100,10 +116,16 @@ impl RosterChain {
             return self.compare(held, raw);
         }
         if version != newest.version.saturating_add(1) {
-            return Err(RosterError::Gap { version, held: newest.version });
+            return Err(RosterError::Gap {
+                version,
+                held: newest.version,
+            });
         }
         if raw.roster.previous_sha256[..] != newest.digest.0[..] {
-            return Err(RosterError::BrokenChain { version, held: newest.version });
+            return Err(RosterError::BrokenChain {
+                version,
+                held: newest.version,
+            });
         }
         raw.signed_by(&newest.roots, newest.root_threshold, newest.version)?;
         let roster = read(raw, self.shares)?;
@@ -134,10 +156,17 @@ impl RosterChain {
             return Ok(Accepted::Known);
         }
         let version = held.version;
-        let before = self.rosters.iter().find(|r| r.version.checked_add(1) == Some(version));
+        let before = self
+            .rosters
+            .iter()
+            .find(|r| r.version.checked_add(1) == Some(version));
         let judge = before.map_or(held, |roster| roster);
         raw.signed_by(&judge.roots, judge.root_threshold, judge.version)?;
-        Err(RosterError::Fork { version, held: held.digest, other: raw.digest })
+        Err(RosterError::Fork {
+            version,
+            held: held.digest,
+            other: raw.digest,
+        })
     }
 
     /// The newest version held, expired or not.
@@ -158,11 +187,17 @@ impl RosterChain {
         let version = newest.version;
         if newest.is_expired(now) {
             let seconds_ago = now.saturating_sub(newest.expires_at);
-            return Err(RosterError::Expired { version, seconds_ago });
+            return Err(RosterError::Expired {
+                version,
+                seconds_ago,
+            });
         }
         let seconds_ahead = newest.issued_at.saturating_sub(now);
         if seconds_ahead > CLOCK_SLACK_S {
-            return Err(RosterError::NotYetIssued { version, seconds_ahead });
+            return Err(RosterError::NotYetIssued {
+                version,
+                seconds_ahead,
+            });
         }
         Ok(newest)
     }
@@ -196,7 +231,9 @@ impl RosterChain {
 /// A log's generation never goes back: that would revive a frozen log.
 fn keep_generations(old: &Roster, new: &Roster) -> Result<(), RosterError> {
     for member in new.members.values() {
-        let Some(before) = old.member(&member.id) else { continue };
+        let Some(before) = old.member(&member.id) else {
+            continue;
+        };
         if member.records_generation < before.records_generation
             || member.access_generation < before.access_generation
         {

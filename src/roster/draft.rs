@@ -35,7 +35,11 @@ pub struct MemberDraft {
 
 impl MemberDraft {
     fn into_wire(self, now: UnixSeconds) -> v1::RosterMember {
-        let keys = self.keys.iter().map(|(usage, key)| wire_key(*usage, key, now)).collect();
+        let keys = self
+            .keys
+            .iter()
+            .map(|(usage, key)| wire_key(*usage, key, now))
+            .collect();
         v1::RosterMember {
             id: self.id.to_string(),
             role: wire_role(self.role).into(),
@@ -73,7 +77,10 @@ impl Draft {
         let wire = v1::Roster {
             version: 1,
             federation: federation.to_string(),
-            root_keys: roots.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect(),
+            root_keys: roots
+                .iter()
+                .map(|key| Bytes::copy_from_slice(key.as_bytes()))
+                .collect(),
             root_threshold,
             policy: Some(v1::Policy::default()),
             issued_at: now,
@@ -125,13 +132,17 @@ impl Draft {
         lifetime_s: i64,
     ) -> Self {
         let valid_from = self.wire.issued_at;
-        self.wire.policy.get_or_insert_default().grants.push(v1::Grant {
-            member: member.to_string(),
-            token_class: wire_class(class).into(),
-            points,
-            valid_from,
-            valid_to: valid_from.saturating_add(lifetime_s),
-        });
+        self.wire
+            .policy
+            .get_or_insert_default()
+            .grants
+            .push(v1::Grant {
+                member: member.to_string(),
+                token_class: wire_class(class).into(),
+                points,
+                valid_from,
+                valid_to: valid_from.saturating_add(lifetime_s),
+            });
         self
     }
 
@@ -161,9 +172,13 @@ pub fn sign(mut signed: v1::SignedRoster, roots: &[&SigningKey]) -> v1::SignedRo
     let message = signed_bytes(&signed.roster);
     for root in roots {
         let key_id = Bytes::copy_from_slice(&root.id().0);
-        signed.signatures.retain(|signature| signature.key_id != key_id);
+        signed
+            .signatures
+            .retain(|signature| signature.key_id != key_id);
         let signature = Bytes::copy_from_slice(&root.sign(&message));
-        signed.signatures.push(v1::RosterSignature { key_id, signature });
+        signed
+            .signatures
+            .push(v1::RosterSignature { key_id, signature });
     }
     signed
 }

@@ -45,15 +45,23 @@ impl RawRoster {
     /// [`RosterError::Malformed`] when it is too big or does not decode.
     pub fn parse(signed: &[u8]) -> Result<Self, RosterError> {
         if signed.len() > ROSTER_BYTES_MAX {
-            return Err(RosterError::Malformed { what: "more than 1 MiB" });
+            return Err(RosterError::Malformed {
+                what: "more than 1 MiB",
+            });
         }
         let signed = Bytes::copy_from_slice(signed);
-        let outer = v1::SignedRoster::decode(signed.clone())
-            .map_err(|_| RosterError::Malformed { what: "not a SignedRoster message" })?;
-        let roster = v1::Roster::decode(outer.roster.clone())
-            .map_err(|_| RosterError::Malformed { what: "not a Roster message" })?;
+        let outer =
+            v1::SignedRoster::decode(signed.clone()).map_err(|_| RosterError::Malformed {
+                what: "not a SignedRoster message",
+            })?;
+        let roster =
+            v1::Roster::decode(outer.roster.clone()).map_err(|_| RosterError::Malformed {
+                what: "not a Roster message",
+            })?;
         if outer.signatures.len() > 2 * ROOTS_MAX {
-            return Err(RosterError::Malformed { what: "more than 32 signatures" });
+            return Err(RosterError::Malformed {
+                what: "more than 32 signatures",
+            });
         }
         Ok(Self {
             roster,
@@ -74,16 +82,26 @@ impl RawRoster {
         let message = signed_bytes(&self.bytes);
         let mut signers = BTreeSet::new();
         for signature in &self.signatures {
-            let Some(root) = roots.iter().find(|root| root.id().0[..] == signature.key_id[..])
+            let Some(root) = roots
+                .iter()
+                .find(|root| root.id().0[..] == signature.key_id[..])
             else {
                 continue;
             };
             root.verify(&message, &signature.signature)
-                .map_err(|_| RosterError::BadSignature { version, key: root.id() })?;
+                .map_err(|_| RosterError::BadSignature {
+                    version,
+                    key: root.id(),
+                })?;
             signers.insert(root.id());
         }
         if signers.len() < want {
-            return Err(RosterError::TooFewSignatures { version, of, got: signers.len(), want });
+            return Err(RosterError::TooFewSignatures {
+                version,
+                of,
+                got: signers.len(),
+                want,
+            });
         }
         Ok(())
     }
@@ -95,7 +113,9 @@ impl RawRoster {
 /// [`RosterError`] naming the field and the rule.
 pub fn read(raw: RawRoster, shares: ShareCheck) -> Result<Roster, RosterError> {
     let wire = &raw.roster;
-    let at = At { version: wire.version };
+    let at = At {
+        version: wire.version,
+    };
     if wire.version == 0 {
         return Err(at.field("version", "starts at 1"));
     }
@@ -133,7 +153,11 @@ struct At {
 
 impl At {
     fn field(self, field: impl Into<String>, why: &'static str) -> RosterError {
-        RosterError::Field { version: self.version, field: field.into(), why }
+        RosterError::Field {
+            version: self.version,
+            field: field.into(),
+            why,
+        }
     }
 
     fn key(self, field: &str, bytes: &[u8]) -> Result<PublicKey, RosterError> {
@@ -268,10 +292,14 @@ fn read_member(at: At, wire: &v1::RosterMember) -> Result<Member, RosterError> {
 }
 
 fn endpoint_ok(endpoint: &str) -> bool {
-    let Some((host, port)) = endpoint.rsplit_once(':') else { return false };
+    let Some((host, port)) = endpoint.rsplit_once(':') else {
+        return false;
+    };
     let host_ok = !host.is_empty()
         && host.len() <= 253
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     host_ok && port.parse::<u16>().is_ok_and(|number| number != 0)
 }
 
@@ -322,7 +350,11 @@ fn read_frozen(at: At, id: &MemberId, wire: &v1::RosterMember) -> Result<Vec<Fro
         }
         let root = Digest::from_slice(&one.root)
             .map_err(|_| at.field(field(), "has a root that does not have 32 bytes"))?;
-        frozen.push(Frozen { generation: one.generation, size: one.size, root });
+        frozen.push(Frozen {
+            generation: one.generation,
+            size: one.size,
+            root,
+        });
     }
     Ok(frozen)
 }
@@ -401,7 +433,11 @@ fn read_token_key(
         if share.index != u32::from(place) {
             return Err(at.field(field, "do not number their custodians 1 to n in order"));
         }
-        shares.push(CustodianShare { member, index: place, public_share: point(&share.public_share)? });
+        shares.push(CustodianShare {
+            member,
+            index: place,
+            public_share: point(&share.public_share)?,
+        });
     }
     let threshold = u16::try_from(wire.threshold).unwrap_or(u16::MAX);
     if threshold == 0 || usize::from(threshold) > shares.len() {

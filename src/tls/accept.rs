@@ -158,7 +158,11 @@ impl TlsServer {
         let address = socket.local_addr().map_err(TlsError::Listen)?;
         let (sender, receiver) = mpsc::channel(ACCEPTED_MAX);
         let task = tokio::spawn(accept_loop(Arc::clone(self), socket, sender));
-        Ok(Accepting { address, incoming: Incoming { receiver }, task })
+        Ok(Accepting {
+            address,
+            incoming: Incoming { receiver },
+            task,
+        })
     }
 
     /// A config of its own for each handshake, so that its verdict is its own;
@@ -183,7 +187,11 @@ impl TlsServer {
         Ok(config)
     }
 
-    async fn handshake(&self, socket: TcpStream, from: SocketAddr) -> Result<Conn, RefusedHandshake> {
+    async fn handshake(
+        &self,
+        socket: TcpStream,
+        from: SocketAddr,
+    ) -> Result<Conn, RefusedHandshake> {
         let verdict = Arc::new(Verdict::default());
         let refused = |why| RefusedHandshake { from, why };
         let config = self.config(&verdict).map_err(|_| refused(None))?;
@@ -196,14 +204,23 @@ impl TlsServer {
                 let here = verdict.refusal.get().cloned().map(TlsRefusal::Here);
                 return Err(refused(here.or_else(|| TlsRefusal::of_io(&error))));
             }
-            Err(_) => return Err(refused(Some(TlsRefusal::TimedOut { seconds: HANDSHAKE_S }))),
+            Err(_) => {
+                return Err(refused(Some(TlsRefusal::TimedOut {
+                    seconds: HANDSHAKE_S,
+                })));
+            }
         };
         let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
         let (Some(identity), Some(chain)) = (verdict.identity.get().cloned(), chain) else {
             return Err(refused(Some(TlsRefusal::NoCertificate)));
         };
         let want = self.kind.want();
-        let peer = Peer { identity, address: from, chain: Arc::new(chain), want };
+        let peer = Peer {
+            identity,
+            address: from,
+            chain: Arc::new(chain),
+            want,
+        };
         Ok(Conn { stream, peer })
     }
 }
@@ -215,7 +232,9 @@ async fn accept_loop(
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
-        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
+            return;
+        };
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             () = sender.closed() => return,

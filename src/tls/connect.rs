@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::client::{Resumption, ResolvesClientCert};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme};
@@ -34,8 +34,8 @@ use crate::ids::MemberId;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// One of the ends refused the other.
-    #[error(transparent)]
-    Refused(TlsRefusal),
+    #[error("{0}")]
+    Refused(#[source] TlsRefusal),
     /// The address has no host.
     #[error("the address has no host and port")]
     Address,
@@ -85,7 +85,12 @@ pub fn connector(
     clock: Clock,
     expected: MemberId,
 ) -> Connector {
-    Connector { material, roster, clock, expected }
+    Connector {
+        material,
+        roster,
+        clock,
+        expected,
+    }
 }
 
 impl Connector {
@@ -95,15 +100,19 @@ impl Connector {
     /// [`ConnectError`]; [`ConnectError::Refused`] says which end refused and why.
     pub async fn connect(&self, host: &str, port: u16) -> Result<PeerStream, ConnectError> {
         let limit = Duration::from_secs(HANDSHAKE_S);
-        tokio::time::timeout(limit, self.dial(host, port)).await.unwrap_or(Err(
-            ConnectError::Refused(TlsRefusal::TimedOut { seconds: HANDSHAKE_S }),
-        ))
+        tokio::time::timeout(limit, self.dial(host, port))
+            .await
+            .unwrap_or(Err(ConnectError::Refused(TlsRefusal::TimedOut {
+                seconds: HANDSHAKE_S,
+            })))
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<PeerStream, ConnectError> {
         let verdict = Arc::new(Verdict::default());
         let config = self.config(&verdict).map_err(ConnectError::Setup)?;
-        let socket = TcpStream::connect((host, port)).await.map_err(ConnectError::Io)?;
+        let socket = TcpStream::connect((host, port))
+            .await
+            .map_err(ConnectError::Io)?;
         socket.set_nodelay(true).map_err(ConnectError::Io)?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Address)?;
         let refused = |error: io::Error| {
@@ -113,10 +122,15 @@ impl Connector {
                 None => ConnectError::Io(error),
             }
         };
-        let mut stream =
-            TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(refused)?;
+        let mut stream = TlsConnector::from(Arc::new(config))
+            .connect(name, socket)
+            .await
+            .map_err(refused)?;
         let first = stream.read_u8().await.map_err(refused)?;
-        Ok(PeerStream { stream, first: Some(first) })
+        Ok(PeerStream {
+            stream,
+            first: Some(first),
+        })
     }
 
     fn config(&self, verdict: &Arc<Verdict>) -> Result<ClientConfig, rustls::Error> {
@@ -175,11 +189,11 @@ impl AsyncRead for PeerStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if buf.remaining() > 0 {
-            if let Some(first) = self.first.take() {
-                buf.put_slice(&[first]);
-                return Poll::Ready(Ok(()));
-            }
+        if buf.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buf.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }

@@ -159,19 +159,29 @@ pub enum TlsRefusal {
     #[error("the node wants a certificate: name one with its key in [tls] or on the command line")]
     CertificateRequired,
     /// The other end's clock says that this end's certificate is out of its dates.
-    #[error("the node says that this certificate is expired or not yet valid: renew it (casegate pki request), or correct the clock")]
+    #[error(
+        "the node says that this certificate is expired or not yet valid: renew it (casegate pki request), or correct the clock"
+    )]
     OutOfDates,
     /// The other end does not know this end's CA as this member's.
-    #[error("the node does not accept this certificate's CA for the member that it names: use the CA that the roster lists for it")]
+    #[error(
+        "the node does not accept this certificate's CA for the member that it names: use the CA that the roster lists for it"
+    )]
     UnknownCa,
     /// The other end's roster does not have this end's member.
-    #[error("the node's newest roster does not list this member with this role: have the roots list it, or let the node fetch the newest roster")]
+    #[error(
+        "the node's newest roster does not list this member with this role: have the roots list it, or let the node fetch the newest roster"
+    )]
     NotInRoster,
     /// This kind of certificate is not for that port.
-    #[error("this certificate is not for this port: nodes use the peer port, officers the desk port of their own member's node")]
+    #[error(
+        "this certificate is not for this port: nodes use the peer port, officers the desk port of their own member's node"
+    )]
     NotForListener,
     /// The other end cannot read a name in this end's certificate, or dialled another node.
-    #[error("the node finds another name in this certificate than it wants: check whom it names (casegate pki show)")]
+    #[error(
+        "the node finds another name in this certificate than it wants: check whom it names (casegate pki show)"
+    )]
     BadName,
     /// Another alert.
     #[error("the node ended the handshake with the TLS alert {0:?}")]
@@ -285,7 +295,10 @@ pub fn refusal_in(error: &(dyn StdError + 'static)) -> Option<TlsRefusal> {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return TlsRefusal::of(tls);
         }
-        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        if let Some(inner) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
             return refusal_in(inner);
         }
         next = error.source();

@@ -101,7 +101,10 @@ pub(crate) fn judge(
     }
     let Some(member) = roster.member(&identity.member) else {
         let member = identity.member;
-        return Err(Refusal::NotInRoster { member, roster_version: roster.version });
+        return Err(Refusal::NotInRoster {
+            member,
+            roster_version: roster.version,
+        });
     };
     check_chain(leaf, chain, usage, member, now)
         .map_err(|error| refusal_of(&error, &identity, leaf, chain, usage, roster, now))?;
@@ -115,14 +118,21 @@ pub(crate) fn judge(
 fn check_want(identity: Identity, want: &Want) -> Result<Identity, Refusal> {
     let is_node = identity.subject == Subject::Node;
     match want {
-        Want::AnyNode if !is_node => {
-            Err(Refusal::NotForListener { identity, want: "only nodes of members may" })
-        }
+        Want::AnyNode if !is_node => Err(Refusal::NotForListener {
+            identity,
+            want: "only nodes of members may",
+        }),
         Want::OfficerOf(own) if is_node || identity.member != *own => {
-            Err(Refusal::NotForListener { identity, want: "only this member's officers may" })
+            Err(Refusal::NotForListener {
+                identity,
+                want: "only this member's officers may",
+            })
         }
         Want::NodeOf(expected) if !is_node || identity.member != *expected => {
-            Err(Refusal::NotExpected { want: expected.clone(), got: identity })
+            Err(Refusal::NotExpected {
+                want: expected.clone(),
+                got: identity,
+            })
         }
         Want::AnyNode | Want::OfficerOf(_) | Want::NodeOf(_) => Ok(identity),
     }
@@ -143,8 +153,16 @@ fn check_chain(
     let since = Duration::from_secs(u64::try_from(now).unwrap_or(0));
     let time = UnixTime::since_unix_epoch(since);
     let leaf = EndEntityCert::try_from(leaf)?;
-    leaf.verify_for_usage(CERTIFICATE_ALGORITHMS, &[anchor], chain, time, usage, None, None)
-        .map(|_| ())
+    leaf.verify_for_usage(
+        CERTIFICATE_ALGORITHMS,
+        &[anchor],
+        chain,
+        time,
+        usage,
+        None,
+        None,
+    )
+    .map(|_| ())
 }
 
 fn refusal_of(
@@ -159,12 +177,14 @@ fn refusal_of(
     let identity = identity.clone();
     let seconds = |time: &UnixTime| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     match error {
-        webpki::Error::CertExpired { not_after, .. } => {
-            Refusal::Expired { identity, not_after: seconds(not_after) }
-        }
-        webpki::Error::CertNotValidYet { not_before, .. } => {
-            Refusal::NotYetValid { identity, not_before: seconds(not_before) }
-        }
+        webpki::Error::CertExpired { not_after, .. } => Refusal::Expired {
+            identity,
+            not_after: seconds(not_after),
+        },
+        webpki::Error::CertNotValidYet { not_before, .. } => Refusal::NotYetValid {
+            identity,
+            not_before: seconds(not_before),
+        },
         webpki::Error::RequiredEkuNotFoundContext(_) => Refusal::WrongPurpose { identity },
         webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
             let member = identity.member;

@@ -1,0 +1,405 @@
+//! `casegate roster`: the roots' tool. `new` writes an unsigned roster from a
+//! TOML description, each root's holder adds a signature with `sign`, and
+//! `verify` appends the result to the roster file that nodes read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::{Args, Subcommand};
+use prost::Message;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::cli::output::Output;
+use crate::clock::{DAY_S, UnixSeconds};
+use crate::ids::{Digest, FederationId, MemberId};
+use crate::keys::PublicKey;
+use crate::pki::files::load_seed;
+use crate::roster::draft::sign as add_signatures;
+use crate::roster::read::RawRoster;
+use crate::roster::{Draft, KeyUse, MemberDraft, MemberRole, Roster, RosterChain, ShareCheck};
+use crate::wire::v1;
+
+/// Makes, signs and checks rosters.
+#[derive(Clone, Debug, Args)]
+pub struct RosterArgs {
+    #[command(subcommand)]
+    command: RosterCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum RosterCommand {
+    /// Writes an unsigned roster from a TOML description.
+    New(NewArgs),
+    /// Adds a root's signature to a roster.
+    Sign(SignArgs),
+    /// Checks a roster file, and a new roster against it.
+    Verify(VerifyArgs),
+    /// Shows the newest roster of a roster file.
+    Show(ShowArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+struct ChainArgs {
+    /// The roster file: every version from 1 on.
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
+    /// SHA-256 of roster 1.
+    #[arg(long, value_name = "HEX")]
+    pin: String,
+}
+
+#[derive(Clone, Debug, Args)]
+struct NewArgs {
+    /// The description: federation, roots, members.
+    #[arg(long, value_name = "TOML")]
+    from: PathBuf,
+    /// The roster file that it follows; without it roster 1 is made.
+    #[arg(long, value_name = "FILE", requires = "pin")]
+    after: Option<PathBuf>,
+    /// SHA-256 of roster 1.
+    #[arg(long, value_name = "HEX", requires = "after")]
+    pin: Option<String>,
+    /// A token key that key generation wrote, to add.
+    #[arg(long, value_name = "FILE")]
+    token_key: Vec<PathBuf>,
+    /// The unsigned roster to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+struct SignArgs {
+    /// The roster; the signature is added to it.
+    #[arg(long, value_name = "FILE")]
+    roster: PathBuf,
+    /// The root's seed.
+    #[arg(long, value_name = "FILE", required = true)]
+    key: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+struct VerifyArgs {
+    #[command(flatten)]
+    chain: ChainArgs,
+    /// A signed roster that follows; it is appended to the file if it holds.
+    #[arg(long, value_name = "FILE")]
+    add: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    chain: ChainArgs,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    federation: String,
+    roots: Vec<String>,
+    root_threshold: u32,
+    days: i64,
+    member: Vec<MemberLines>,
+    #[serde(default)]
+    policy: PolicyLines,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MemberLines {
+    id: String,
+    role: String,
+    name: String,
+    #[serde(default)]
+    region: String,
+    ca: PathBuf,
+    endpoint: String,
+    records: String,
+    checkpoint: String,
+    witness: String,
+    #[serde(default)]
+    contact: String,
+    #[serde(default)]
+    witnesses: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PolicyLines {
+    enumerable_points_per_day: u64,
+    open_points_per_day: u64,
+    custodian_points_per_day: u64,
+    witness_quorum: u32,
+}
+
+/// Runs `casegate roster` at the time `now`; `shares` checks token keys.
+///
+/// # Errors
+/// A sentence that names what was refused.
+pub fn run(
+    args: &RosterArgs,
+    now: UnixSeconds,
+    shares: ShareCheck,
+    output: &Output,
+) -> anyhow::Result<()> {
+    match &args.command {
+        RosterCommand::New(args) => new(args, now, shares, output),
+        RosterCommand::Sign(args) => sign(args, output),
+        RosterCommand::Verify(args) => verify(args, now, shares, output),
+        RosterCommand::Show(args) => {
+            let chain = read_chain(&args.chain.file, &args.chain.pin, shares)?;
+            present(chain.newest(), now, output, "roster.show")
+        }
+    }
+}
+
+fn read_chain(file: &Path, pin: &str, shares: ShareCheck) -> anyhow::Result<RosterChain> {
+    let bytes = read(file)?;
+    let pin = Digest::from_slice(&hex::decode(pin).context("the pin is not hexadecimal")?)?;
+    Ok(RosterChain::from_bytes(pin, &bytes, 0, shares)?)
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Replaces a file as a whole, so that a crash leaves the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(dir)
+        .with_context(|| format!("cannot write in {}", dir.display()))?;
+    fs::write(file.path(), bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
+
+fn new(
+    args: &NewArgs,
+    now: UnixSeconds,
+    shares: ShareCheck,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let text = String::from_utf8(read(&args.from)?).context("the description is not UTF-8")?;
+    let lines: Description =
+        toml::from_str(&text).with_context(|| format!("{}", args.from.display()))?;
+    ensure!(
+        (1..=3_650).contains(&lines.days),
+        "days is not between 1 and 3,650"
+    );
+    let base = args.from.parent().unwrap_or_else(|| Path::new(""));
+    let before = match (&args.after, &args.pin) {
+        (Some(file), Some(pin)) => Some(read_chain(file, pin, shares)?),
+        _ => None,
+    };
+    let mut draft = describe(&lines, base, now)?;
+    if let Some(chain) = &before {
+        follow(&mut draft, chain.newest(), now, lines.days);
+    }
+    for path in &args.token_key {
+        let key = v1::TokenKey::decode(&read(path)?[..])
+            .with_context(|| format!("{} holds no token key", path.display()))?;
+        draft = draft.token_key(key);
+    }
+    let unsigned = draft.sign(&[]);
+    let digest = draft.digest();
+    replace(&args.out, &unsigned)?;
+    let out = args.out.display().to_string();
+    let version = draft.wire.version;
+    let value = json!({ "version": version, "file": out, "sha256": digest.to_string() });
+    output.emit("roster.new", &value, |screen| {
+        screen.line(&format!("{out}: roster {version}, not signed yet"));
+        screen.line(&format!("SHA-256 {digest}"));
+    })?;
+    Ok(())
+}
+
+fn describe(lines: &Description, base: &Path, now: UnixSeconds) -> anyhow::Result<Draft> {
+    let federation = FederationId::new(&lines.federation)?;
+    let roots = lines
+        .roots
+        .iter()
+        .map(|hex| public(hex))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let mut draft = Draft::first(
+        &federation,
+        &roots,
+        lines.root_threshold,
+        now,
+        lines.days * DAY_S,
+    );
+    for member in &lines.member {
+        let at = || format!("member {}", member.id);
+        draft = draft.member(member_draft(member, base).with_context(at)?);
+    }
+    let policy = &lines.policy;
+    draft.wire.policy = Some(v1::Policy {
+        enumerable_points_per_day: policy.enumerable_points_per_day,
+        open_points_per_day: policy.open_points_per_day,
+        custodian_points_per_day: policy.custodian_points_per_day,
+        witness_quorum: policy.witness_quorum,
+        grants: Vec::new(),
+    });
+    Ok(draft)
+}
+
+fn member_draft(lines: &MemberLines, base: &Path) -> anyhow::Result<MemberDraft> {
+    let pem = read(&base.join(&lines.ca))?;
+    let (_, ca) = x509_parser::pem::parse_x509_pem(&pem).context("ca is no PEM file")?;
+    let names = lines.witnesses.iter().map(|name| MemberId::new(name));
+    Ok(MemberDraft {
+        id: MemberId::new(&lines.id)?,
+        role: MemberRole::from_word(&lines.role)
+            .context("role is not bureau, department or auditor")?,
+        name: lines.name.clone(),
+        region: lines.region.clone(),
+        ca: ca.contents,
+        peer_endpoint: lines.endpoint.clone(),
+        keys: vec![
+            (KeyUse::Records, public(&lines.records)?),
+            (KeyUse::Checkpoint, public(&lines.checkpoint)?),
+            (KeyUse::Witness, public(&lines.witness)?),
+        ],
+        desk_contact: lines.contact.clone(),
+        witnesses: names.collect::<Result<_, _>>()?,
+    })
+}
+
+fn public(text: &str) -> anyhow::Result<PublicKey> {
+    let bytes = hex::decode(text).context("a public key is 64 hexadecimal digits")?;
+    Ok(PublicKey::from_slice(&bytes)?)
+}
+
+/// Makes a description follow a roster: token keys and grants that still run
+/// stay, and so do old keys and generations, or old entries could not be checked.
+fn follow(draft: &mut Draft, before: &Roster, now: UnixSeconds, days: i64) {
+    let held = Draft::after(before, now, days * DAY_S).wire;
+    let wire = &mut draft.wire;
+    wire.version = held.version;
+    wire.previous_sha256 = held.previous_sha256;
+    wire.token_keys = held.token_keys;
+    let grants = held.policy.map(|policy| policy.grants).unwrap_or_default();
+    wire.policy.get_or_insert_default().grants = grants
+        .into_iter()
+        .filter(|grant| grant.valid_to > now)
+        .collect();
+    let mut old: BTreeMap<String, v1::RosterMember> = held
+        .members
+        .into_iter()
+        .map(|member| (member.id.clone(), member))
+        .collect();
+    for member in &mut wire.members {
+        let Some(before) = old.remove(&member.id) else {
+            continue;
+        };
+        member.records_generation = before.records_generation;
+        member.access_generation = before.access_generation;
+        member.frozen = before.frozen;
+        let fresh = std::mem::replace(&mut member.keys, before.keys);
+        for key in fresh {
+            if !member
+                .keys
+                .iter()
+                .any(|kept| kept.public_key == key.public_key)
+            {
+                member.keys.push(key);
+            }
+        }
+    }
+}
+
+fn sign(args: &SignArgs, output: &Output) -> anyhow::Result<()> {
+    let bytes = read(&args.roster)?;
+    let raw = RawRoster::parse(&bytes)?;
+    let signed = v1::SignedRoster::decode(&bytes[..]).context("not a roster")?;
+    let keys = args
+        .key
+        .iter()
+        .map(|path| load_seed(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let signed = add_signatures(signed, &keys.iter().collect::<Vec<_>>());
+    replace(&args.roster, &signed.encode_to_vec())?;
+    let (version, count, digest) = (raw.roster.version, signed.signatures.len(), raw.digest);
+    let value = json!({ "version": version, "signatures": count, "sha256": digest.to_string() });
+    output.emit("roster.sign", &value, |screen| {
+        screen.line(&format!(
+            "roster {version}, SHA-256 {digest}: {count} signatures"
+        ));
+    })?;
+    Ok(())
+}
+
+fn verify(
+    args: &VerifyArgs,
+    now: UnixSeconds,
+    shares: ShareCheck,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let ChainArgs { file, pin } = &args.chain;
+    let Some(add) = &args.add else {
+        let chain = read_chain(file, pin, shares)?;
+        chain.current(now)?;
+        return present(chain.newest(), now, output, "roster.verify");
+    };
+    let next = read(add)?;
+    let chain = if file.exists() {
+        let mut chain = read_chain(file, pin, shares)?;
+        chain.extend(&next)?;
+        chain
+    } else {
+        let pin = Digest::from_slice(&hex::decode(pin).context("the pin is not hexadecimal")?)?;
+        RosterChain::start(pin, &next, shares)?
+    };
+    replace(file, &chain.to_bytes())?;
+    present(chain.newest(), now, output, "roster.verify")
+}
+
+fn present(
+    roster: &Roster,
+    now: UnixSeconds,
+    output: &Output,
+    command: &str,
+) -> anyhow::Result<()> {
+    let members: Vec<_> = roster
+        .members
+        .values()
+        .map(|m| {
+            json!({
+                "id": m.id.as_str(), "role": m.role.as_str(), "name": m.name,
+                "region": m.region, "endpoint": m.peer_endpoint,
+                "records_generation": m.records_generation,
+            })
+        })
+        .collect();
+    let value = json!({
+        "federation": roster.federation.as_str(), "version": roster.version,
+        "sha256": roster.digest.to_string(), "issued_at": roster.issued_at,
+        "expires_at": roster.expires_at, "expired": roster.is_expired(now),
+        "roots": roster.roots.len(), "root_threshold": roster.root_threshold,
+        "members": members, "token_keys": roster.token_keys.len(),
+    });
+    let days = roster.expires_at.saturating_sub(now) / DAY_S;
+    output.emit(command, &value, |screen| {
+        let (federation, version, digest) = (&roster.federation, roster.version, roster.digest);
+        screen.line(&format!("{federation}, roster {version}, SHA-256 {digest}"));
+        screen.line(&format!(
+            "{} of {} roots, {days} days left",
+            roster.root_threshold,
+            roster.roots.len()
+        ));
+        for m in roster.members.values() {
+            screen.line(&format!(
+                "  {} ({}) {} {}",
+                m.id, m.role, m.name, m.peer_endpoint
+            ));
+        }
+    })?;
+    Ok(())
+}
