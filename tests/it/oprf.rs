@@ -110,12 +110,14 @@ fn typed_vectors() -> Vec<Vector> {
 }
 
 fn file_vectors() -> Option<Vec<Vector>> {
-    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let text = [beside.as_path(), std::path::Path::new("/work/shared")]
-        .into_iter()
-        .find_map(|dir| {
-            std::fs::read_to_string(dir.join("vectors/oprf/rfc9497-ristretto255.json")).ok()
-        })?;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = ["../shared", "../../shared"].iter().find_map(|dir| {
+        std::fs::read_to_string(
+            root.join(dir)
+                .join("vectors/oprf/rfc9497-ristretto255.json"),
+        )
+        .ok()
+    })?;
     let file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let suite = file["suites"]
         .as_array()?
