@@ -42,6 +42,9 @@ pub const GRANTS_MAX: usize = 4_000;
 pub const ENUMERABLE_POINTS_PER_DAY: u64 = 20_000;
 /// The daily budget of open kinds where the policy names none.
 pub const OPEN_POINTS_PER_DAY: u64 = 1_000_000;
+/// Points that one custodian gives out a day over all members, each class,
+/// where the roster names none.
+pub const CUSTODIAN_POINTS_PER_DAY: u64 = 5_000_000;
 
 /// What kind of organization a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -29,6 +29,10 @@ const QUEUED_BATCHES_MAX: usize = 1024;
 /// Batches that share one flush at most.
 const GROUPED_BATCHES_MAX: usize = 256;
 
+/// How often, and after which pause, a locked directory is tried.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// A namespace of keys: one leading byte in the store's single tree, so that
 /// one batch can change several tables at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -242,13 +246,7 @@ impl Store {
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let open_error = |reason: String| StoreError::Open { dir: dir.to_path_buf(), reason };
         std::fs::create_dir_all(dir).map_err(|e| open_error(e.to_string()))?;
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(cache_bytes)
-            .flush_every_ms(None)
-            .print_profile_on_drop(false)
-            .open()
-            .map_err(|e| open_error(e.to_string()))?;
+        let db = open_sled(dir, cache_bytes).map_err(|e| open_error(e.to_string()))?;
         let synced = File::open(dir.join("db")).map_err(|e| open_error(e.to_string()))?;
         check_format(&db)?;
         let (writes, queue) = sync_channel(QUEUED_BATCHES_MAX);
@@ -397,6 +395,26 @@ impl Store {
 fn pair(item: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Vec<u8>, Bytes), StoreError> {
     let (key, value) = item.map_err(read_error)?;
     Ok((tail(&key), Bytes::copy_from_slice(&value)))
+}
+
+/// Opens sled. Right after a store was closed, sled's own threads may hold its
+/// lock for a moment longer: the lock is tried again for a short while.
+fn open_sled(dir: &Path, cache_bytes: u64) -> sled::Result<sled::Db> {
+    let mut tries = 0;
+    loop {
+        let opened = sled::Config::new()
+            .path(dir)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None)
+            .print_profile_on_drop(false)
+            .open();
+        let locked = matches!(&opened, Err(sled::Error::Io(e)) if e.to_string().contains("lock"));
+        tries += 1;
+        if !locked || tries == LOCK_TRIES {
+            return opened;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
 }
 
 fn tail(key: &[u8]) -> Vec<u8> {

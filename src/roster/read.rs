@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{
     CustodianShare, ENUMERABLE_POINTS_PER_DAY, Frozen, GRANTS_MAX, Grant, KEYS_PER_USE_MAX, KeyUse,
-    MEMBERS_MAX, Member, MemberKey, MemberRole, OPEN_POINTS_PER_DAY, Policy, ROOTS_MAX,
+    CUSTODIAN_POINTS_PER_DAY, MEMBERS_MAX, Member, MemberKey, MemberRole, OPEN_POINTS_PER_DAY, Policy, ROOTS_MAX,
     ROSTER_BYTES_MAX, Roster, RosterError, TOKEN_KEYS_MAX, TokenClass, TokenKey, TokenKeyState,
     signed_bytes,
 };
@@ -488,7 +488,10 @@ fn read_policy(
             ENUMERABLE_POINTS_PER_DAY,
         ),
         open_points_per_day: or_default(wire.open_points_per_day, OPEN_POINTS_PER_DAY),
-        custodian_points_per_day: wire.custodian_points_per_day,
+        custodian_points_per_day: or_default(
+            wire.custodian_points_per_day,
+            CUSTODIAN_POINTS_PER_DAY,
+        ),
         witness_quorum: wire.witness_quorum,
         grants,
     })
