@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::blame::{Blame, Blamed};
 use crate::clock::UnixSeconds;
@@ -24,7 +24,9 @@ const POLL_S: u64 = 20;
 /// The shortest and longest pause after a failure, in milliseconds.
 const RETRY_MS: (u64, u64) = (200, 15_000);
 /// Chunks that may wait between the wire and the verifier.
-const CHUNKS_AHEAD: usize = 4;
+const CHUNKS_AHEAD: usize = 2;
+/// Pulls that a node runs at once.
+const PULLS_MAX: usize = 3;
 /// Absent bodies that are asked for again in one go.
 const ABSENT_MAX: usize = 4_096;
 
@@ -121,6 +123,7 @@ pub struct Replicator<P> {
     peers: P,
     states: RwLock<BTreeMap<MemberId, ReplicaState>>,
     changed: watch::Sender<u64>,
+    pulls: Semaphore,
     /// Counts since the start.
     pub counts: ReplicateCounts,
 }
@@ -136,6 +139,7 @@ impl<P: PeerTransport> Replicator<P> {
             peers,
             states: RwLock::default(),
             changed,
+            pulls: Semaphore::new(PULLS_MAX),
             counts: ReplicateCounts::default(),
         }
     }
@@ -319,6 +323,7 @@ impl<P: PeerTransport> Replicator<P> {
     /// # Errors
     /// [`PullError`]; what was accepted before stays.
     pub async fn pull_member(&self, member: &MemberId, from: &MemberId) -> Result<bool, PullError> {
+        let Ok(_turn) = self.pulls.acquire().await else { return Ok(false) };
         let roster = self.roster.load_full();
         let (Some(author), Some(origin)) =
             (roster.member(member), roster.origin(member, LogName::Records))

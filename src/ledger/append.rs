@@ -62,18 +62,20 @@ pub(super) fn sign_empty(store: &Store, log: &Log, key: &SigningKey) -> Result<(
     Ok(())
 }
 
+#[derive(Default)]
 struct Signed {
     entries: Vec<Bytes>,
     leaves: Vec<Digest>,
+    decoded: Vec<Body>,
     bodies: Vec<BodyState>,
     private: Vec<BodyState>,
 }
 
 /// An append that is on its way to the disk.
 #[derive(Debug)]
-pub struct Appending {
+struct Appending {
     first: LogIndex,
-    bodies: Vec<Bytes>,
+    bodies: Vec<Body>,
     head: Head,
     ticket: Ticket,
     name: LogName,
@@ -95,7 +97,7 @@ impl Ledger {
         let appending = self.plan(name, entries, with)?;
         let Appending { first, bodies, head, ticket, name } = appending;
         ticket.wait()?;
-        self.land(name, first, &bodies, head)?;
+        self.land(name, first, bodies, head)?;
         Ok(first)
     }
 
@@ -148,16 +150,11 @@ impl Ledger {
         planned.edges.apply(&updates);
         planned.head = head.clone();
         drop(planned);
-        let bodies = signed
-            .bodies
-            .into_iter()
-            .filter_map(|s| if let BodyState::Held(b) = s { Some(b) } else { None })
-            .collect();
-        Ok(Appending { first, bodies, head, ticket, name })
+        Ok(Appending { first, bodies: signed.decoded, head, ticket, name })
     }
 
     fn sign(&self, log: &Log, entries: Vec<NewEntry>) -> Signed {
-        let mut signed = Signed { entries: vec![], leaves: vec![], bodies: vec![], private: vec![] };
+        let mut signed = Signed::default();
         let issued_at = self.0.clock.now();
         for entry in entries {
             let body = entry.body.encode();
@@ -173,6 +170,7 @@ impl Ledger {
             signed.leaves.push(merkle::leaf_hash(&bytes));
             signed.entries.push(bytes);
             signed.bodies.push(BodyState::Held(body));
+            signed.decoded.push(entry.body);
             signed.private.push(match entry.private {
                 Some(plain) => BodyState::Held(plain.into()),
                 None => BodyState::Absent,
@@ -186,7 +184,7 @@ impl Ledger {
         &self,
         name: LogName,
         first: LogIndex,
-        bodies: &[Bytes],
+        bodies: Vec<Body>,
         head: Head,
     ) -> Result<(), LedgerError> {
         let log = self.own_log(name);
@@ -198,7 +196,7 @@ impl Ledger {
         }
         drop(landing);
         if name == LogName::Records {
-            let items: Vec<_> = (first.0..).map(LogIndex).zip(bodies.iter().cloned()).collect();
+            let items: Vec<_> = (first.0..).map(LogIndex).zip(bodies).collect();
             let end = TreeSize(first.0 + items.len() as u64);
             self.index_bodies(OWN_RECORDS, log.as_ref(), &items, Some(end.0))?;
             if newer {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::log::{Log, OWN_RECORDS};
 use super::segment::{self, BodyState};
 use super::{Ledger, LedgerError, Range};
-use crate::ids::{Digest, LogIndex, MemberId};
+use crate::ids::{LogIndex, MemberId};
 use crate::record::{self, Body, Entry};
 use crate::roster::{Member, Roster};
 use crate::store::{Batch, Table};
@@ -164,17 +164,13 @@ impl Ledger {
             return Err(malformed("it answers for more bodies than were asked for"));
         }
         let withheld = self.check_withheld(log, author, chunk.withheld.as_ref())?;
-        let states = self.checked_states(log, author, &chunk, &withheld)?;
+        let (states, fresh) = self.checked_states(log, author, &chunk, &withheld)?;
         let mut accepted = BodiesAccepted::default();
-        let mut fresh = vec![];
         let mut batch = Batch::new();
         for (at, state) in (chunk.start..).zip(&states) {
             let mark = segment::run_key(log.number, LogIndex(at));
             match state {
-                BodyState::Held(bytes) => {
-                    accepted.held += 1;
-                    fresh.push((LogIndex(at), bytes.clone()));
-                }
+                BodyState::Held(_) => accepted.held += 1,
                 BodyState::NotForMe => accepted.not_for_me += 1,
                 BodyState::Absent => {
                     accepted.absent += 1;
@@ -216,8 +212,9 @@ impl Ledger {
         author: &Member,
         chunk: &v1::BodyChunk,
         withheld: &[Range],
-    ) -> Result<Vec<BodyState>, LedgerError> {
+    ) -> Result<(Vec<BodyState>, Vec<(LogIndex, Body)>), LedgerError> {
         let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
+        let mut decoded = vec![];
         let end = chunk.start + chunk.answers.len() as u64;
         let entries = self.entries(log.number, LogIndex(chunk.start), end)?;
         let mut bodies = chunk.bodies.iter();
@@ -229,7 +226,13 @@ impl Ledger {
             states.push(match answer {
                 BodyAnswer::Held => {
                     let bytes = bodies.next().ok_or_else(|| malformed("a body is missing"))?;
-                    self.checked_body(log, author, index, entry, bytes)?
+                    match self.checked_body(log, author, index, entry, bytes)? {
+                        Some(body) => {
+                            decoded.push((index, body));
+                            BodyState::Held(bytes.clone())
+                        }
+                        None => BodyState::Erased,
+                    }
                 }
                 BodyAnswer::NotForYou => {
                     if !withheld.iter().any(|r| (r.0..r.1).contains(&at)) {
@@ -246,9 +249,11 @@ impl Ledger {
         if bodies.next().is_some() {
             return Err(malformed("it carries more bodies than it says"));
         }
-        Ok(states)
+        Ok((states, decoded))
     }
 
+    /// The body, when it is the one that the entry names; `None` when it has
+    /// ended.
     fn checked_body(
         &self,
         log: &Log,
@@ -256,29 +261,17 @@ impl Ledger {
         index: LogIndex,
         entry: Bytes,
         bytes: &Bytes,
-    ) -> Result<BodyState, LedgerError> {
+    ) -> Result<Option<Body>, LedgerError> {
         let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
-        let statement = Entry::parse(entry).map_err(refuse)?.statement;
-        if Digest::of(bytes) != statement.body_sha256 {
-            return Err(refuse(record::RecordError::OtherBody {
-                want: statement.body_sha256,
-                got: Digest::of(bytes),
-            }));
-        }
-        let body = Body::decode(statement.body_type, bytes).map_err(refuse)?;
-        if let Body::Element(element) = &body {
-            let of_author = element.member == author.id
-                && element.federation == log.origin.federation
-                && element.expires_at == statement.expires_at;
-            if !of_author {
-                return Err(refuse(record::RecordError::Field { what: "owner of the element" }));
-            }
-        }
+        let entry = Entry::parse(entry).map_err(refuse)?;
+        let body = entry.open_body(bytes).map_err(refuse)?;
+        let statement = &entry.statement;
+        debug_assert_eq!(statement.origin.member, author.id, "entries were checked to be in place");
         let expired = statement.expires_at != 0 && statement.expires_at <= self.0.clock.now();
         if expired || self.is_ended(log.number, index)? {
-            return Ok(BodyState::Erased);
+            return Ok(None);
         }
-        Ok(BodyState::Held(bytes.clone()))
+        Ok(Some(body))
     }
 
     fn check_withheld(
@@ -356,11 +349,10 @@ impl Ledger {
         author: &Member,
         chunk: &v1::BodyChunk,
     ) -> Result<(), LedgerError> {
-        let states = self.checked_states(log, author, chunk, &[(0, u64::MAX)])?;
-        for (at, state) in (chunk.start..).zip(states) {
-            let BodyState::Held(bytes) = state else { continue };
-            if let Ok(Body::Retract(retract)) = Body::decode(v1::BodyType::Retract, &bytes) {
-                self.end_bodies(log, LogIndex(at), &retract)?;
+        let (_, bodies) = self.checked_states(log, author, chunk, &[(0, u64::MAX)])?;
+        for (at, body) in bodies {
+            if let Body::Retract(retract) = body {
+                self.end_bodies(log, at, &retract)?;
             }
         }
         Ok(())

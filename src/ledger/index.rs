@@ -5,14 +5,13 @@
 
 use std::sync::PoisonError;
 
-use bytes::Bytes;
 use prost::Message;
 
 use super::log::{Log, OWN_RECORDS};
 use super::{Ledger, LedgerError};
 use crate::ids::{CaseRef, KeyId, LogIndex, LogName, MemberId, Token};
 use crate::postings::{Pointer, Posting, PostingsBatch};
-use crate::record::{AmendBody, Body, CaseNoticeBody, ElementBody, Entry};
+use crate::record::{AmendBody, Body, CaseNoticeBody, ElementBody};
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1;
 
@@ -94,26 +93,25 @@ impl Ledger {
         &self,
         number: u32,
         log: &Log,
-        items: &[(LogIndex, Bytes)],
+        items: &[(LogIndex, Body)],
         position: Option<u64>,
     ) -> Result<(), LedgerError> {
         let mut batch = PostingsBatch::default();
         let mut elements = vec![];
         let own = number == OWN_RECORDS;
-        for (index, bytes) in items {
-            let Some(body) = self.decode_at(log, *index, bytes)? else { continue };
+        for (index, body) in items {
             match body {
                 Body::Element(element) => {
-                    elements.push(self.index_element(&mut batch, number, *index, &element));
+                    elements.push(self.index_element(&mut batch, number, *index, element));
                     if own {
-                        self.index_own(&mut batch, *index, &element)?;
+                        self.index_own(&mut batch, *index, element)?;
                     }
                 }
                 Body::CaseNotice(notice) => {
-                    self.index_notice(&mut batch, number, log, *index, &notice);
+                    self.index_notice(&mut batch, number, log, *index, notice);
                 }
-                Body::Amend(amend) => self.index_amend(&mut batch, number, *index, &amend)?,
-                Body::Retract(retract) => self.end_bodies(log, *index, &retract)?,
+                Body::Amend(amend) => self.index_amend(&mut batch, number, *index, amend)?,
+                Body::Retract(retract) => self.end_bodies(log, *index, retract)?,
                 Body::Access(_) => {}
             }
         }
@@ -127,21 +125,6 @@ impl Ledger {
             self.keep_hits(&mut sequence, hits)?;
         }
         Ok(())
-    }
-
-    fn decode_at(
-        &self,
-        log: &Log,
-        index: LogIndex,
-        bytes: &Bytes,
-    ) -> Result<Option<Body>, LedgerError> {
-        if log.origin.log == LogName::Access {
-            return Ok(None);
-        }
-        let entries = self.entries(log.number, index, index.0 + 1)?;
-        let entry = entries.into_iter().next().and_then(|e| Entry::parse(e).ok());
-        let Some(entry) = entry else { return Ok(None) };
-        Ok(Body::decode(entry.statement.body_type, bytes).ok())
     }
 
     fn index_element(
@@ -337,7 +320,7 @@ impl Ledger {
             let mut at = self.0.postings.position(log.number)?;
             while at < upto {
                 let end = upto.min(at + 2_000);
-                let items = self.held_bodies(log.number, LogIndex(at), end)?;
+                let items = self.decoded_bodies(log.number, LogIndex(at), end)?;
                 self.index_bodies(log.number, &log, &items, Some(end))?;
                 at = end;
             }

@@ -97,6 +97,28 @@ impl Ledger {
             .collect())
     }
 
+    /// The bodies that are held of [start, end), decoded.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`] or [`LedgerError::Shred`].
+    pub fn decoded_bodies(
+        &self,
+        log: u32,
+        start: LogIndex,
+        end: u64,
+    ) -> Result<Vec<(LogIndex, Body)>, LedgerError> {
+        let states = self.body_states(log, start, end)?;
+        let entries = self.entries(log, start, end)?;
+        let mut out = vec![];
+        for ((at, state), entry) in (start.0..).zip(states).zip(entries) {
+            let BodyState::Held(bytes) = state else { continue };
+            let entry = Entry::parse(entry).map_err(|_| StoreError::Damaged("entry"))?;
+            let body = Body::decode(entry.statement.body_type, &bytes);
+            out.push((LogIndex(at), body.map_err(|_| StoreError::Damaged("body"))?));
+        }
+        Ok(out)
+    }
+
     /// The body at one index, when it is held.
     ///
     /// # Errors
