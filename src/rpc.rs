@@ -6,6 +6,7 @@ pub mod admit;
 pub mod client;
 pub mod custodian;
 pub mod desk;
+pub mod desk_client;
 pub mod exchange;
 pub mod keygen;
 pub mod status;

@@ -1,0 +1,337 @@
+//! The officer's side of the Desk service: one connection to the node of the
+//! officer's own member, and the officer's signature under every request that
+//! names a purpose ([`signature`]). Errors say whether the node refused, and
+//! with which code, or was out of reach.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::MESSAGE_BYTES_MAX;
+use super::status::{blame_of, code_of};
+use crate::blame::{Blame, Blamed};
+use crate::clock::Clock;
+use crate::ids::MemberId;
+use crate::tls::{Material, RosterHandle, TlsRefusal, connector, refusal_in};
+use crate::wire::v1;
+
+pub mod signature;
+
+pub use signature::{OfficerSignatureError, officer_signature, sign_request, verify_officer};
+
+/// How long connecting may take, in seconds.
+const CONNECT_S: u64 = 10;
+/// How long a call may take that only reads the node's own tables, in seconds.
+const CALL_S: u64 = 30;
+/// How long a call may take that publishes or searches all replicas, in seconds.
+const WORK_S: u64 = 300;
+/// How often an idle connection is probed, in seconds.
+const KEEP_ALIVE_S: u64 = 15;
+
+/// Why the node gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskCallError {
+    /// The address is not `host:port`.
+    #[error("{endpoint:?} is not an address such as 127.0.0.1:7441")]
+    Address {
+        /// The address as it was given.
+        endpoint: String,
+    },
+    /// One of the ends refused the other's certificate, or no TLS was spoken.
+    #[error(transparent)]
+    Tls(TlsRefusal),
+    /// The node is not there.
+    #[error("the node at {endpoint} does not answer ({detail})")]
+    Unreachable {
+        /// Where it was expected.
+        endpoint: String,
+        /// What the network said.
+        detail: String,
+    },
+    /// The node answered with a refusal or a failure.
+    #[error("{sentence}")]
+    Answered {
+        /// The stable code; empty when the node gave none.
+        code: String,
+        /// What the node says.
+        sentence: String,
+        /// Who has to act.
+        blame: Blame,
+    },
+    /// The officer's key does not sign.
+    #[error(transparent)]
+    Sign(#[from] OfficerSignatureError),
+}
+
+impl Blamed for DeskCallError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Address { .. } => Blame::Misbehaved,
+            Self::Tls(refusal) => refusal.blame(),
+            Self::Unreachable { .. } => Blame::Unavailable,
+            Self::Answered { blame, .. } => *blame,
+            Self::Sign(error) => error.blame(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Address { .. } => "node.address",
+            Self::Tls(refusal) => refusal.code(),
+            Self::Unreachable { .. } => "node.unreachable",
+            Self::Answered { .. } => "node.answered",
+            Self::Sign(error) => error.code(),
+        }
+    }
+}
+
+impl DeskCallError {
+    /// The code that people and scripts see: the node's own where it gave one.
+    #[must_use]
+    pub fn shown_code(&self) -> &str {
+        match self {
+            Self::Answered { code, .. } if !code.is_empty() => code,
+            Self::Address { .. }
+            | Self::Tls(_)
+            | Self::Unreachable { .. }
+            | Self::Answered { .. }
+            | Self::Sign(_) => self.code(),
+        }
+    }
+}
+
+/// A client of the Desk service of one node.
+#[derive(Clone, Debug)]
+pub struct DeskClient {
+    inner: v1::desk_client::DeskClient<Channel>,
+    material: Material,
+    endpoint: String,
+}
+
+/// One unary method: its name, whether it is signed, how long it may take.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident, $seconds:ident $(, $signed:literal)?;)*) => {
+        impl DeskClient {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// [`DeskCallError`].
+                pub async fn $name(
+                    &self,
+                    request: v1::$request,
+                ) -> Result<v1::$response, DeskCallError> {
+                    #[allow(unused_mut, reason = "only signed calls add metadata")]
+                    let mut call = timed(request, $seconds);
+                    $(signature::attach(&self.material, $signed, &mut call)?;)?
+                    let answer = self.inner.clone().$name(call).await;
+                    answer.map(Response::into_inner).map_err(|s| self.failed(&s))
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    /// What the node is doing, and how old its replicas are.
+    get_status(GetStatusRequest) -> GetStatusResponse, CALL_S;
+    /// Publishes elements of one case.
+    publish(PublishRequest) -> PublishResponse, WORK_S, "Desk.Publish";
+    /// Retracts an element of a case, or all of them.
+    retract(RetractRequest) -> RetractResponse, WORK_S, "Desk.Retract";
+    /// The case table.
+    list_cases(ListCasesRequest) -> ListCasesResponse, CALL_S;
+    /// One case with its elements.
+    show_case(ShowCaseRequest) -> ShowCaseResponse, CALL_S;
+    /// Records a case or an operation.
+    add_case(AddCaseRequest) -> AddCaseResponse, CALL_S;
+    /// Closes a case.
+    close_case(CloseCaseRequest) -> CloseCaseResponse, CALL_S;
+    /// Asks which cases elsewhere share evidence with a case.
+    query(QueryRequest) -> QueryResponse, WORK_S, "Desk.Query";
+    /// Asks which cases of an operation's regions belong together.
+    links(LinksRequest) -> LinksResponse, WORK_S, "Desk.Links";
+    /// The member's hits.
+    hits(HitsRequest) -> HitsResponse, CALL_S, "Desk.Hits";
+    /// The list of officers.
+    list_officers(ListOfficersRequest) -> ListOfficersResponse, CALL_S;
+    /// Adds an officer, or gives one other rights.
+    add_officer(AddOfficerRequest) -> AddOfficerResponse, CALL_S;
+    /// Suspends or restores an officer.
+    suspend_officer(SuspendOfficerRequest) -> SuspendOfficerResponse, CALL_S;
+    /// The newest entries of a log, and whether the logs verify.
+    show_log(ShowLogRequest) -> ShowLogResponse, WORK_S;
+}
+
+impl DeskClient {
+    /// Makes a client of the node of `member` at `endpoint` (`host:port`),
+    /// which connects at the first call. Needs a running tokio.
+    ///
+    /// # Errors
+    /// [`DeskCallError::Address`].
+    pub fn new(
+        material: Material,
+        roster: RosterHandle,
+        clock: Clock,
+        member: MemberId,
+        endpoint: &str,
+    ) -> Result<Self, DeskCallError> {
+        let bad = || DeskCallError::Address {
+            endpoint: endpoint.to_owned(),
+        };
+        let uri: http::Uri = format!("http://{endpoint}").parse().map_err(|_| bad())?;
+        if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() || uri.path() != "/" {
+            return Err(bad());
+        }
+        let channel = Endpoint::from(uri)
+            .connect_timeout(Duration::from_secs(CONNECT_S))
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_S))
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(connector(material.clone(), roster, clock, member));
+        let inner = v1::desk_client::DeskClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self {
+            inner,
+            material,
+            endpoint: endpoint.to_owned(),
+        })
+    }
+
+    /// Starts an import: `options` first, then what comes through `parts`. The
+    /// file is whole when `parts` closes; dropping the answer cancels it.
+    ///
+    /// # Errors
+    /// [`DeskCallError`].
+    pub async fn import(
+        &self,
+        options: v1::ImportOptions,
+        parts: mpsc::Receiver<v1::ImportPart>,
+    ) -> Result<ImportEvents, DeskCallError> {
+        use tokio_stream::StreamExt;
+        let (scheme, signed) = sign_request(&self.material, "Desk.Import", &options)?;
+        let first = v1::ImportPart {
+            options: Some(options),
+            bytes: bytes::Bytes::new(),
+        };
+        let stream = tokio_stream::once(first).chain(ReceiverStream::new(parts));
+        let mut call = Request::new(stream);
+        signature::put(call.metadata_mut(), scheme, &signed)?;
+        let answer = self.inner.clone().import(call).await;
+        let events = answer
+            .map(Response::into_inner)
+            .map_err(|s| self.failed(&s))?;
+        Ok(ImportEvents {
+            events,
+            client: self.clone(),
+        })
+    }
+
+    /// Turns a status into an error, with the TLS refusal behind it in words.
+    fn failed(&self, status: &Status) -> DeskCallError {
+        if let Some(refusal) = refusal_in(status) {
+            return DeskCallError::Tls(refusal);
+        }
+        let code = code_of(status);
+        if code.is_empty() && status.code() == Code::Unavailable {
+            return DeskCallError::Unreachable {
+                endpoint: self.endpoint.clone(),
+                detail: innermost(status),
+            };
+        }
+        DeskCallError::Answered {
+            code,
+            sentence: status.message().to_owned(),
+            blame: blame_of(status.code()),
+        }
+    }
+}
+
+/// What the node says while it imports.
+#[derive(Debug)]
+pub struct ImportEvents {
+    events: Streaming<v1::ImportEvent>,
+    client: DeskClient,
+}
+
+impl ImportEvents {
+    /// The next event; `None` after the last. Safe to cancel.
+    ///
+    /// # Errors
+    /// [`DeskCallError`].
+    pub async fn next(&mut self) -> Result<Option<v1::import_event::Event>, DeskCallError> {
+        loop {
+            match self
+                .events
+                .message()
+                .await
+                .map_err(|s| self.client.failed(&s))?
+            {
+                None => return Ok(None),
+                Some(v1::ImportEvent { event: Some(event) }) => return Ok(Some(event)),
+                // An event of a later version: not for this client.
+                Some(v1::ImportEvent { event: None }) => {}
+            }
+        }
+    }
+}
+
+fn timed<T>(message: T, seconds: u64) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(Duration::from_secs(seconds));
+    request
+}
+
+/// The last cause of a status, which is what the network said.
+fn innermost(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(inner) = source {
+        text = inner.to_string();
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn an_answer_keeps_the_nodes_own_code() {
+        let error = DeskCallError::Answered {
+            code: "case.unknown".into(),
+            sentence: "no such case".into(),
+            blame: Blame::NotFound,
+        };
+        assert_eq!(error.shown_code(), "case.unknown");
+        let error = DeskCallError::Answered {
+            code: String::new(),
+            sentence: "no".into(),
+            blame: Blame::Internal,
+        };
+        assert_eq!(error.shown_code(), "node.answered");
+    }
+
+    #[test]
+    fn every_error_has_a_code_of_its_own() {
+        let errors = [
+            DeskCallError::Address {
+                endpoint: "x".into(),
+            },
+            DeskCallError::Tls(TlsRefusal::Closed),
+            DeskCallError::Unreachable {
+                endpoint: "x".into(),
+                detail: "y".into(),
+            },
+            DeskCallError::Sign(OfficerSignatureError::Missing),
+        ];
+        let codes: BTreeSet<_> = errors.iter().map(Blamed::code).collect();
+        assert_eq!(codes.len(), errors.len());
+    }
+}
