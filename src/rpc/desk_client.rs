@@ -179,7 +179,9 @@ impl DeskClient {
         member: MemberId,
         endpoint: &str,
     ) -> Result<Self, DeskCallError> {
-        let bad = || DeskCallError::Address { endpoint: endpoint.to_owned() };
+        let bad = || DeskCallError::Address {
+            endpoint: endpoint.to_owned(),
+        };
         let uri: http::Uri = format!("http://{endpoint}").parse().map_err(|_| bad())?;
         if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() || uri.path() != "/" {
             return Err(bad());
@@ -193,7 +195,11 @@ impl DeskClient {
         let inner = v1::desk_client::DeskClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { inner, material, endpoint: endpoint.to_owned() })
+        Ok(Self {
+            inner,
+            material,
+            endpoint: endpoint.to_owned(),
+        })
     }
 
     /// Starts an import: `options` first, then what comes through `parts`. The
@@ -208,13 +214,21 @@ impl DeskClient {
     ) -> Result<ImportEvents, DeskCallError> {
         use tokio_stream::StreamExt;
         let (scheme, signed) = sign_request(&self.material, "Desk.Import", &options)?;
-        let first = v1::ImportPart { options: Some(options), bytes: bytes::Bytes::new() };
+        let first = v1::ImportPart {
+            options: Some(options),
+            bytes: bytes::Bytes::new(),
+        };
         let stream = tokio_stream::once(first).chain(ReceiverStream::new(parts));
         let mut call = Request::new(stream);
         signature::put(call.metadata_mut(), scheme, &signed)?;
         let answer = self.inner.clone().import(call).await;
-        let events = answer.map(Response::into_inner).map_err(|s| self.failed(&s))?;
-        Ok(ImportEvents { events, client: self.clone() })
+        let events = answer
+            .map(Response::into_inner)
+            .map_err(|s| self.failed(&s))?;
+        Ok(ImportEvents {
+            events,
+            client: self.clone(),
+        })
     }
 
     /// Turns a status into an error, with the TLS refusal behind it in words.
@@ -251,7 +265,12 @@ impl ImportEvents {
     /// [`DeskCallError`].
     pub async fn next(&mut self) -> Result<Option<v1::import_event::Event>, DeskCallError> {
         loop {
-            match self.events.message().await.map_err(|s| self.client.failed(&s))? {
+            match self
+                .events
+                .message()
+                .await
+                .map_err(|s| self.client.failed(&s))?
+            {
                 None => return Ok(None),
                 Some(v1::ImportEvent { event: Some(event) }) => return Ok(Some(event)),
                 // An event of a later version: not for this client.
@@ -302,9 +321,14 @@ mod tests {
     #[test]
     fn every_error_has_a_code_of_its_own() {
         let errors = [
-            DeskCallError::Address { endpoint: "x".into() },
+            DeskCallError::Address {
+                endpoint: "x".into(),
+            },
             DeskCallError::Tls(TlsRefusal::Closed),
-            DeskCallError::Unreachable { endpoint: "x".into(), detail: "y".into() },
+            DeskCallError::Unreachable {
+                endpoint: "x".into(),
+                detail: "y".into(),
+            },
             DeskCallError::Sign(OfficerSignatureError::Missing),
         ];
         let codes: BTreeSet<_> = errors.iter().map(Blamed::code).collect();
