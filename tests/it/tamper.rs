@@ -207,7 +207,7 @@ pub(crate) fn carry(ledgers: &Ledgers, from: &Ledger, to: &Ledger, owner: &str) 
     let (start, end) = (ours.head().bodies_upto, ours.size().0);
     for at in to.retractions(&ours, LogIndex(start), end).expect("retractions") {
         let answer = from.serve_bodies(&theirs, at, at.0 + 1, ledgers.reader(&reader));
-        to.apply_early(&ours, &author, &answer.expect("an answer")).expect("applied");
+        to.apply_early(&ours, &answer.expect("an answer")).expect("applied");
     }
     let mut ranges = vec![];
     if start < end {
