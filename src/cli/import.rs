@@ -432,6 +432,7 @@ mod tests {
         let file = tokio::fs::File::open(dir.path()).await.expect("it opens");
         let (parts, mut sent) = mpsc::channel(PARTS_AHEAD);
         let _error = read(file, parts, quiet().progress("", None)).await;
+        tokio::task::yield_now().await;
         assert_eq!(
             sent.try_recv(),
             Err(mpsc::error::TryRecvError::Empty),
