@@ -14,6 +14,7 @@ mod log;
 mod queue;
 mod read;
 mod replica;
+mod seen;
 mod segment;
 mod tiles;
 mod verify;

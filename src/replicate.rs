@@ -377,8 +377,8 @@ impl<P: PeerTransport> Replicator<P> {
             let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
             while let Some(chunk) = answers.recv().await {
                 let chunk = chunk?;
-                self.blocking(log, author, move |ledger, log, author| {
-                    ledger.apply_early(log, author, &chunk)
+                self.blocking(log, author, move |ledger, log, _| {
+                    ledger.apply_early(log, &chunk)
                 })
                 .await
                 .map_err(refused)?;
