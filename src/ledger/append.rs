@@ -1,6 +1,6 @@
 //! Appending to the own logs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -31,6 +31,8 @@ pub struct NewEntry {
 pub(super) struct OwnLog {
     pub(super) log: Arc<Log>,
     planned: Mutex<Planned>,
+    landed: Mutex<u64>,
+    landing: Condvar,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,33 @@ struct Planned {
 impl OwnLog {
     pub(super) fn open(_store: &Store, log: Arc<Log>) -> Result<Self, StoreError> {
         let planned = Mutex::new(Planned { head: log.head(), edges: Edges::default() });
-        Ok(Self { log, planned })
+        let landed = Mutex::new(log.size().0);
+        Ok(Self { log, planned, landed, landing: Condvar::new() })
+    }
+
+    /// Waits until everything below `first` has landed. Durable batches land in
+    /// their order, so that the index position never passes one that is missing.
+    fn turn(&self, first: LogIndex, end: u64) -> Turn<'_> {
+        let mut landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
+        while *landed < first.0 {
+            landed = self.landing.wait(landed).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn { own: self, end }
+    }
+}
+
+/// An append's turn to land; its end lets the next one land, however it ended.
+struct Turn<'a> {
+    own: &'a OwnLog,
+    end: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut landed = self.own.landed.lock().unwrap_or_else(PoisonError::into_inner);
+        *landed = self.end.max(*landed);
+        drop(landed);
+        self.own.landing.notify_all();
     }
 }
 
@@ -94,9 +122,18 @@ impl Ledger {
     ) -> Result<LogIndex, LedgerError> {
         let appending = self.plan(name, entries, with)?;
         let Appending { first, bodies, head, ticket, name } = appending;
-        ticket.wait()?;
+        let written = ticket.wait();
+        let _turn = self.writer(name).turn(first, head.size().0);
+        written?;
         self.land(name, first, &bodies, head)?;
         Ok(first)
+    }
+
+    fn writer(&self, name: LogName) -> &OwnLog {
+        match name {
+            LogName::Records => &self.0.records,
+            LogName::Access => &self.0.access,
+        }
     }
 
     fn plan(
@@ -108,10 +145,7 @@ impl Ledger {
         if !self.is_writable() {
             return Err(LedgerError::Stopped);
         }
-        let own = match name {
-            LogName::Records => &self.0.records,
-            LogName::Access => &self.0.access,
-        };
+        let own = self.writer(name);
         let signed = self.sign(&own.log, entries);
         let mut planned = own.planned.lock().unwrap_or_else(PoisonError::into_inner);
         let first = size_to_index(planned.head.size());
