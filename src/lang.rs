@@ -9,8 +9,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// The catalogue's files: one a family of keys.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     include_str!("lang/demo.toml"),
+    include_str!("lang/desk.toml"),
     include_str!("lang/doctor.toml"),
     include_str!("lang/error.toml"),
     include_str!("lang/label.toml"),

@@ -118,6 +118,15 @@ impl Output {
         write(&self.out, &text)
     }
 
+    /// Writes a text of this program's own making as it is, such as the
+    /// completions of a shell; in JSON mode too.
+    ///
+    /// # Errors
+    /// Whatever standard output answers; a closed pipe is no error.
+    pub fn verbatim(&self, text: &[u8]) -> io::Result<()> {
+        write(&self.out, &String::from_utf8_lossy(text))
+    }
+
     /// Says something in passing, on standard error; not in JSON mode.
     ///
     /// # Errors

@@ -1,0 +1,223 @@
+//! `casegate status`: what the node is doing, how old its replicas are, and
+//! what is left of its token budgets.
+
+use serde::Serialize;
+
+use crate::cli::desk::Desk;
+use crate::cli::failure::{CommandError, Exit};
+use crate::cli::output::{Output, Screen, Table};
+use crate::cli::show;
+use crate::wire::v1;
+
+/// How far one member's log has been received.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplicaView {
+    member: String,
+    watching: bool,
+    fresh_at: Option<String>,
+    /// Absent: never complete yet.
+    age_s: Option<i64>,
+    entries: u64,
+    bodies_upto: u64,
+    trouble: String,
+    alarm: String,
+}
+
+/// What was spent at one custodian today.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetView {
+    custodian: String,
+    key_class: String,
+    day: String,
+    spent: u64,
+    allowed: u64,
+    trouble: String,
+}
+
+/// A node's state as JSON and people see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusView {
+    federation: String,
+    member: String,
+    role: String,
+    version: String,
+    now: Option<String>,
+    roster_version: u64,
+    roster_expires_at: Option<String>,
+    certificate_expires_at: Option<String>,
+    records_size: u64,
+    access_size: u64,
+    publishing: String,
+    waiting_for: String,
+    cases: u64,
+    hits: u64,
+    disk_bytes: u64,
+    replicas: Vec<ReplicaView>,
+    budgets: Vec<BudgetView>,
+}
+
+impl StatusView {
+    /// Takes the node's answer.
+    #[must_use]
+    pub fn of(answer: &v1::GetStatusResponse) -> Self {
+        let replica = |r: &v1::ReplicaStatus| ReplicaView {
+            member: r.member.clone(),
+            watching: r.watching,
+            fresh_at: show::instant(r.fresh_at),
+            age_s: (r.fresh_at != 0).then_some(answer.now.saturating_sub(r.fresh_at).max(0)),
+            entries: r.entries,
+            bodies_upto: r.bodies_upto,
+            trouble: r.trouble.clone(),
+            alarm: r.alarm.clone(),
+        };
+        let budget = |b: &v1::BudgetStatus| BudgetView {
+            custodian: b.custodian.clone(),
+            key_class: b.token_class.clone(),
+            day: b.day.clone(),
+            spent: b.spent,
+            allowed: b.allowed,
+            trouble: b.trouble.clone(),
+        };
+        Self {
+            federation: answer.federation.clone(),
+            member: answer.member.clone(),
+            role: answer.role.clone(),
+            version: answer.version.clone(),
+            now: show::instant(answer.now),
+            roster_version: answer.roster_version,
+            roster_expires_at: show::instant(answer.roster_expires_at),
+            certificate_expires_at: show::instant(answer.certificate_expires_at),
+            records_size: answer.records_size,
+            access_size: answer.access_size,
+            publishing: answer.publishing.clone(),
+            waiting_for: answer.waiting_for.clone(),
+            cases: answer.cases,
+            hits: answer.hits,
+            disk_bytes: answer.disk_bytes,
+            replicas: answer.replicas.iter().map(replica).collect(),
+            budgets: answer.budgets.iter().map(budget).collect(),
+        }
+    }
+
+    /// Shows it to people.
+    pub fn show(&self, screen: &mut Screen) {
+        let lang = screen.lang();
+        let number = |n: u64| n.to_string();
+        let date = |at: &Option<String>| at.clone().unwrap_or_else(|| show::word(lang, "unknown"));
+        screen.text(
+            "message.status.who",
+            &[
+                ("member", &self.member),
+                ("role", &show::word(lang, &self.role)),
+                ("federation", &self.federation),
+                ("version", &self.version),
+            ],
+        );
+        screen.text(
+            "message.status.until",
+            &[
+                ("roster", &number(self.roster_version)),
+                ("expires", &date(&self.roster_expires_at)),
+                ("certificate", &date(&self.certificate_expires_at)),
+            ],
+        );
+        screen.text(
+            "message.status.counts",
+            &[
+                ("cases", &number(self.cases)),
+                ("hits", &number(self.hits)),
+                ("records", &number(self.records_size)),
+                ("access", &number(self.access_size)),
+                ("mebibytes", &number(self.disk_bytes.div_ceil(1 << 20))),
+            ],
+        );
+        let doing = show::word(lang, &self.publishing);
+        if self.waiting_for.is_empty() {
+            screen.text("message.status.publishing", &[("state", &doing)]);
+        } else {
+            let why = self.waiting_for.as_str();
+            screen.text("message.status.waiting", &[("state", &doing), ("why", why)]);
+        }
+        self.show_replicas(screen);
+        self.show_budgets(screen);
+    }
+
+    fn show_replicas(&self, screen: &mut Screen) {
+        if self.replicas.is_empty() {
+            return;
+        }
+        let lang = screen.lang();
+        screen.title("label.title.replicas");
+        let mut table = Table::new()
+            .column("label.column.member")
+            .column("label.column.age")
+            .number("label.column.entries")
+            .number("label.column.bodies")
+            .column("label.column.status");
+        for replica in &self.replicas {
+            let parts = [&replica.alarm, &replica.trouble];
+            let said: Vec<&str> = parts
+                .into_iter()
+                .filter(|p| !p.is_empty())
+                .map(String::as_str)
+                .collect();
+            let state = if said.is_empty() {
+                show::word(lang, "ok")
+            } else {
+                said.join("; ")
+            };
+            table.row([
+                replica.member.clone(),
+                show::age(lang, replica.age_s.unwrap_or(-1)),
+                replica.entries.to_string(),
+                replica.bodies_upto.to_string(),
+                state,
+            ]);
+        }
+        screen.table(&table);
+    }
+
+    fn show_budgets(&self, screen: &mut Screen) {
+        if self.budgets.is_empty() {
+            return;
+        }
+        let lang = screen.lang();
+        screen.title("label.title.budgets");
+        let mut table = Table::new()
+            .column("label.column.custodian")
+            .column("label.column.key_class")
+            .number("label.column.spent")
+            .number("label.column.budget")
+            .column("label.column.status");
+        for budget in &self.budgets {
+            let class = if budget.key_class == "open" {
+                "open_key"
+            } else {
+                &budget.key_class
+            };
+            let state = if budget.trouble.is_empty() {
+                show::word(lang, "ok")
+            } else {
+                budget.trouble.clone()
+            };
+            table.row([
+                budget.custodian.clone(),
+                show::word(lang, class),
+                budget.spent.to_string(),
+                budget.allowed.to_string(),
+                state,
+            ]);
+        }
+        screen.table(&table);
+    }
+}
+
+/// Asks the node how it is.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn run(desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
+    let view = StatusView::of(&desk.client.get_status(v1::GetStatusRequest {}).await?);
+    output.emit("status", &view, |screen| view.show(screen))?;
+    Ok(Exit::Done)
+}
