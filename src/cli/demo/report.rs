@@ -1,0 +1,205 @@
+//! What the demo found and took: one JSON object, or a page for a person.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::cli::output::{Screen, Table};
+use crate::wire::v1;
+
+/// Pairs and groups that a person is shown.
+const SHOWN: usize = 10;
+
+/// The numbers, under the names of `--json`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Numbers {
+    /// Bureaus with a file.
+    pub bureaus: u64,
+    /// Distinct cases.
+    pub cases: u64,
+    /// Rows read.
+    pub rows: u64,
+    /// Distinct (bureau, case, kind, value).
+    pub elements: u64,
+    /// Refused rows.
+    pub refused: u64,
+    /// Rows that repeat an element.
+    pub duplicates: u64,
+    /// Elements that two or more bureaus share.
+    pub shared: u64,
+    /// Hits raised, over all bureaus.
+    pub hits: u64,
+    /// Values that custodians evaluated for members.
+    pub evaluations: u64,
+    /// Entries received from other nodes.
+    pub exchanged: u64,
+    /// Foreign entries whose signature was verified on receipt.
+    pub signatures_checked: u64,
+    /// Answers that were refused for what was signed or sent wrong.
+    pub signatures_bad: u64,
+    /// Replicas whose root was computed again and is the signed one.
+    pub logs_verified: u64,
+    /// Planted links of the sample; absent for other data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planted: Option<u64>,
+    /// Planted links that were found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planted_found: Option<u64>,
+    /// Links that were found and not planted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planted_false: Option<u64>,
+    /// The process's peak of memory.
+    pub peak_rss_bytes: u64,
+    /// All nodes' directories.
+    pub disk_bytes: u64,
+    /// From start to end, in seconds.
+    pub wall_s: f64,
+    /// Seconds of each part, and milliseconds of a query.
+    pub timings: BTreeMap<&'static str, f64>,
+    /// Points spent at each custodian, by class.
+    pub budgets: BTreeMap<String, u64>,
+    /// What was caught of a tampering, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tampering: Option<String>,
+}
+
+/// All that is shown at the end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Findings {
+    pub(super) numbers: Numbers,
+    pub(super) links: v1::LinksResponse,
+    pub(super) hub_found: bool,
+    pub(super) planted_hub: bool,
+    pub(super) next: Vec<String>,
+}
+
+fn case_text(case: Option<&v1::LinkedCase>) -> String {
+    case.map_or_else(String::new, |c| {
+        let short: String = hex::encode(&c.case_ref).chars().take(8).collect();
+        format!("{}/{short}", c.member)
+    })
+}
+
+fn kinds_text(screen: &Screen, kinds: &[v1::KindCount]) -> String {
+    let lang = screen.lang();
+    let each = kinds.iter().map(|k| {
+        let name = if lang.knows("label.kind", &k.kind) {
+            lang.coded("label.kind", &k.kind, &[])
+        } else {
+            k.kind.clone()
+        };
+        format!("{name} {}", k.count)
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// Draws the page.
+pub(super) fn draw(screen: &mut Screen, findings: &Findings) {
+    groups(screen, &findings.links);
+    pairs(screen, &findings.links);
+    numbers(screen, &findings.numbers);
+    let numbers = &findings.numbers;
+    screen.line("");
+    if let (Some(planted), Some(found), Some(false_ones)) =
+        (numbers.planted, numbers.planted_found, numbers.planted_false)
+    {
+        let (planted, found) = (planted.to_string(), found.to_string());
+        let false_ones = false_ones.to_string();
+        screen.text(
+            "demo.planted",
+            &[("planted", &planted), ("found", &found), ("false", &false_ones)],
+        );
+        let hubs = u8::from(findings.hub_found).to_string();
+        let planted = u8::from(findings.planted_hub).to_string();
+        screen.text("demo.hub", &[("found", &hubs), ("planted", &planted)]);
+    }
+    if let Some(tampering) = &numbers.tampering {
+        screen.line(tampering);
+    }
+    screen.text("demo.privacy", &[]);
+    screen.title("demo.title.next");
+    for line in &findings.next {
+        screen.line(&format!("  {line}"));
+    }
+}
+
+fn groups(screen: &mut Screen, links: &v1::LinksResponse) {
+    if links.groups.is_empty() {
+        return;
+    }
+    screen.title("demo.title.groups");
+    let mut table = Table::new()
+        .column("label.members")
+        .number("label.cases")
+        .number("label.shared")
+        .column("label.kinds")
+        .number("label.score")
+        .column("label.lead");
+    for group in links.groups.iter().take(SHOWN) {
+        table.row([
+            group.members.join(", "),
+            group.case_count.to_string(),
+            group.shared.to_string(),
+            kinds_text(screen, &group.kinds),
+            format!("{:.1}", group.score),
+            case_text(group.lead.as_ref()),
+        ]);
+    }
+    screen.table(&table);
+}
+
+fn pairs(screen: &mut Screen, links: &v1::LinksResponse) {
+    if links.pairs.is_empty() {
+        return;
+    }
+    screen.title("demo.title.pairs");
+    let mut table = Table::new()
+        .column("label.case_a")
+        .column("label.case_b")
+        .number("label.shared")
+        .column("label.kinds")
+        .number("label.score");
+    for pair in links.pairs.iter().take(SHOWN) {
+        table.row([
+            case_text(pair.a.as_ref()),
+            case_text(pair.b.as_ref()),
+            pair.shared.to_string(),
+            kinds_text(screen, &pair.kinds),
+            format!("{:.1}", pair.score),
+        ]);
+    }
+    screen.table(&table);
+}
+
+fn numbers(screen: &mut Screen, numbers: &Numbers) {
+    screen.title("demo.title.numbers");
+    let timing = |name: &str| numbers.timings.get(name).copied().unwrap_or_default();
+    let mut table = Table::new().column("label.what").number("label.count");
+    let lang = screen.lang();
+    let mut row = |key: &str, value: String| table.row([lang.text(key, &[]), value]);
+    row("demo.number.cases", numbers.cases.to_string());
+    row("demo.number.elements", numbers.elements.to_string());
+    row("demo.number.refused", numbers.refused.to_string());
+    row("demo.number.duplicates", numbers.duplicates.to_string());
+    row("demo.number.shared", numbers.shared.to_string());
+    row("demo.number.hits", numbers.hits.to_string());
+    row("demo.number.tokens_per_second", format!("{:.0}", timing("tokens_per_s")));
+    row("demo.number.entries_per_second", format!("{:.0}", timing("exchanged_per_s")));
+    row("demo.number.query_latency", format!("{:.1} ms", timing("query_ms")));
+    for (custodian, points) in &numbers.budgets {
+        let name = lang.text("demo.number.budget_spent", &[]);
+        table.row([format!("{name}: {custodian}"), points.to_string()]);
+    }
+    let mut row = |key: &str, value: String| table.row([lang.text(key, &[]), value]);
+    row("demo.number.signatures", numbers.signatures_checked.to_string());
+    row("demo.number.bad_signatures", numbers.signatures_bad.to_string());
+    row("demo.number.logs_verified", numbers.logs_verified.to_string());
+    row("demo.number.memory", mib(numbers.peak_rss_bytes));
+    row("demo.number.disk", mib(numbers.disk_bytes));
+    row("demo.number.wall", format!("{:.1} s", numbers.wall_s));
+    screen.table(&table);
+}
