@@ -17,11 +17,13 @@ use crate::lang::Lang;
 
 pub mod case;
 pub mod desk;
+pub mod doctor;
 pub mod failure;
 pub mod hits;
 pub mod import;
 pub mod links;
 pub mod log;
+pub mod logging;
 pub mod officer;
 pub mod output;
 pub mod pki;
@@ -30,6 +32,7 @@ pub mod query;
 pub mod rejects;
 pub mod roster;
 pub mod sample;
+pub mod serve;
 pub mod show;
 pub mod status;
 
@@ -73,6 +76,9 @@ pub enum Command {
     /// Whatever asks the node's desk.
     #[command(flatten)]
     Desk(DeskCommand),
+    /// Whatever runs or looks after a node.
+    #[command(flatten)]
+    Node(NodeCommand),
     /// Writes synthetic cases of three cities with planted links.
     Sample(sample::SampleArgs),
     /// Prints the completions of a shell.
@@ -86,6 +92,15 @@ pub enum Command {
         #[arg(value_name = "COMMAND")]
         command: Option<String>,
     },
+}
+
+/// What an operator does with a node; the config is the node's own.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Runs the node until it is told to stop.
+    Serve(serve::ServeArgs),
+    /// Says in plain words what is wrong with the node.
+    Doctor(doctor::DoctorArgs),
 }
 
 /// What an officer asks of the node of his own member.
@@ -184,6 +199,10 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
                 .build()?;
             Ok(runtime.block_on(at_desk(cli, command, clock, output))?)
         }
+        Command::Node(command) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(at_node(cli, command, clock, output))
+        }
         Command::Sample(args) => sample::run(args, output).map(|()| Exit::Done),
         Command::Completion { shell } => {
             let mut text = Vec::new();
@@ -195,6 +214,18 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
             output.verbatim(&man_page(command.as_deref())?)?;
             Ok(Exit::Done)
         }
+    }
+}
+
+async fn at_node(
+    cli: &Cli,
+    command: &NodeCommand,
+    clock: &Clock,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    match command {
+        NodeCommand::Serve(args) => serve::run(args, &cli.config, clock, output).await,
+        NodeCommand::Doctor(args) => doctor::run(args, &cli.config, clock, output).await,
     }
 }
 
