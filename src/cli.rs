@@ -16,11 +16,13 @@ use crate::clock::Clock;
 use crate::lang::Lang;
 
 pub mod case;
+pub mod custodian;
 pub mod desk;
 pub mod doctor;
 pub mod failure;
 pub mod hits;
 pub mod import;
+pub mod init;
 pub mod links;
 pub mod log;
 pub mod logging;
@@ -35,6 +37,7 @@ pub mod sample;
 pub mod serve;
 pub mod show;
 pub mod status;
+pub mod store;
 
 /// A gateway that lets bureaus find common evidence without centralizing raw data.
 #[derive(Clone, Debug, Parser)]
@@ -99,6 +102,12 @@ pub enum Command {
 pub enum NodeCommand {
     /// Runs the node until it is told to stop.
     Serve(serve::ServeArgs),
+    /// Makes a node's directory for enrolment: keys, signing request, config.
+    Init(init::InitArgs),
+    /// Generates token keys and shows what was spent at custodians; as an officer.
+    Custodian(custodian::CustodianArgs),
+    /// Looks after the store of a stopped node.
+    Store(store::StoreArgs),
     /// Says in plain words what is wrong with the node.
     Doctor(doctor::DoctorArgs),
 }
@@ -226,6 +235,14 @@ async fn at_node(
     match command {
         NodeCommand::Serve(args) => serve::run(args, &cli.config, clock, output).await,
         NodeCommand::Doctor(args) => doctor::run(args, &cli.config, clock, output).await,
+        NodeCommand::Init(args) => init::run(args, output),
+        NodeCommand::Custodian(args) => {
+            custodian::run(args, || Desk::open(&cli.config, clock), output).await
+        }
+        NodeCommand::Store(args) => {
+            // Blocks on the disk for long; nothing else runs on this runtime.
+            tokio::task::block_in_place(|| store::run(args, &cli.config, clock, output))
+        }
     }
 }
 
