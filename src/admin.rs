@@ -39,6 +39,10 @@ pub fn unready(parts: &Parts) -> Vec<String> {
     if !parts.ledger.is_writable() {
         why.push("store: a write's outcome is unknown; restart the node".to_owned());
     }
+    let standing = parts.ledger.standing();
+    if standing != crate::ledger::Standing::Open {
+        why.push(format!("own log: {}", standing.sentence()));
+    }
     if parts.rosters.is_expired() {
         why.push("roster: the newest roster has run out; get a newer one".to_owned());
     }

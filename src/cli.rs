@@ -17,6 +17,7 @@ use crate::lang::Lang;
 
 pub mod case;
 pub mod custodian;
+pub mod demo;
 pub mod desk;
 pub mod doctor;
 pub mod failure;
@@ -82,6 +83,14 @@ pub enum Command {
     /// Whatever runs or looks after a node.
     #[command(flatten)]
     Node(NodeCommand),
+    /// Brings a whole federation up on loopback and shows what it finds.
+    Demo(demo::DemoArgs),
+    /// Makes certificates, and signs requests for them.
+    #[command(flatten_help = true)]
+    Pki(pki::PkiArgs),
+    /// Makes, signs, checks and shows rosters.
+    #[command(flatten_help = true)]
+    Roster(roster::RosterArgs),
     /// Writes synthetic cases of three cities with planted links.
     Sample(sample::SampleArgs),
     /// Prints the completions of a shell.
@@ -211,6 +220,15 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
         Command::Node(command) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(at_node(cli, command, clock, output))
+        }
+        Command::Demo(args) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(demo::run(args, clock, output))
+        }
+        Command::Pki(args) => pki::run(args, clock.now(), output).map(|()| Exit::Done),
+        Command::Roster(args) => {
+            let done = roster::run(args, clock.now(), crate::rosters::shares_fit, output);
+            done.map(|()| Exit::Done)
         }
         Command::Sample(args) => sample::run(args, output).map(|()| Exit::Done),
         Command::Completion { shell } => {

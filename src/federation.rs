@@ -3,10 +3,13 @@
 //! between them, and token keys from a real key generation over RPC.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tonic::transport::{Channel, Endpoint, Server};
 
 use crate::clock::{Clock, DAY_S};
 use crate::element::{Rules, TokenClass};
@@ -21,7 +24,7 @@ use crate::roster::{Draft, MemberRole};
 use crate::rosters::RostersError;
 use crate::rpc::desk_client::{DeskCallError, DeskClient};
 use crate::rpc::keygen::{self, KeygenError};
-use crate::tls::{Material, TlsError};
+use crate::tls::{ListenerKind, Material, TlsError, TlsServer, accept, connector};
 use crate::wire::v1;
 
 /// The officer that every member of a rehearsed federation has.
@@ -103,6 +106,9 @@ pub struct FederationSpec {
     pub grants: Vec<(MemberId, TokenClass, u64)>,
     /// Page cache of each store, in bytes.
     pub cache_bytes: u64,
+    /// A bureau before whose node something else will stand at the address in
+    /// the roster: for a rehearsal of attacks.
+    pub behind: Option<MemberId>,
 }
 
 /// A running federation.
@@ -111,7 +117,8 @@ pub struct Federation {
     spec: FederationSpec,
     dev: DevFederation,
     seals: BTreeMap<MemberId, [u8; 32]>,
-    addresses: BTreeMap<MemberId, (std::net::SocketAddr, std::net::SocketAddr)>,
+    addresses: BTreeMap<MemberId, (SocketAddr, SocketAddr)>,
+    front: Option<(TcpListener, SocketAddr)>,
     /// The nodes by member; one that was stopped is not among them.
     pub nodes: BTreeMap<MemberId, Node>,
 }
@@ -127,16 +134,24 @@ impl Federation {
         let mut members = vec![];
         let mut sockets = BTreeMap::new();
         let mut listens = vec![];
+        let mut front = None;
         for member in &spec.members {
             let listeners = Listeners::loopback().await.map_err(FederationError::Listen)?;
-            let peer = listeners.peer.local_addr().map_err(FederationError::Listen)?;
+            let mut peer = listeners.peer.local_addr().map_err(FederationError::Listen)?;
+            let behind = peer;
+            if spec.behind.as_ref() == Some(&member.id) {
+                let socket = TcpListener::bind("127.0.0.1:0").await;
+                let socket = socket.map_err(FederationError::Listen)?;
+                peer = socket.local_addr().map_err(FederationError::Listen)?;
+                front = Some((socket, behind));
+            }
             let desk = listeners.desk.local_addr().map_err(FederationError::Listen)?;
             let made =
                 dev_member(&spec.federation, &member.id, member.role, now, &[OFFICER])?;
             let made = DevMember { region: member.region.clone(), ..made };
             members.push((made, peer.to_string()));
             listens.push([peer.to_string(), desk.to_string(), "127.0.0.1:0".to_owned()]);
-            sockets.insert(member.id.clone(), (listeners, peer, desk));
+            sockets.insert(member.id.clone(), (listeners, behind, desk));
         }
         let dev = dev_federation(&spec.federation, members, now)?;
         dev.write(&spec.dir, &listens)?;
@@ -144,6 +159,7 @@ impl Federation {
             seals: BTreeMap::new(),
             addresses: sockets.iter().map(|(id, (_, p, d))| (id.clone(), (*p, *d))).collect(),
             nodes: BTreeMap::new(),
+            front,
             spec,
             dev,
         };
@@ -169,7 +185,7 @@ impl Federation {
     pub fn addresses(
         &self,
         member: &MemberId,
-    ) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
+    ) -> Option<(SocketAddr, SocketAddr)> {
         self.addresses.get(member).copied()
     }
 
@@ -233,7 +249,7 @@ impl Federation {
         let (peer, desk) = self
             .addresses(member)
             .ok_or_else(|| FederationError::NoMember(member.clone()))?;
-        let bind = tokio::net::TcpListener::bind;
+        let bind = TcpListener::bind;
         let listeners = Listeners {
             peer: bind(peer).await.map_err(FederationError::Listen)?,
             desk: bind(desk).await.map_err(FederationError::Listen)?,
@@ -342,6 +358,62 @@ impl Federation {
             member.clone(),
             &desk.to_string(),
         )?)
+    }
+
+    /// A connection to the node of `member` itself, as that member's own node,
+    /// past whatever stands before it.
+    ///
+    /// # Errors
+    /// [`FederationError::NoMember`].
+    pub fn channel_behind(&self, member: &MemberId) -> Result<Channel, FederationError> {
+        let no_member = || FederationError::NoMember(member.clone());
+        let (peer, _) = self.addresses(member).ok_or_else(no_member)?;
+        let endpoint = Endpoint::from_shared(format!("http://{peer}"))
+            .map_err(|e| FederationError::File(e.to_string()))?;
+        let node = self.nodes.get(member).ok_or_else(no_member)?;
+        Ok(endpoint.connect_with_connector_lazy(connector(
+            self.made(member)?.node_material()?,
+            node.parts().rosters.handle(),
+            self.spec.clock.clone(),
+            member.clone(),
+        )))
+    }
+
+    /// Serves `exchange` at the address that the roster gives for `member`,
+    /// with that member's own certificate.
+    ///
+    /// # Errors
+    /// [`FederationError::NoMember`] unless the spec says that something
+    /// stands before that member.
+    pub fn stand_before<E: v1::exchange_server::Exchange>(
+        &mut self,
+        member: &MemberId,
+        exchange: v1::exchange_server::ExchangeServer<E>,
+    ) -> Result<(), FederationError> {
+        let no_member = || FederationError::NoMember(member.clone());
+        let (socket, _) = self.front.take().ok_or_else(no_member)?;
+        let node = self.nodes.get(member).ok_or_else(no_member)?;
+        let tls = TlsServer::new(
+            self.made(member)?.node_material()?,
+            node.parts().rosters.handle(),
+            self.spec.clock.clone(),
+            ListenerKind::Peer,
+            accept::log_refused,
+        );
+        let accepting = tls.listen(socket)?;
+        let router = Server::builder().add_service(exchange);
+        tokio::spawn(async move {
+            if let Err(e) = router.serve_with_incoming(accepting.incoming).await {
+                tracing::error!(error = %e, "what stood before a node ended");
+            }
+        });
+        Ok(())
+    }
+
+    /// The federation's name.
+    #[must_use]
+    pub fn name(&self) -> &FederationId {
+        &self.spec.federation
     }
 
     /// The pin of the first roster, hex.

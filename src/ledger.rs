@@ -14,6 +14,7 @@ mod log;
 mod queue;
 mod read;
 mod replica;
+mod seen;
 mod segment;
 mod tiles;
 mod verify;
@@ -106,6 +107,9 @@ pub enum LedgerError {
     /// No such log here.
     #[error("no log {0} is held here")]
     NoLog(Origin),
+    /// The own records log may not be appended to now.
+    #[error("the own records log is closed: {}", .0.sentence())]
+    Closed(Standing),
     /// An earlier failure stopped the ledger.
     #[error("the ledger stopped after a failed write; restart the node")]
     Stopped,
@@ -120,6 +124,7 @@ impl Blamed for LedgerError {
             | Self::Malformed { .. } => Blame::Misbehaved,
             Self::UnknownKey { .. } => Blame::Stale,
             Self::NoLog(_) => Blame::NotFound,
+            Self::Closed(_) => Blame::Unavailable,
             Self::Store(_)
             | Self::Shred(_)
             | Self::Postings(_)
@@ -140,7 +145,23 @@ impl Blamed for LedgerError {
             Self::Store(e) => e.code(),
             Self::Shred(_) => "ledger.shred",
             Self::Postings(_) => "ledger.postings",
+            Self::Closed(_) => "ledger.closed",
             Self::Stopped => "ledger.stopped",
+        }
+    }
+}
+
+impl Standing {
+    /// What it means, in words.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Fenced => "no other member has said yet how far it saw this log",
+            Self::Recovering => "other members hold more of this log; it is being fetched",
+            Self::Open => "it is open",
+            Self::Conflict => {
+                "other members hold another history of it: the roots must begin a new generation"
+            }
         }
     }
 }
@@ -152,6 +173,19 @@ impl From<segment::RunError> for LedgerError {
             segment::RunError::Shred(e) => e.into(),
         }
     }
+}
+
+/// Whether the own records log may be appended to (WIRE.md section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has said yet how far others saw the own log.
+    Fenced,
+    /// Others hold more of it than this node; it is being fetched.
+    Recovering,
+    /// It may be appended to.
+    Open,
+    /// Others hold another history: it is not appended to any more.
+    Conflict,
 }
 
 /// The keys with which a node signs.
@@ -204,6 +238,7 @@ struct Inner {
     records: append::OwnLog,
     access: append::OwnLog,
     published: watch::Sender<Bytes>,
+    standing: watch::Sender<Standing>,
     indexing: Mutex<index::HitSequence>,
     queue: queue::QueueSequence,
     ended: Mutex<HashMap<u32, erase::Ended>>,
@@ -258,6 +293,7 @@ impl Ledger {
             logs: RwLock::new(logs),
             by_number: RwLock::new(by_number),
             published,
+            standing: watch::channel(Standing::Open).0,
             store,
             shred,
             postings,
@@ -362,6 +398,22 @@ impl Ledger {
         let mut by_number = self.0.by_number.write().unwrap_or_else(PoisonError::into_inner);
         by_number.insert(number, Arc::clone(&log));
         Ok(log)
+    }
+
+    /// Whether the own records log may be appended to.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        *self.0.standing.borrow()
+    }
+
+    /// Opens or closes the own records log for appending.
+    pub fn set_standing(&self, standing: Standing) {
+        self.0.standing.send_replace(standing);
+    }
+
+    /// Plans the next append from what is stored now, after a recovery.
+    pub fn reload_own(&self) {
+        self.0.records.reload();
     }
 
     /// Says whether writes still go through.

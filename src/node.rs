@@ -23,7 +23,7 @@ use crate::element::Rules;
 use crate::find::Finder;
 use crate::ids::{Digest, FederationId, LogName, MemberId, OfficerName};
 use crate::import::Importer;
-use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Standing};
 use crate::officers::{OfficerError, Officers};
 use crate::postings::PostingsOptions;
 use crate::publish::Publisher;
@@ -236,6 +236,8 @@ impl Node {
         if let Some(admin) = listeners.admin {
             tasks.spawn(crate::admin::serve(Arc::clone(&parts), admin, stopped.clone()));
         }
+        parts.ledger.set_standing(Standing::Fenced);
+        tasks.spawn(Arc::clone(&parts.replicator).take_standing(stopped.clone()));
         tasks.spawn(Arc::clone(&parts.publisher).run(stopped.clone()));
         if replicate {
             tasks.spawn(Arc::clone(&parts.replicator).run(stopped.clone()));

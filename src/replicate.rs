@@ -2,6 +2,8 @@
 //! what is new, falls back to jittered polling, and to relays when the owner
 //! is out of reach. It owns the state that is shown for each member.
 
+mod standing;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +61,12 @@ pub trait PeerTransport: Send + Sync + 'static {
         origin: &Origin,
         start: LogIndex,
     ) -> impl Future<Output = Result<mpsc::Receiver<Result<v1::Chunk, PeerError>>, PeerError>> + Send;
+    /// The newest checkpoint of a log that a member holds.
+    fn checkpoint(
+        &self,
+        member: &MemberId,
+        origin: &Origin,
+    ) -> impl Future<Output = Result<v1::CheckpointNotice, PeerError>> + Send;
     /// Streams the bodies of a log.
     fn bodies(
         &self,
@@ -369,8 +377,8 @@ impl<P: PeerTransport> Replicator<P> {
             let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
             while let Some(chunk) = answers.recv().await {
                 let chunk = chunk?;
-                self.blocking(log, author, move |ledger, log, author| {
-                    ledger.apply_early(log, author, &chunk)
+                self.blocking(log, author, move |ledger, log, _| {
+                    ledger.apply_early(log, &chunk)
                 })
                 .await
                 .map_err(refused)?;

@@ -57,9 +57,9 @@ impl DeskConfig {
     /// # Errors
     /// [`CommandError::Config`].
     pub fn load(path: &Path) -> Result<Self, CommandError> {
-        let text = fs::read_to_string(path).map_err(|e| CommandError::Config {
+        let text = fs::read_to_string(path).map_err(|source| CommandError::NoConfig {
             path: path.to_owned(),
-            detail: e.to_string(),
+            source,
         })?;
         let dir = path.parent().unwrap_or_else(|| Path::new(""));
         Self::parse(&text, dir).map_err(|detail| CommandError::Config {

@@ -75,6 +75,14 @@ pub enum CommandError {
         /// What is wrong.
         detail: String,
     },
+    /// There is no config file that can be read.
+    #[error("there is no config file {}: {source}", path.display())]
+    NoConfig {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -120,6 +128,7 @@ impl Blamed for CommandError {
     fn blame(&self) -> Blame {
         match self {
             Self::Config { .. }
+            | Self::NoConfig { .. }
             | Self::Unreadable { .. }
             | Self::Unwritable { .. }
             | Self::Usage(_) => Blame::Misbehaved,
@@ -134,6 +143,7 @@ impl Blamed for CommandError {
     fn code(&self) -> &'static str {
         match self {
             Self::Config { .. } => "config.invalid",
+            Self::NoConfig { .. } => "config.missing",
             Self::Tls(error) => error.code(),
             Self::Roster { source, .. } => source.code(),
             Self::Call(error) => error.code(),
@@ -151,7 +161,9 @@ impl CommandError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config { .. } | Self::Tls(_) | Self::Roster { .. } => Exit::Config,
+            Self::Config { .. } | Self::NoConfig { .. } | Self::Tls(_) | Self::Roster { .. } => {
+                Exit::Config
+            }
             Self::Call(error) => Exit::of_blame(error.blame()),
             Self::Unreadable { .. }
             | Self::Unwritable { .. }
@@ -168,9 +180,9 @@ impl CommandError {
         };
         match self {
             Self::Config { path, detail } => of(path, detail.clone()),
-            Self::Unreadable { path, source } | Self::Unwritable { path, source } => {
-                of(path, source.to_string())
-            }
+            Self::NoConfig { path, source }
+            | Self::Unreadable { path, source }
+            | Self::Unwritable { path, source } => of(path, source.to_string()),
             Self::Roster { path, source } => of(path, source.to_string()),
             Self::Call(DeskCallError::Unreachable { endpoint, detail }) => {
                 vec![("endpoint", endpoint.clone()), ("detail", detail.clone())]

@@ -112,8 +112,10 @@ pub struct PublishArgs {
 #[derive(Clone, Debug, Serialize)]
 pub struct PublishView {
     case: String,
+    /// Not published yet: custodians are out of reach.
     queued: bool,
-    refusals: Vec<RefusalView>,
+    /// The elements that were refused, in order.
+    refused_elements: Vec<RefusalView>,
     #[serde(flatten)]
     report: ReportView,
 }
@@ -144,7 +146,7 @@ impl PublishView {
         Ok(Self {
             case: case.to_owned(),
             queued: answer.queued,
-            refusals: answer.refusals.iter().map(refusal).collect(),
+            refused_elements: answer.refusals.iter().map(refusal).collect(),
             report: ReportView::of(report),
         })
     }
@@ -152,7 +154,7 @@ impl PublishView {
     /// Shows it to people.
     pub fn show(&self, screen: &mut Screen) {
         let taken = self.report.fresh + self.report.amendments;
-        if taken == 0 && self.refusals.is_empty() {
+        if taken == 0 && self.refused_elements.is_empty() {
             screen.text("message.publish.nothing", &[]);
         } else if taken > 0 {
             let (count, queued) = if self.queued { (0, taken) } else { (taken, 0) };
@@ -166,14 +168,14 @@ impl PublishView {
             let count = self.report.not_linkable.to_string();
             screen.text("message.import.not_linkable", &[("count", &count)]);
         }
-        if self.refusals.is_empty() {
+        if self.refused_elements.is_empty() {
             return;
         }
         screen.title("label.title.refused");
         let mut table = Table::new()
             .column("label.column.column")
             .column("label.column.reason");
-        for refusal in &self.refusals {
+        for refusal in &self.refused_elements {
             table.row([&refusal.column, &refusal.reason]);
         }
         screen.table(&table);
@@ -182,7 +184,7 @@ impl PublishView {
     /// Refused elements are errors of use; the others are published all the same.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.refusals.is_empty() {
+        if self.refused_elements.is_empty() {
             Exit::Done
         } else {
             Exit::Refused

@@ -45,8 +45,9 @@ pub fn month(number: u32) -> Option<String> {
 /// A sentence for clap.
 pub fn parse_day(text: &str) -> Result<i32, String> {
     let format = time::macros::format_description!("[year]-[month]-[day]");
-    let date = time::Date::parse(text, format)
-        .map_err(|_| "a date is written YYYY-MM-DD, such as 2026-11-22".to_owned())?;
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let date = time::Date::parse(text, format).ok().filter(|_| plain);
+    let date = date.ok_or("a date is written YYYY-MM-DD, such as 2026-11-22")?;
     Ok(date.to_julian_day() - EPOCH_JULIAN)
 }
 
@@ -215,7 +216,7 @@ pub fn replicas(screen: &mut Screen, replicas: &[Replica]) {
     }
     screen.table(&table);
     for replica in replicas {
-        let never = lang.text("label.age.never", &[]);
+        let never = lang.text("message.query.never", &[]);
         let reason = match (&replica.trouble, replica.age_s) {
             (trouble, _) if !trouble.is_empty() => trouble,
             (_, None) => &never,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::log::{Head, Log};
 use super::segment::{self, BodyState};
 use super::tiles::{self, Edges};
-use super::{Ledger, LedgerError, OWN_RECORDS, size_to_index};
+use super::{Ledger, LedgerError, OWN_RECORDS, Standing, size_to_index};
 use crate::checkpoint::Checkpoint;
 use crate::ids::{Digest, LogIndex, LogName, TreeSize};
 use crate::keys::SigningKey;
@@ -43,6 +43,14 @@ impl OwnLog {
     pub(super) fn open(_store: &Store, log: Arc<Log>) -> Result<Self, StoreError> {
         let planned = Mutex::new(Planned { head: log.head(), edges: Edges::default() });
         Ok(Self { log, planned })
+    }
+}
+
+impl OwnLog {
+    /// Plans from the log's durable head again.
+    pub(super) fn reload(&self) {
+        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        *planned = Planned { head: self.log.head(), edges: Edges::default() };
     }
 }
 
@@ -109,6 +117,10 @@ impl Ledger {
     ) -> Result<Appending, LedgerError> {
         if !self.is_writable() {
             return Err(LedgerError::Stopped);
+        }
+        let standing = self.standing();
+        if name == LogName::Records && standing != Standing::Open {
+            return Err(LedgerError::Closed(standing));
         }
         let own = match name {
             LogName::Records => &self.0.records,

@@ -103,8 +103,7 @@ impl Ledger {
             BodyAnswer::Absent
         };
         let Ok(entry) = Entry::parse(entry) else { return Ok(BodyAnswer::Absent) };
-        let expires = entry.statement.expires_at;
-        if (expires != 0 && expires <= self.0.clock.now()) || self.is_ended(log.number, index)? {
+        if self.has_ended(log, index, &entry)? {
             return Ok(BodyAnswer::Erased);
         }
         let Ok(body) = Body::decode(entry.statement.body_type, bytes) else {
@@ -163,8 +162,12 @@ impl Ledger {
         if chunk.answers.len() as u64 > BODY_ANSWERS_MAX || end > head.size().0 {
             return Err(malformed("it answers for more bodies than were asked for"));
         }
+        let late = chunk.start < head.bodies_upto;
+        if late && !self.all_absent(log, chunk.start, end, head.bodies_upto)? {
+            return Err(malformed("it answers for bodies that are not missing here"));
+        }
         let withheld = self.check_withheld(log, author, chunk.withheld.as_ref())?;
-        let (states, fresh) = self.checked_states(log, author, &chunk, &withheld)?;
+        let (states, fresh) = self.checked_states(log, &chunk, &withheld)?;
         let mut accepted = BodiesAccepted::default();
         let mut batch = Batch::new();
         for (at, state) in (chunk.start..).zip(&states) {
@@ -183,7 +186,6 @@ impl Ledger {
                 batch.delete(Table::Absent, &mark);
             }
         }
-        let late = chunk.start < head.bodies_upto;
         if late {
             let changes = (chunk.start..).zip(states).collect();
             self.change_states(Table::Bodies, log.number, &changes, batch)?;
@@ -206,10 +208,24 @@ impl Ledger {
         Ok(accepted)
     }
 
+    /// Says whether [start, end) was asked for before and lies open still.
+    fn all_absent(
+        &self,
+        log: &Log,
+        start: u64,
+        end: u64,
+        answered_upto: u64,
+    ) -> Result<bool, LedgerError> {
+        if end > answered_upto {
+            return Ok(false);
+        }
+        let states = self.body_states(log.number, LogIndex(start), end)?;
+        Ok(states.iter().all(|state| *state == BodyState::Absent))
+    }
+
     fn checked_states(
         &self,
         log: &Log,
-        author: &Member,
         chunk: &v1::BodyChunk,
         withheld: &[Range],
     ) -> Result<(Vec<BodyState>, Vec<(LogIndex, Body)>), LedgerError> {
@@ -221,12 +237,14 @@ impl Ledger {
         let mut states = Vec::with_capacity(entries.len());
         for ((at, answer), entry) in (chunk.start..).zip(chunk.answers.iter()).zip(entries) {
             let index = LogIndex(at);
+            let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
+            let entry = Entry::parse(entry).map_err(refuse)?;
             let answer = BodyAnswer::try_from(i32::from(*answer))
                 .map_err(|_| malformed("it has an unknown answer"))?;
             states.push(match answer {
                 BodyAnswer::Held => {
                     let bytes = bodies.next().ok_or_else(|| malformed("a body is missing"))?;
-                    match self.checked_body(log, author, index, entry, bytes)? {
+                    match self.checked_body(log, index, &entry, bytes)? {
                         Some(body) => {
                             decoded.push((index, body));
                             BodyState::Held(bytes.clone())
@@ -240,9 +258,10 @@ impl Ledger {
                     }
                     BodyState::NotForMe
                 }
-                BodyAnswer::Absent => BodyState::Absent,
-                BodyAnswer::Erased => BodyState::Erased,
-                BodyAnswer::Lost => BodyState::Lost,
+                // An end counts when its retraction or date is known here; until
+                // then the body is asked for again.
+                BodyAnswer::Erased if self.has_ended(log, index, &entry)? => BodyState::Erased,
+                BodyAnswer::Absent | BodyAnswer::Erased | BodyAnswer::Lost => BodyState::Absent,
                 BodyAnswer::Unspecified => return Err(malformed("it has an empty answer")),
             });
         }
@@ -257,21 +276,22 @@ impl Ledger {
     fn checked_body(
         &self,
         log: &Log,
-        author: &Member,
         index: LogIndex,
-        entry: Bytes,
+        entry: &Entry,
         bytes: &Bytes,
     ) -> Result<Option<Body>, LedgerError> {
         let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
-        let entry = Entry::parse(entry).map_err(refuse)?;
         let body = entry.open_body(bytes).map_err(refuse)?;
-        let statement = &entry.statement;
-        debug_assert_eq!(statement.origin.member, author.id, "entries were checked to be in place");
-        let expired = statement.expires_at != 0 && statement.expires_at <= self.0.clock.now();
-        if expired || self.is_ended(log.number, index)? {
+        if self.has_ended(log, index, entry)? {
             return Ok(None);
         }
         Ok(Some(body))
+    }
+
+    fn has_ended(&self, log: &Log, index: LogIndex, entry: &Entry) -> Result<bool, LedgerError> {
+        let end = entry.statement.expires_at;
+        let expired = end != 0 && end <= self.0.clock.now();
+        Ok(expired || self.is_ended(log.number, index)?)
     }
 
     fn check_withheld(
@@ -291,7 +311,7 @@ impl Ledger {
             .and_then(|s| crate::ids::KeyId::from_slice(&s.key_id).ok())
             .ok_or_else(|| malformed("a withholding is not signed"))?;
         let key = author
-            .records_key(key_id, LogIndex(0))
+            .records_key(key_id, LogIndex(log.size().0))
             .ok_or_else(|| malformed("a withholding is signed with an unknown key"))?;
         let signature = withheld.signature.as_ref().map(|s| s.signature.clone());
         key.verify(&bytes, &signature.unwrap_or_default())
@@ -346,10 +366,9 @@ impl Ledger {
     pub fn apply_early(
         &self,
         log: &Log,
-        author: &Member,
         chunk: &v1::BodyChunk,
     ) -> Result<(), LedgerError> {
-        let (_, bodies) = self.checked_states(log, author, chunk, &[(0, u64::MAX)])?;
+        let (_, bodies) = self.checked_states(log, chunk, &[(0, u64::MAX)])?;
         for (at, body) in bodies {
             if let Body::Retract(retract) = body {
                 self.end_bodies(log, at, &retract)?;

@@ -5,6 +5,7 @@ use std::sync::RwLock;
 
 use bytes::Bytes;
 
+use super::seen::SeenBodies;
 use crate::ids::{Digest, Origin, TreeSize};
 use crate::merkle::Frontier;
 use crate::store::StoreError;
@@ -101,11 +102,19 @@ pub struct Log {
     head: RwLock<Head>,
     /// Held while entries or bodies are added, so that there is one writer.
     pub(crate) writing: std::sync::Mutex<()>,
+    /// The body hashes that its entries name; filled by the first chunk.
+    pub(super) seen: std::sync::Mutex<Option<SeenBodies>>,
 }
 
 impl Log {
     pub(crate) fn new(origin: Origin, number: u32, head: Head) -> Self {
-        Self { origin, number, head: RwLock::new(head), writing: std::sync::Mutex::new(()) }
+        Self {
+            origin,
+            number,
+            head: RwLock::new(head),
+            writing: std::sync::Mutex::default(),
+            seen: std::sync::Mutex::default(),
+        }
     }
 
     /// A copy of the log's durable head.

@@ -1,11 +1,13 @@
 //! Accepting chunks of other members' logs: every signature, every leaf and
 //! the root are checked before anything of a chunk is stored.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
 
 use super::log::Log;
+use super::seen::SeenBodies;
 use super::{Ledger, LedgerError, segment, size_to_index, tiles};
 use crate::checkpoint::Checkpoint;
 use crate::ids::{Digest, LogIndex, TreeSize};
@@ -13,7 +15,7 @@ use crate::keys::PublicKey;
 use crate::merkle;
 use crate::record::Entry;
 use crate::roster::Member;
-use crate::store::{Batch, Table};
+use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1;
 
 /// Entries that a chunk may carry.
@@ -54,7 +56,8 @@ impl Ledger {
         if chunk.entries.is_empty() || chunk.entries.len() as u64 > CHUNK_ENTRIES_MAX {
             return Err(malformed("it carries no entries, or too many"));
         }
-        let leaves = verify_entries(log, author, chunk.start, &chunk.entries)?;
+        let Verified { leaves, bodies } =
+            verify_entries(log, author, chunk.start, &chunk.entries)?;
         let mut head = before.clone();
         for leaf in &leaves {
             head.frontier.append(*leaf);
@@ -71,6 +74,7 @@ impl Ledger {
             .map_err(|_| malformed("a proof hash has the wrong length"))?;
         merkle::verify_consistency(head.size(), &head.root(), signed.size, &signed.root, &proof)
             .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })?;
+        let fresh = self.unrepeated(log, before.size(), &bodies)?;
         if signed.size == head.size() {
             head.checkpoint = chunk.checkpoint;
             head.checkpoint_size = signed.size;
@@ -95,8 +99,77 @@ impl Ledger {
             checkpoint_size: signed.size,
         };
         log.advance(head);
+        if let Some(seen) = &mut *log.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+            seen.add(&fresh);
+        }
         drop(writing);
         Ok(accepted)
+    }
+
+    /// Checks that no body hash of a chunk stands in the log already, or twice
+    /// in the chunk; returns the fingerprints to be added once it is stored.
+    fn unrepeated(
+        &self,
+        log: &Log,
+        size: TreeSize,
+        bodies: &[Digest],
+    ) -> Result<Vec<u64>, LedgerError> {
+        let mut seen = log.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = match &mut *seen {
+            Some(seen) => seen,
+            none => none.insert(self.seen_so_far(log, size)?),
+        };
+        let fresh = seen.fingerprints(bodies);
+        if seen.may_repeat(&fresh) && self.repeats(log, size, bodies)? {
+            return Err(LedgerError::Malformed {
+                origin: log.origin.clone(),
+                what: "it names a body that the log named before",
+            });
+        }
+        Ok(fresh)
+    }
+
+    fn seen_so_far(&self, log: &Log, size: TreeSize) -> Result<SeenBodies, LedgerError> {
+        let mut seen = SeenBodies::default();
+        self.each_block_of_bodies(log, size, |bodies| {
+            seen.add(&seen.fingerprints(bodies));
+            true
+        })?;
+        Ok(seen)
+    }
+
+    /// The exact look, over the whole log: rare, since a fingerprint matched.
+    fn repeats(&self, log: &Log, size: TreeSize, new: &[Digest]) -> Result<bool, LedgerError> {
+        let wanted: HashSet<&Digest> = new.iter().collect();
+        let mut repeats = wanted.len() != new.len();
+        self.each_block_of_bodies(log, size, |bodies| {
+            repeats |= bodies.iter().any(|body| wanted.contains(body));
+            !repeats
+        })?;
+        Ok(repeats)
+    }
+
+    fn each_block_of_bodies(
+        &self,
+        log: &Log,
+        size: TreeSize,
+        mut look: impl FnMut(&[Digest]) -> bool,
+    ) -> Result<(), LedgerError> {
+        let mut at = 0;
+        while at < size.0 {
+            let end = size.0.min(at + CHUNK_ENTRIES_MAX);
+            let bodies = self
+                .entries(log.number, LogIndex(at), end)?
+                .into_iter()
+                .map(|bytes| Entry::parse(bytes).map(|e| e.statement.body_sha256))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| StoreError::Damaged("entry"))?;
+            if !look(&bodies) {
+                return Ok(());
+            }
+            at = end;
+        }
+        Ok(())
     }
 
     /// Opens a checkpoint of `log` under the checkpoint keys of its author.
@@ -115,13 +188,19 @@ impl Ledger {
     }
 }
 
+struct Verified {
+    leaves: Vec<Digest>,
+    bodies: Vec<Digest>,
+}
+
 fn verify_entries(
     log: &Log,
     author: &Member,
     start: u64,
     entries: &[Bytes],
-) -> Result<Vec<Digest>, LedgerError> {
+) -> Result<Verified, LedgerError> {
     let mut leaves = Vec::with_capacity(entries.len());
+    let mut bodies = Vec::with_capacity(entries.len());
     for (at, bytes) in (start..).zip(entries) {
         let index = LogIndex(at);
         let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
@@ -132,6 +211,7 @@ fn verify_entries(
         };
         entry.verify(key).map_err(refuse)?;
         leaves.push(entry.leaf_hash());
+        bodies.push(entry.statement.body_sha256);
     }
-    Ok(leaves)
+    Ok(Verified { leaves, bodies })
 }

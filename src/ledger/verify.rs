@@ -56,6 +56,17 @@ impl Ledger {
             .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })
     }
 
+    /// Checks that a log as it is held extends a signed checkpoint of it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Root`] when it does not: another history was signed.
+    pub fn extends(&self, log: &Log, signed: &Checkpoint) -> Result<(), LedgerError> {
+        let head = log.head();
+        let proof = self.consistency(log, signed.size, head.size())?;
+        merkle::verify_consistency(signed.size, &signed.root, head.size(), &head.root(), &proof)
+            .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })
+    }
+
     /// Takes a checkpoint that the owner announced: one of the size that is
     /// held must have the root that is held, and is kept.
     ///

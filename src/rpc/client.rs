@@ -228,6 +228,18 @@ impl PeerTransport for Arc<PeerClients> {
         Ok(forward(member, answer.map_err(|s| peer_error(member, &s))?.into_inner()))
     }
 
+    async fn checkpoint(
+        &self,
+        member: &MemberId,
+        origin: &Origin,
+    ) -> Result<v1::CheckpointNotice, PeerError> {
+        let mut request =
+            tonic::Request::new(v1::GetCheckpointRequest { origin: origin.to_string() });
+        request.set_timeout(Duration::from_secs(CALL_S));
+        let answer = self.exchange(member)?.get_checkpoint(request).await;
+        Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
+    }
+
     async fn bodies(
         &self,
         member: &MemberId,

@@ -181,21 +181,25 @@ impl DeskClient {
         member: MemberId,
         endpoint: &str,
     ) -> Result<Self, DeskCallError> {
-        let bad = || DeskCallError::Address { endpoint: endpoint.to_owned() };
-        let uri: http::Uri = format!("http://{endpoint}").parse().map_err(|_| bad())?;
-        if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() || uri.path() != "/" {
-            return Err(bad());
-        }
+        let uri = address(endpoint)?;
         let channel = Endpoint::from(uri)
             .connect_timeout(Duration::from_secs(CONNECT_S))
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_S))
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector(material.clone(), roster, clock, member));
+        Ok(Self::over(channel, material, endpoint))
+    }
+
+    fn over(channel: Channel, material: Material, endpoint: &str) -> Self {
         let inner = v1::desk_client::DeskClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { inner, material, endpoint: endpoint.to_owned() })
+        Self {
+            inner,
+            material,
+            endpoint: endpoint.to_owned(),
+        }
     }
 
     /// Starts an import: `options` first, then what comes through `parts`. The
@@ -210,13 +214,21 @@ impl DeskClient {
     ) -> Result<ImportEvents, DeskCallError> {
         use tokio_stream::StreamExt;
         let (scheme, signed) = sign_request(&self.material, "Desk.Import", &options)?;
-        let first = v1::ImportPart { options: Some(options), bytes: bytes::Bytes::new() };
+        let first = v1::ImportPart {
+            options: Some(options),
+            bytes: bytes::Bytes::new(),
+        };
         let stream = tokio_stream::once(first).chain(ReceiverStream::new(parts));
         let mut call = Request::new(stream);
         signature::put(call.metadata_mut(), scheme, &signed)?;
         let answer = self.inner.clone().import(call).await;
-        let events = answer.map(Response::into_inner).map_err(|s| self.failed(&s))?;
-        Ok(ImportEvents { events, client: self.clone() })
+        let events = answer
+            .map(Response::into_inner)
+            .map_err(|s| self.failed(&s))?;
+        Ok(ImportEvents {
+            events,
+            client: self.clone(),
+        })
     }
 
     /// Turns a status into an error, with the TLS refusal behind it in words.
@@ -253,7 +265,12 @@ impl ImportEvents {
     /// [`DeskCallError`].
     pub async fn next(&mut self) -> Result<Option<v1::import_event::Event>, DeskCallError> {
         loop {
-            match self.events.message().await.map_err(|s| self.client.failed(&s))? {
+            match self
+                .events
+                .message()
+                .await
+                .map_err(|s| self.client.failed(&s))?
+            {
                 None => return Ok(None),
                 Some(v1::ImportEvent { event: Some(event) }) => return Ok(Some(event)),
                 // An event of a later version: not for this client.
@@ -261,6 +278,16 @@ impl ImportEvents {
             }
         }
     }
+}
+
+/// Checks that a text is `host:port` and nothing else.
+fn address(endpoint: &str) -> Result<http::Uri, DeskCallError> {
+    let uri = format!("http://{endpoint}").parse::<http::Uri>().ok();
+    let plain = !endpoint.contains(['/', '@', '?', '#']);
+    uri.filter(|uri| plain && uri.port_u16().is_some() && uri.host().is_some_and(|h| !h.is_empty()))
+        .ok_or_else(|| DeskCallError::Address {
+            endpoint: endpoint.to_owned(),
+        })
 }
 
 fn timed<T>(message: T, seconds: u64) -> Request<T> {
@@ -281,35 +308,4 @@ fn innermost(status: &Status) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn an_answer_keeps_the_nodes_own_code() {
-        let error = DeskCallError::Answered {
-            code: "case.unknown".into(),
-            sentence: "no such case".into(),
-            blame: Blame::NotFound,
-        };
-        assert_eq!(error.shown_code(), "case.unknown");
-        let error = DeskCallError::Answered {
-            code: String::new(),
-            sentence: "no".into(),
-            blame: Blame::Internal,
-        };
-        assert_eq!(error.shown_code(), "node.answered");
-    }
-
-    #[test]
-    fn every_error_has_a_code_of_its_own() {
-        let errors = [
-            DeskCallError::Address { endpoint: "x".into() },
-            DeskCallError::Tls(TlsRefusal::Closed),
-            DeskCallError::Unreachable { endpoint: "x".into(), detail: "y".into() },
-            DeskCallError::Sign(OfficerSignatureError::Missing),
-        ];
-        let codes: BTreeSet<_> = errors.iter().map(Blamed::code).collect();
-        assert_eq!(codes.len(), errors.len());
-    }
-}
+pub(crate) mod tests;

@@ -50,6 +50,7 @@ impl Cluster {
             rules: Rules::default(),
             grants: vec![],
             cache_bytes: 4 << 20,
+            behind: None,
         };
         let federation = Federation::launch(spec).await.expect("the federation comes up");
         Self { federation, clock, dir }

@@ -133,12 +133,12 @@ fn groups(screen: &mut Screen, links: &v1::LinksResponse) {
     }
     screen.title("demo.title.groups");
     let mut table = Table::new()
-        .column("label.members")
-        .number("label.cases")
-        .number("label.shared")
-        .column("label.kinds")
-        .number("label.score")
-        .column("label.lead");
+        .column("label.column.members")
+        .number("label.column.cases")
+        .number("label.column.shared")
+        .column("label.column.kinds")
+        .number("label.column.score")
+        .column("label.column.lead");
     for group in links.groups.iter().take(SHOWN) {
         table.row([
             group.members.join(", "),
@@ -158,11 +158,11 @@ fn pairs(screen: &mut Screen, links: &v1::LinksResponse) {
     }
     screen.title("demo.title.pairs");
     let mut table = Table::new()
-        .column("label.case_a")
-        .column("label.case_b")
-        .number("label.shared")
-        .column("label.kinds")
-        .number("label.score");
+        .column("label.column.case_a")
+        .column("label.column.case_b")
+        .number("label.column.shared")
+        .column("label.column.kinds")
+        .number("label.column.score");
     for pair in links.pairs.iter().take(SHOWN) {
         table.row([
             case_text(pair.a.as_ref()),
@@ -178,7 +178,7 @@ fn pairs(screen: &mut Screen, links: &v1::LinksResponse) {
 fn numbers(screen: &mut Screen, numbers: &Numbers) {
     screen.title("demo.title.numbers");
     let timing = |name: &str| numbers.timings.get(name).copied().unwrap_or_default();
-    let mut table = Table::new().column("label.what").number("label.count");
+    let mut table = Table::new().column("label.column.check").number("label.column.count");
     let lang = screen.lang();
     let mut row = |key: &str, value: String| table.row([lang.text(key, &[]), value]);
     row("demo.number.cases", numbers.cases.to_string());

@@ -92,7 +92,9 @@ pub fn sign_request<M: Message>(
     request: &M,
 ) -> Result<(u16, Vec<u8>), OfficerSignatureError> {
     let key = &material.certified().key;
-    let signer = key.choose_scheme(&SCHEMES).ok_or(OfficerSignatureError::Scheme(0))?;
+    let signer = key
+        .choose_scheme(&SCHEMES)
+        .ok_or(OfficerSignatureError::Scheme(0))?;
     let signature = signer
         .sign(&signed_bytes(method, &request.encode_to_vec()))
         .map_err(|_| OfficerSignatureError::Failed)?;
@@ -127,9 +129,13 @@ pub(super) fn put(
 /// # Errors
 /// [`OfficerSignatureError::Missing`] when they are not there or not readable.
 pub fn officer_signature(metadata: &MetadataMap) -> Result<(u16, Vec<u8>), OfficerSignatureError> {
-    let scheme = metadata.get(SCHEME_HEADER).and_then(|value| value.to_str().ok());
+    let scheme = metadata
+        .get(SCHEME_HEADER)
+        .and_then(|value| value.to_str().ok());
     let scheme = scheme.and_then(|text| text.parse().ok());
-    let signature = metadata.get_bin(SIGNATURE_HEADER).and_then(|value| value.to_bytes().ok());
+    let signature = metadata
+        .get_bin(SIGNATURE_HEADER)
+        .and_then(|value| value.to_bytes().ok());
     match (scheme, signature) {
         (Some(scheme), Some(bytes)) if bytes.len() <= SIGNATURE_BYTES_MAX => {
             Ok((scheme, bytes.to_vec()))
@@ -164,7 +170,9 @@ pub fn verify_officer(
         .ok_or(OfficerSignatureError::Scheme(scheme))?;
     let message = signed_bytes(method, request);
     let holds = |algorithm: &&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
-        certificate.verify_signature(*algorithm, &message, signature).is_ok()
+        certificate
+            .verify_signature(*algorithm, &message, signature)
+            .is_ok()
     };
     if algorithms.iter().any(holds) {
         Ok(())
@@ -183,14 +191,19 @@ mod tests {
     fn material(algorithm: &'static rcgen::SignatureAlgorithm) -> Material {
         let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
         let mut params = rcgen::CertificateParams::default();
-        params.subject_alt_names =
-            vec![rcgen::SanType::URI(OFFICER.try_into().expect("an ASCII name"))];
+        params.subject_alt_names = vec![rcgen::SanType::URI(
+            OFFICER.try_into().expect("an ASCII name"),
+        )];
         let certificate = params.self_signed(&key).expect("a certificate");
         Material::from_pem(&certificate.pem(), &key.serialize_pem()).expect("they fit")
     }
 
     fn request() -> QueryRequest {
-        QueryRequest { case_no: "A-1".into(), add: true, ..QueryRequest::default() }
+        QueryRequest {
+            case_no: "A-1".into(),
+            add: true,
+            ..QueryRequest::default()
+        }
     }
 
     #[test]
@@ -203,18 +216,33 @@ mod tests {
             verify_officer(cert.certificate(), scheme, method, bytes, signature)
         };
         let invalid = Err(OfficerSignatureError::Invalid);
-        assert_eq!(check(&own, scheme, "Desk.Hits", &bytes, &signature), invalid);
-        assert_eq!(check(&other, scheme, "Desk.Query", &bytes, &signature), invalid);
+        assert_eq!(
+            check(&own, scheme, "Desk.Hits", &bytes, &signature),
+            invalid
+        );
+        assert_eq!(
+            check(&other, scheme, "Desk.Query", &bytes, &signature),
+            invalid
+        );
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            assert_eq!(check(&own, scheme, "Desk.Query", &changed, &signature), invalid);
+            assert_eq!(
+                check(&own, scheme, "Desk.Query", &changed, &signature),
+                invalid
+            );
         }
         let mut changed = signature.clone();
         changed[5] ^= 1;
         assert_eq!(check(&own, scheme, "Desk.Query", &bytes, &changed), invalid);
-        assert_eq!(check(&own, scheme, "Desk.Query", &bytes, &signature[1..]), invalid);
-        assert_eq!(check(&own, 0x0403, "Desk.Query", &bytes, &signature), invalid);
+        assert_eq!(
+            check(&own, scheme, "Desk.Query", &bytes, &signature[1..]),
+            invalid
+        );
+        assert_eq!(
+            check(&own, 0x0403, "Desk.Query", &bytes, &signature),
+            invalid
+        );
         assert_eq!(
             check(&own, 0x0201, "Desk.Query", &bytes, &signature),
             Err(OfficerSignatureError::Scheme(0x0201))
@@ -223,7 +251,10 @@ mod tests {
             verify_officer(b"no certificate", scheme, "Desk.Query", &bytes, &signature),
             Err(OfficerSignatureError::Certificate)
         );
-        assert_eq!(check(&own, scheme, "Desk.Query", &bytes, &signature), Ok(()));
+        assert_eq!(
+            check(&own, scheme, "Desk.Query", &bytes, &signature),
+            Ok(())
+        );
     }
 
     #[test]
@@ -244,9 +275,14 @@ mod tests {
 
     #[test]
     fn the_method_cannot_run_over_into_the_request() {
-        assert_ne!(signed_bytes("Desk.Query", b"x"), signed_bytes("Desk.Quer", b"yx"));
+        assert_ne!(
+            signed_bytes("Desk.Query", b"x"),
+            signed_bytes("Desk.Quer", b"yx")
+        );
         let text = signed_bytes("Desk.Hits", b"");
-        assert!(text.starts_with(b"DSSEv1 41 application/vnd.casegate.desk.v1+protobuf 10 Desk.Hits\0"));
+        assert!(
+            text.starts_with(b"DSSEv1 41 application/vnd.casegate.desk.v1+protobuf 10 Desk.Hits\0")
+        );
     }
 
     #[test]

@@ -1,0 +1,134 @@
+//! Start and restore: before a node appends to its own records log it asks the
+//! others for the highest checkpoint of that log that they saw. A restored
+//! backup is behind it and is brought up first; a conflict is never papered
+//! over (WIRE.md section 2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::watch;
+
+use super::{PeerTransport, PullError, Replicator};
+use crate::blame::Blame;
+use crate::checkpoint::Checkpoint;
+use crate::ids::{LogName, MemberId};
+use crate::ledger::{LedgerError, Standing};
+
+/// How long the others have to answer, in seconds.
+const ANSWER_S: u64 = 3;
+/// The shortest and longest pause before they are asked again, in milliseconds.
+const AGAIN_MS: (u64, u64) = (100, 5_000);
+/// Members that are asked at once.
+const ASKED_AT_ONCE: usize = 8;
+
+/// What the others say about the own log.
+#[derive(Debug, Default)]
+struct Heard {
+    answers: usize,
+    highest: Option<(MemberId, Checkpoint)>,
+}
+
+impl<P: PeerTransport> Replicator<P> {
+    /// Asks the others until somebody answers, recovers what they have and this
+    /// node lacks, and opens the own records log for appending; or leaves it
+    /// closed for good when they hold another history.
+    pub async fn take_standing(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut pause_ms = AGAIN_MS.0;
+        loop {
+            match self.try_standing().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(e) => tracing::warn!(error = %e, "the own log is not open yet"),
+            }
+            let pause = Duration::from_millis(pause_ms);
+            pause_ms = (pause_ms * 2).min(AGAIN_MS.1);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = stop.changed() => if changed.is_err() || *stop.borrow() { return },
+            }
+        }
+    }
+
+    /// One round; true when the question is settled.
+    async fn try_standing(&self) -> Result<bool, PullError> {
+        let roster = self.roster.load_full();
+        let own = self.ledger.own().clone();
+        let others: Vec<MemberId> =
+            roster.members.keys().filter(|id| **id != own).cloned().collect();
+        let heard = self.hear(&others).await;
+        if heard.answers == 0 && !others.is_empty() {
+            return Ok(false);
+        }
+        let log = Arc::clone(self.ledger.own_log(LogName::Records));
+        let Some((from, highest)) = heard.highest else {
+            self.ledger.set_standing(Standing::Open);
+            return Ok(true);
+        };
+        if highest.size > log.size() {
+            tracing::warn!(peer.member = %from, "others hold more of the own log: recovering");
+            self.ledger.set_standing(Standing::Recovering);
+            self.pull_member(&own, &from).await?;
+            self.ledger.reload_own();
+            return Ok(false);
+        }
+        let agrees = self.blocking_own(move |ledger, log| ledger.extends(log, &highest)).await;
+        match agrees {
+            Ok(()) => {
+                self.ledger.set_standing(Standing::Open);
+                Ok(true)
+            }
+            Err(e @ LedgerError::Root { .. }) => {
+                tracing::error!(peer.member = %from, error = %e, "the own log conflicts with what others saw");
+                self.ledger.set_standing(Standing::Conflict);
+                Ok(true)
+            }
+            Err(source) => Err(PullError::Refused { from, source }),
+        }
+    }
+
+    async fn hear(&self, others: &[MemberId]) -> Heard {
+        let log = self.ledger.own_log(LogName::Records);
+        let roster = self.roster.load_full();
+        let asked = stream::iter(others.to_vec()).map(|id| async move {
+            let limit = Duration::from_secs(ANSWER_S);
+            let answer =
+                tokio::time::timeout(limit, self.peers.checkpoint(&id, &log.origin)).await;
+            (id, answer)
+        });
+        let answers: Vec<_> = asked.buffer_unordered(ASKED_AT_ONCE).collect().await;
+        let mut heard = Heard::default();
+        for (id, answer) in answers {
+            match answer {
+                Ok(Ok(notice)) => {
+                    heard.answers += 1;
+                    let author = roster.member(self.ledger.own());
+                    let signed = author.and_then(|author| {
+                        self.ledger.open_checkpoint(log, author, &notice.checkpoint).ok()
+                    });
+                    let higher = |c: &Checkpoint| {
+                        heard.highest.as_ref().is_none_or(|(_, seen)| c.size > seen.size)
+                    };
+                    if let Some(signed) = signed.filter(higher) {
+                        heard.highest = Some((id, signed));
+                    }
+                }
+                Ok(Err(e)) if e.blame == Blame::NotFound => heard.answers += 1,
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+        heard
+    }
+
+    async fn blocking_own<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&crate::ledger::Ledger, &crate::ledger::Log) -> Result<R, LedgerError>
+        + Send
+        + 'static,
+    ) -> Result<R, LedgerError> {
+        let ledger = self.ledger.clone();
+        let log = Arc::clone(ledger.own_log(LogName::Records));
+        let done = tokio::task::spawn_blocking(move || work(&ledger, &log)).await;
+        done.unwrap_or(Err(LedgerError::Stopped))
+    }
+}

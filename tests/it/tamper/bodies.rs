@@ -1,0 +1,302 @@
+//! What a dishonest peer may answer when it is asked for bodies.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// wuhu holds all of hefei's entries, and the bodies of the first eight. Of the
+/// rest, two are for anqing only, and one for nobody.
+struct Answers {
+    ledgers: Ledgers,
+    owner: Ledger,
+    reader: Ledger,
+    log: Arc<Log>,
+    good: BodyChunk,
+}
+
+fn only(name: &str) -> Audience {
+    Audience::Members(BTreeSet::from([id(name)]))
+}
+
+impl Answers {
+    fn new() -> Self {
+        let ledgers = Ledgers::new();
+        let owner = ledgers.open("hefei");
+        let reader = ledgers.open("wuhu");
+        let all = |n| element("hefei", n, Audience::Federation);
+        append(&owner, (0..8).map(all).collect());
+        carry(&ledgers, &owner, &reader, "hefei");
+        append(&owner, (8..14).map(all).collect());
+        let withheld = [only("anqing"), only("anqing"), Audience::Nobody];
+        append(&owner, withheld.into_iter().map(|a| element("hefei", 14, a)).collect());
+        append(&owner, (17..20).map(all).collect());
+        let author = ledgers.member("hefei");
+        let theirs = owner.log(&origin("hefei")).expect("the log");
+        let log = reader.log(&origin("hefei")).expect("the replica");
+        let chunk = owner.chunk(&theirs, LogIndex(8), 100).expect("a chunk").expect("more");
+        reader.accept_chunk(&log, &author, chunk).expect("a good chunk");
+        let wuhu = ledgers.member("wuhu");
+        let good = owner.serve_bodies(&theirs, LogIndex(8), 20, ledgers.reader(&wuhu));
+        let good = good.expect("an answer");
+        assert_eq!(good.answers.len(), 12);
+        assert_eq!(good.bodies.len(), 9, "three are withheld");
+        Self { ledgers, owner, reader, log, good }
+    }
+
+    fn refused(&self, what: &str, chunk: BodyChunk) {
+        let before = holdings(&self.reader, &self.log);
+        let author = self.ledgers.member("hefei");
+        let error = match self.reader.accept_bodies(&self.log, &author, chunk) {
+            Ok(accepted) => panic!("{what}: accepted as {accepted:?}"),
+            Err(e) => e,
+        };
+        assert_eq!(error.blame(), Blame::Misbehaved, "{what}: {error}");
+        assert_eq!(holdings(&self.reader, &self.log), before, "{what}: something was kept");
+    }
+
+    fn tampered(&self, what: &str, change: impl FnOnce(&mut BodyChunk)) {
+        let mut chunk = self.good.clone();
+        change(&mut chunk);
+        assert_ne!(chunk, self.good, "{what}: the change changes something");
+        self.refused(what, chunk);
+    }
+
+    fn accept_good(&self) {
+        let author = self.ledgers.member("hefei");
+        let accepted = self.reader.accept_bodies(&self.log, &author, self.good.clone());
+        let accepted = accepted.expect("the unchanged answer");
+        assert_eq!((accepted.held, accepted.not_for_me), (9, 3));
+    }
+}
+
+fn answer(chunk: &mut BodyChunk, at: usize, answer: BodyAnswer) {
+    let mut answers = chunk.answers.to_vec();
+    answers[at] = u8::try_from(answer as i32).expect("small");
+    chunk.answers = answers.into();
+}
+
+#[test]
+fn a_body_that_is_not_the_signed_one_is_refused() {
+    let t = Answers::new();
+    for at in 0..t.good.bodies[4].len() {
+        let bit = u8::try_from(at % 8).expect("below 8");
+        t.tampered(&format!("byte {at}"), |c| c.bodies[4] = flipped(&c.bodies[4], at, bit));
+    }
+    t.tampered("the body of another entry", |c| c.bodies.swap(0, 1));
+    t.tampered("a body is missing", |c| drop(c.bodies.remove(3)));
+    t.tampered("the last body is missing", |c| drop(c.bodies.pop()));
+    t.tampered("a body too many", |c| c.bodies.push(c.bodies[0].clone()));
+    t.tampered("an empty body", |c| c.bodies[0] = Bytes::new());
+    t.tampered("a huge body", |c| c.bodies[0] = vec![0; 1_000_000].into());
+    t.accept_good();
+}
+
+#[test]
+fn a_body_is_withheld_only_with_the_owners_signature_for_this_reader() {
+    let t = Answers::new();
+    t.tampered("without a signature", |c| c.withheld = None);
+    t.tampered("with an empty signature", |c| {
+        c.withheld.as_mut().expect("withheld").signature = None;
+    });
+    t.tampered("with a flipped bit", |c| {
+        let withheld = c.withheld.as_mut().expect("withheld");
+        let signature = withheld.signature.as_mut().expect("signed");
+        signature.signature = flipped(&signature.signature, 40, 3);
+    });
+    t.tampered("for more than was signed", |c| {
+        let withheld = c.withheld.as_mut().expect("withheld");
+        withheld.ranges = vec![IndexRange { start: 8, end: 20 }];
+    });
+    t.tampered("under another roster version", |c| {
+        c.withheld.as_mut().expect("withheld").roster_version += 1;
+    });
+    t.tampered("of a body outside the signed ranges", |c| {
+        answer(c, 0, BodyAnswer::NotForYou);
+        c.bodies.remove(0);
+    });
+    let ranges = [(14, 17)];
+    let theirs = t.ledgers.keys("wuhu").records;
+    let forged = |receiver: &str, key: &SigningKey| {
+        let bytes = withheld_bytes(&origin("hefei"), &id(receiver), 1, &ranges);
+        casegate::wire::v1::Signature {
+            key_id: key.id().as_bytes().to_vec().into(),
+            signature: key.sign(&bytes).to_vec().into(),
+        }
+    };
+    let by_relay = forged("wuhu", &theirs);
+    t.tampered("signed by somebody else", |c| {
+        c.withheld.as_mut().expect("withheld").signature = Some(by_relay);
+    });
+    let for_other = forged("anqing", &t.ledgers.keys("hefei").records);
+    t.tampered("signed for another reader", |c| {
+        c.withheld.as_mut().expect("withheld").signature = Some(for_other);
+    });
+    t.accept_good();
+}
+
+#[test]
+fn answers_that_do_not_fit_the_question_are_refused() {
+    let t = Answers::new();
+    t.tampered("an unknown answer", |c| {
+        c.answers = flipped(&c.answers, 0, 6);
+    });
+    t.tampered("an empty answer", |c| {
+        answer(c, 11, BodyAnswer::Unspecified);
+        c.bodies.pop();
+    });
+    t.tampered("answers beyond the log's end", |c| {
+        c.answers = [&c.answers[..], &[3]].concat().into();
+    });
+    t.tampered("a start beyond the log's end", |c| c.start = u64::MAX);
+    t.tampered("bodies before it are left out", |c| {
+        c.start = 9;
+        c.answers = c.answers.slice(1..);
+        c.bodies.remove(0);
+    });
+    t.tampered("too many answers", |c| c.answers = vec![3; 2_049].into());
+    t.accept_good();
+    t.refused("the same answer again", t.good.clone());
+}
+
+#[test]
+fn a_source_cannot_take_back_what_is_held() {
+    let t = Answers::new();
+    t.accept_good();
+    for word in [BodyAnswer::Absent, BodyAnswer::Erased, BodyAnswer::Lost] {
+        let mut chunk = BodyChunk { start: 2, answers: vec![0].into(), ..Default::default() };
+        answer(&mut chunk, 0, word);
+        t.refused(&format!("{word:?} for a body that is held"), chunk);
+    }
+    let mut chunk = t.owner_answer(6, 10);
+    chunk.start = 6;
+    t.refused("bodies that are held, sent again", chunk);
+}
+
+impl Answers {
+    fn owner_answer(&self, start: u64, end: u64) -> BodyChunk {
+        let theirs = self.owner.log(&origin("hefei")).expect("the log");
+        let wuhu = self.ledgers.member("wuhu");
+        let answer =
+            self.owner.serve_bodies(&theirs, LogIndex(start), end, self.ledgers.reader(&wuhu));
+        answer.expect("an answer")
+    }
+}
+
+#[test]
+fn an_end_that_nobody_signed_is_not_believed() {
+    let t = Answers::new();
+    let author = t.ledgers.member("hefei");
+    let mut chunk = t.good.clone();
+    answer(&mut chunk, 0, BodyAnswer::Erased);
+    answer(&mut chunk, 1, BodyAnswer::Lost);
+    chunk.bodies.drain(..2);
+    let accepted = t.reader.accept_bodies(&t.log, &author, chunk).expect("a good answer");
+    assert_eq!((accepted.erased, accepted.absent), (0, 2), "both are asked for again");
+    assert_eq!(t.reader.absent(&t.log, 10).expect("absent"), [(8, 10)]);
+
+    let late = t.owner_answer(8, 10);
+    let accepted = t.reader.accept_bodies(&t.log, &author, late).expect("the owner has them");
+    assert_eq!(accepted.held, 2);
+    assert!(t.reader.absent(&t.log, 10).expect("absent").is_empty());
+}
+
+#[test]
+fn a_body_of_another_member_or_case_than_its_log_is_refused() {
+    let t = Answers::new();
+    let author = t.ledgers.member("hefei");
+    let key = t.ledgers.keys("hefei").records;
+    let Body::Element(theirs) = element("wuhu", 40, Audience::Federation).body else {
+        panic!("an element");
+    };
+    let mut ended = theirs.clone();
+    ended.member = id("hefei");
+    ended.expires_at = NOW + 1;
+    let mut abroad = theirs.clone();
+    abroad.member = id("hefei");
+    abroad.federation = FederationId::new("jiangsu.example").expect("a name");
+    t.accept_good();
+    for (what, body) in [
+        ("another member's element", theirs),
+        ("an element with another end than its statement", ended),
+        ("another federation's element", abroad),
+    ] {
+        // The author signs it and logs it: the entry is good, its body is not.
+        let bytes = Body::Element(body).encode();
+        let statement = Statement {
+            origin: origin("hefei"),
+            body_type: BodyType::Element,
+            body_sha256: Digest::of(&bytes),
+            issued_at: NOW,
+            expires_at: 0,
+            key_id: key.id(),
+        };
+        let entry = Entry::sign(&statement, &key);
+        let mut frontier = t.log.head().frontier;
+        frontier.append(entry.leaf_hash());
+        let checkpoint = Checkpoint {
+            origin: origin("hefei"),
+            size: frontier.size(),
+            root: frontier.root(),
+        };
+        let signed = checkpoint.sign(&t.ledgers.keys("hefei").checkpoint);
+        let start = t.log.size().0;
+        let chunk = Chunk {
+            start,
+            entries: vec![entry.bytes],
+            checkpoint: signed.into_bytes().into(),
+            consistency: vec![],
+        };
+        t.reader.accept_chunk(&t.log, &author, chunk).expect("the entry is in order");
+        let held = BodyChunk {
+            start,
+            answers: vec![1].into(),
+            bodies: vec![bytes],
+            ..Default::default()
+        };
+        t.refused(what, held);
+        let absent =
+            BodyChunk { start, answers: vec![3].into(), ..Default::default() };
+        t.reader.accept_bodies(&t.log, &author, absent).expect("it stays out");
+    }
+}
+
+#[test]
+fn a_relay_serves_only_the_audience_and_never_what_has_ended() {
+    let t = Answers::new();
+    t.accept_good();
+    let anqing = t.ledgers.member("anqing");
+    let relayed = t.reader.serve_bodies(&t.log, LogIndex(8), 20, t.ledgers.reader(&anqing));
+    let relayed = relayed.expect("an answer");
+    assert!(relayed.withheld.is_none(), "a relay cannot say that the owner withholds");
+    let states: Vec<_> = relayed.answers.iter().copied().collect();
+    assert_eq!(&states[6..9], [3, 3, 3], "not held here, so absent");
+
+    append(&t.owner, vec![retraction(8, 10)]);
+    carry(&t.ledgers, &t.owner, &t.reader, "hefei");
+    let after = t.reader.serve_bodies(&t.log, LogIndex(8), 10, t.ledgers.reader(&anqing));
+    let after = after.expect("an answer");
+    assert_eq!(&after.answers[..], [4, 4]);
+    assert!(after.bodies.is_empty());
+}
+
+#[test]
+fn a_body_past_its_end_is_neither_served_nor_kept() {
+    let ledgers = Ledgers::new();
+    let (owner, reader) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    let mut short = element("hefei", 1, Audience::Federation);
+    let Body::Element(body) = &mut short.body else { panic!("an element") };
+    body.expires_at = NOW + 100;
+    short.expires_at = NOW + 100;
+    append(&owner, vec![short, element("hefei", 2, Audience::Federation)]);
+    carry(&ledgers, &owner, &reader, "hefei");
+    let log = reader.log(&origin("hefei")).expect("the replica");
+    assert_eq!(postings(&reader).len(), 2);
+    ledgers.clock.advance(100);
+    let anqing = ledgers.member("anqing");
+    let answer = reader.serve_bodies(&log, LogIndex(0), 2, ledgers.reader(&anqing));
+    assert_eq!(&answer.expect("an answer").answers[..], [4, 1], "ended a second ago");
+    assert_eq!(reader.sweep_expired().expect("swept"), 1);
+    assert_eq!(postings(&reader).len(), 1);
+    assert_eq!(owner.sweep_expired().expect("swept"), 1);
+    assert!(owner.held(LogIndex(0)).expect("readable").is_none(), "nor at home");
+}
