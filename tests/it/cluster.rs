@@ -134,7 +134,12 @@ impl Cluster {
                     let own = other.parts().ledger.own_log(LogName::Records);
                     parts.ledger.log(&own.origin).is_ok_and(|log| {
                         let head = log.head();
-                        head.size() == own.size() && head.bodies_upto == own.size().0
+                        let open = parts.ledger.absent(&log, 1).is_ok_and(|a| a.is_empty());
+                        let indexed = parts.ledger.postings().position(log.number);
+                        head.size() == own.size()
+                            && head.bodies_upto == own.size().0
+                            && open
+                            && indexed.is_ok_and(|at| at == own.size().0)
                     })
                 })
         })
