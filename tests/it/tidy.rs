@@ -50,7 +50,16 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ),
     (
         "EDGE",
-        &["admin", "federation", "node", "pki", "rpc", "tls"],
+        &[
+            "admin",
+            "doctor",
+            "federation",
+            "node",
+            "pki",
+            "rpc",
+            "setup",
+            "tls",
+        ],
     ),
     ("TOP", &["cli", "main"]),
 ];
