@@ -378,3 +378,110 @@ fn rejects_of(args: &ImportArgs) -> Option<Rejects> {
         None => Some(Rejects::beside(&args.file)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::desk_client::tests::{Import, client_at, material, serve, stub_for};
+    use crate::tls::Material;
+
+    fn args(file: &Path) -> ImportArgs {
+        ImportArgs {
+            file: file.to_owned(),
+            preview: false,
+            as_note: false,
+            no_wait: false,
+            rejects: None,
+            purpose: PurposeArgs {
+                offence: "fraud".into(),
+                reason: "new cases".into(),
+                urgency: "routine".into(),
+            },
+        }
+    }
+
+    fn quiet() -> Output {
+        Output::to(
+            true,
+            Lang::En,
+            Box::new(std::io::sink()),
+            Box::new(std::io::sink()),
+        )
+    }
+
+    /// Runs an import as a process does: its connection ends with its runtime.
+    fn import(args: &ImportArgs, address: &str, own: &Material) -> Result<Exit, CommandError> {
+        let client = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        client.expect("a runtime").block_on(async {
+            let client = client_at(address, own.clone());
+            let desk = Desk {
+                client,
+                officer: "li.wei".into(),
+                roster_expires_at: 1,
+            };
+            run(args, &desk, &quiet()).await
+        })
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_to_its_end_is_never_taken_for_whole() {
+        // A directory can be opened; reading it fails.
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = tokio::fs::File::open(dir.path()).await.expect("it opens");
+        let (parts, mut sent) = mpsc::channel(PARTS_AHEAD);
+        let _error = read(file, parts, quiet().progress("", None)).await;
+        tokio::task::yield_now().await;
+        assert_eq!(
+            sent.try_recv(),
+            Err(mpsc::error::TryRecvError::Empty),
+            "it stays open"
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let node = tokio::runtime::Runtime::new().expect("a runtime");
+        let own = material();
+        let address = node.block_on(serve(stub_for(&own, vec![]).0));
+        for bad in [dir.path().to_owned(), dir.path().join("none.csv")] {
+            let error = import(&args(&bad), &address, &own).expect_err("it cannot be read");
+            assert!(matches!(&error, CommandError::Unreadable { path, .. } if *path == bad));
+        }
+    }
+
+    #[test]
+    fn a_large_file_arrives_whole_and_its_refused_rows_are_kept() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("cases.csv");
+        let bytes = PART_BYTES * 3 + 17;
+        std::fs::write(&file, vec![b'x'; bytes]).expect("written");
+        let refusal = v1::Refusal {
+            line: 2,
+            code: "phone.impossible".into(),
+            record: vec!["A-1".into()],
+            ..Default::default()
+        };
+        let node = tokio::runtime::Runtime::new().expect("a runtime");
+        let own = material();
+        let (stub, mut seen) = stub_for(&own, vec![refusal]);
+        let address = node.block_on(serve(stub));
+        let exit = import(&args(&file), &address, &own).expect("imported");
+        assert_eq!(exit, Exit::Done);
+        assert_eq!(seen.blocking_recv(), Some(Import::Whole { bytes }));
+        let rejects = std::fs::read_to_string(dir.path().join("cases.csv.rejects.csv"));
+        assert!(rejects.expect("a file").ends_with(",A-1\n"));
+        let preview = ImportArgs {
+            preview: true,
+            ..args(&file)
+        };
+        import(&preview, &address, &own).expect("looked at");
+        assert_eq!(
+            dir.path().read_dir().expect("readable").count(),
+            2,
+            "a preview writes nothing"
+        );
+    }
+}

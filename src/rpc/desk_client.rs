@@ -179,27 +179,25 @@ impl DeskClient {
         member: MemberId,
         endpoint: &str,
     ) -> Result<Self, DeskCallError> {
-        let bad = || DeskCallError::Address {
-            endpoint: endpoint.to_owned(),
-        };
-        let uri: http::Uri = format!("http://{endpoint}").parse().map_err(|_| bad())?;
-        if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() || uri.path() != "/" {
-            return Err(bad());
-        }
+        let uri = address(endpoint)?;
         let channel = Endpoint::from(uri)
             .connect_timeout(Duration::from_secs(CONNECT_S))
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_S))
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector(material.clone(), roster, clock, member));
+        Ok(Self::over(channel, material, endpoint))
+    }
+
+    fn over(channel: Channel, material: Material, endpoint: &str) -> Self {
         let inner = v1::desk_client::DeskClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self {
+        Self {
             inner,
             material,
             endpoint: endpoint.to_owned(),
-        })
+        }
     }
 
     /// Starts an import: `options` first, then what comes through `parts`. The
@@ -280,6 +278,16 @@ impl ImportEvents {
     }
 }
 
+/// Checks that a text is `host:port` and nothing else.
+fn address(endpoint: &str) -> Result<http::Uri, DeskCallError> {
+    let uri = format!("http://{endpoint}").parse::<http::Uri>().ok();
+    let plain = !endpoint.contains(['/', '@', '?', '#']);
+    uri.filter(|uri| plain && uri.port_u16().is_some() && uri.host().is_some_and(|h| !h.is_empty()))
+        .ok_or_else(|| DeskCallError::Address {
+            endpoint: endpoint.to_owned(),
+        })
+}
+
 fn timed<T>(message: T, seconds: u64) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(Duration::from_secs(seconds));
@@ -298,40 +306,4 @@ fn innermost(status: &Status) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn an_answer_keeps_the_nodes_own_code() {
-        let error = DeskCallError::Answered {
-            code: "case.unknown".into(),
-            sentence: "no such case".into(),
-            blame: Blame::NotFound,
-        };
-        assert_eq!(error.shown_code(), "case.unknown");
-        let error = DeskCallError::Answered {
-            code: String::new(),
-            sentence: "no".into(),
-            blame: Blame::Internal,
-        };
-        assert_eq!(error.shown_code(), "node.answered");
-    }
-
-    #[test]
-    fn every_error_has_a_code_of_its_own() {
-        let errors = [
-            DeskCallError::Address {
-                endpoint: "x".into(),
-            },
-            DeskCallError::Tls(TlsRefusal::Closed),
-            DeskCallError::Unreachable {
-                endpoint: "x".into(),
-                detail: "y".into(),
-            },
-            DeskCallError::Sign(OfficerSignatureError::Missing),
-        ];
-        let codes: BTreeSet<_> = errors.iter().map(Blamed::code).collect();
-        assert_eq!(codes.len(), errors.len());
-    }
-}
+pub(crate) mod tests;

@@ -75,8 +75,12 @@ fn golden(name: &str, text: &str) {
         let now = Path::new(env!("CARGO_TARGET_TMPDIR")).join("golden");
         fs::create_dir_all(&now).expect("a directory");
         fs::write(now.join(name), text).expect("written");
-        panic!("{name} is not as in {}; it is now\n{text}", file.display());
     }
+    assert!(
+        known == text,
+        "{name} is not as in {}; it is now\n{text}",
+        file.display()
+    );
 }
 
 /// Checks all three forms of what a command shows.
