@@ -16,13 +16,17 @@ use crate::clock::Clock;
 use crate::lang::Lang;
 
 pub mod case;
+pub mod custodian;
 pub mod demo;
 pub mod desk;
+pub mod doctor;
 pub mod failure;
 pub mod hits;
 pub mod import;
+pub mod init;
 pub mod links;
 pub mod log;
+pub mod logging;
 pub mod officer;
 pub mod output;
 pub mod pki;
@@ -31,8 +35,10 @@ pub mod query;
 pub mod rejects;
 pub mod roster;
 pub mod sample;
+pub mod serve;
 pub mod show;
 pub mod status;
+pub mod store;
 
 /// A gateway that lets bureaus find common evidence without centralizing raw data.
 #[derive(Clone, Debug, Parser)]
@@ -74,6 +80,9 @@ pub enum Command {
     /// Whatever asks the node's desk.
     #[command(flatten)]
     Desk(DeskCommand),
+    /// Whatever runs or looks after a node.
+    #[command(flatten)]
+    Node(NodeCommand),
     /// Brings a whole federation up on loopback and shows what it finds.
     Demo(demo::DemoArgs),
     /// Makes certificates, and signs requests for them.
@@ -95,6 +104,21 @@ pub enum Command {
         #[arg(value_name = "COMMAND")]
         command: Option<String>,
     },
+}
+
+/// What an operator does with a node; the config is the node's own.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Runs the node until it is told to stop.
+    Serve(serve::ServeArgs),
+    /// Makes a node's directory for enrolment: keys, signing request, config.
+    Init(init::InitArgs),
+    /// Generates token keys and shows what was spent at custodians; as an officer.
+    Custodian(custodian::CustodianArgs),
+    /// Looks after the store of a stopped node.
+    Store(store::StoreArgs),
+    /// Says in plain words what is wrong with the node.
+    Doctor(doctor::DoctorArgs),
 }
 
 /// What an officer asks of the node of his own member.
@@ -193,6 +217,10 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
                 .build()?;
             Ok(runtime.block_on(at_desk(cli, command, clock, output))?)
         }
+        Command::Node(command) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(at_node(cli, command, clock, output))
+        }
         Command::Demo(args) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(demo::run(args, clock, output))
@@ -212,6 +240,26 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
         Command::Man { command } => {
             output.verbatim(&man_page(command.as_deref())?)?;
             Ok(Exit::Done)
+        }
+    }
+}
+
+async fn at_node(
+    cli: &Cli,
+    command: &NodeCommand,
+    clock: &Clock,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    match command {
+        NodeCommand::Serve(args) => serve::run(args, &cli.config, clock, output).await,
+        NodeCommand::Doctor(args) => doctor::run(args, &cli.config, clock, output).await,
+        NodeCommand::Init(args) => init::run(args, output),
+        NodeCommand::Custodian(args) => {
+            custodian::run(args, || Desk::open(&cli.config, clock), output).await
+        }
+        NodeCommand::Store(args) => {
+            // Blocks on the disk for long; nothing else runs on this runtime.
+            tokio::task::block_in_place(|| store::run(args, &cli.config, clock, output))
         }
     }
 }

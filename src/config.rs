@@ -81,6 +81,9 @@ pub struct Config {
     /// Where the dates of imported files are.
     #[serde(default)]
     pub timezone: Timezone,
+    /// Whether the node keeps replicas of other members' logs.
+    #[serde(default = "replicate")]
+    pub replicate: bool,
     /// Certificate and key.
     pub tls: Tls,
     /// The roster.
@@ -230,6 +233,10 @@ impl Default for Store {
     fn default() -> Self {
         Self { cache_mib: 16 }
     }
+}
+
+fn replicate() -> bool {
+    true
 }
 
 fn phone_region() -> String {

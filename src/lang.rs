@@ -9,13 +9,14 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// The catalogue's files: one a family of keys.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("lang/demo.toml"),
     include_str!("lang/desk.toml"),
     include_str!("lang/doctor.toml"),
     include_str!("lang/error.toml"),
     include_str!("lang/label.toml"),
     include_str!("lang/message.toml"),
+    include_str!("lang/node.toml"),
     include_str!("lang/refusal.toml"),
 ];
 

@@ -4,9 +4,11 @@
 
 // EDGE
 pub mod admin;
+pub mod doctor;
 pub mod federation;
 pub mod node;
 pub mod rpc;
+pub mod setup;
 pub mod pki;
 pub mod tls;
 

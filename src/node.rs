@@ -255,13 +255,20 @@ impl Node {
 
     /// Stops listening, ends streams, finishes what is being written; what has
     /// not ended after ten seconds is cut.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.stop_within(Duration::from_secs(DRAIN_S)).await;
+    }
+
+    /// As [`Node::stop`], with another limit; says whether everything ended in time.
+    pub async fn stop_within(mut self, limit: Duration) -> bool {
         self.stop.send_replace(true);
         let drained = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_secs(DRAIN_S), drained).await.is_err() {
+        let whole = tokio::time::timeout(limit, drained).await.is_ok();
+        if !whole {
             tracing::warn!("not everything ended in time; the rest is cut");
         }
         self.tasks.shutdown().await;
+        whole
     }
 }
 

@@ -197,14 +197,25 @@ impl fmt::Debug for Request {
 /// [`PkiError::Certificate`] when the library refuses.
 pub fn request(identity: &Identity) -> Result<Request, PkiError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    Ok(Request {
+        csr_pem: request_of(identity, &key)?,
+        key_pem: Zeroizing::new(key.serialize_pem()),
+    })
+}
+
+/// Makes a request for `identity`'s certificate with a key that is there already, PEM.
+///
+/// # Errors
+/// [`PkiError::Certificate`] when the key cannot be read or the library refuses.
+pub fn request_with(identity: &Identity, key_pem: &str) -> Result<String, PkiError> {
+    request_of(identity, &KeyPair::from_pem(key_pem)?)
+}
+
+fn request_of(identity: &Identity, key: &KeyPair) -> Result<String, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = name(&identity.member, &common_name(identity));
     params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into()?)];
-    let csr_pem = params.serialize_request(&key)?.pem()?;
-    Ok(Request {
-        csr_pem,
-        key_pem: Zeroizing::new(key.serialize_pem()),
-    })
+    Ok(params.serialize_request(key)?.pem()?)
 }
 
 /// Reads the URI names that a signing request asks for.

@@ -232,6 +232,7 @@ methods! {
     ListOfficers: "Desk.ListOfficers", Callers::OwnOfficers(Some(Right::Admin));
     AddOfficer: "Desk.AddOfficer", Callers::OwnOfficers(Some(Right::Admin));
     SuspendOfficer: "Desk.SuspendOfficer", Callers::OwnOfficers(Some(Right::Admin));
+    Keygen: "Desk.Keygen", Callers::OwnOfficers(Some(Right::Admin));
     ShowLog: "Desk.ShowLog", Callers::OwnOfficers(Some(Right::Export));
     Health: "Health", Callers::AnyMember;
     Reflection: "Reflection", Callers::AnyMember;

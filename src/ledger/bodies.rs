@@ -203,7 +203,7 @@ impl Ledger {
         }
         drop(writing);
         let position = (!late).then_some(end);
-        self.index_bodies(log.number, log, &fresh, position)?;
+        self.index_bodies(log.number, log, fresh, position)?;
         accepted.upto = head.bodies_upto.max(end);
         Ok(accepted)
     }

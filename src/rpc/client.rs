@@ -12,7 +12,7 @@ use tonic::{Code, Status, Streaming};
 use super::MESSAGE_BYTES_MAX;
 use super::status::{blame_of, code_of};
 use crate::blame::Blame;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{LogIndex, MemberId, Origin};
 use crate::replicate::{PeerError, PeerTransport, chunk_channel};
 use crate::tokens::{CustodianTransport, TransportError};
@@ -110,6 +110,27 @@ impl PeerClients {
         Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
     }
 
+    /// Asks a member's node whether it has rosters after version `after`, and
+    /// what time it is there: the `date` of its answer, where it gives one.
+    ///
+    /// # Errors
+    /// [`PeerError`], also when there is no answer within `seconds`.
+    pub async fn clock_of(
+        &self,
+        member: &MemberId,
+        after: u64,
+        seconds: u64,
+    ) -> Result<Option<UnixSeconds>, PeerError> {
+        let request = tonic::Request::new(v1::GetRosterRequest { after });
+        let mut exchange = self.exchange(member)?;
+        let limit = Duration::from_secs(seconds);
+        let answer = tokio::time::timeout(limit, exchange.get_roster(request)).await;
+        let late = || Status::unavailable(format!("no answer within {seconds} s"));
+        let answer = answer.unwrap_or_else(|_| Err(late()));
+        let answer = answer.map_err(|s| peer_error(member, &s))?;
+        Ok(answer.metadata().get("date").and_then(|v| v.to_str().ok()).and_then(http_date))
+    }
+
     /// The rosters after version `after` that a member has.
     ///
     /// # Errors
@@ -124,6 +145,15 @@ impl PeerClients {
         let answer = self.exchange(member)?.get_roster(request).await;
         Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner().rosters)
     }
+}
+
+/// Reads a date of HTTP, such as `Sun, 22 Nov 2026 10:00:00 GMT`.
+fn http_date(text: &str) -> Option<UnixSeconds> {
+    let form = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    let read = time::PrimitiveDateTime::parse(text, form).ok()?;
+    Some(read.assume_utc().unix_timestamp())
 }
 
 /// Makes an error of a status, with the TLS refusal behind it in words.
@@ -246,6 +276,19 @@ impl CustodianTransport for PeerClients {
                     Err(TransportError::Refused { code: error.code, blame: error.blame })
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_of_http_is_read_and_anything_else_is_not() {
+        assert_eq!(http_date("Sun, 22 Nov 2026 00:00:10 GMT"), Some(1_795_305_610));
+        for bad in ["", "Sun, 22 Nov 2026 00:00:10", "Sun, 32 Nov 2026 00:00:10 GMT", "1795305610"] {
+            assert_eq!(http_date(bad), None, "{bad}");
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admit::{Admitted, Gate};
+use super::keygen;
 use super::status::to_officer;
 use crate::access::{AccessLine, OfficerProof};
 use crate::blame::Blamed;
@@ -215,6 +216,19 @@ impl desk_server::Desk for DeskService {
         let admitted = self.admit(&request, Method::SuspendOfficer).await?;
         let officer = keep::suspend_officer(self, &admitted, request.into_inner()).await?;
         Ok(Response::new(v1::SuspendOfficerResponse { officer: Some(officer) }))
+    }
+
+    async fn keygen(
+        &self,
+        request: Request<v1::KeygenRequest>,
+    ) -> Result<Response<v1::KeygenResponse>, Status> {
+        let admitted = self.admit(&request, Method::Keygen).await?;
+        let plan = request.into_inner().plan.unwrap_or_default();
+        self.log(keep::admin_line(self, &admitted)).await?;
+        let parts = &self.parts;
+        let key = keygen::run(&parts.custodian, &parts.peers, parts.ledger.own(), &plan).await;
+        let key = key.map_err(|e| to_officer(&e))?;
+        Ok(Response::new(v1::KeygenResponse { key: Some(key) }))
     }
 
     async fn show_log(

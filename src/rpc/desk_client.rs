@@ -162,6 +162,8 @@ calls! {
     add_officer(AddOfficerRequest) -> AddOfficerResponse, CALL_S;
     /// Suspends or restores an officer.
     suspend_officer(SuspendOfficerRequest) -> SuspendOfficerResponse, CALL_S;
+    /// Runs the node's part of a key generation, to its end.
+    keygen(KeygenRequest) -> KeygenResponse, WORK_S;
     /// The newest entries of a log, and whether the logs verify.
     show_log(ShowLogRequest) -> ShowLogResponse, WORK_S;
 }

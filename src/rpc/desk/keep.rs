@@ -319,7 +319,7 @@ pub(super) async fn retract(
     Ok(v1::RetractResponse { retracted, index: index.0 })
 }
 
-fn admin_line(desk: &DeskService, admitted: &Admitted) -> AccessLine {
+pub(super) fn admin_line(desk: &DeskService, admitted: &Admitted) -> AccessLine {
     desk.line_with(admitted, AccessScope::Admin, OfficerProof::default())
 }
 

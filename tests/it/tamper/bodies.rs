@@ -300,3 +300,20 @@ fn a_body_past_its_end_is_neither_served_nor_kept() {
     assert_eq!(owner.sweep_expired().expect("swept"), 1);
     assert!(owner.held(LogIndex(0)).expect("readable").is_none(), "nor at home");
 }
+
+#[test]
+fn an_amendment_that_widens_the_audience_brings_the_body() {
+    let t = Answers::new();
+    t.accept_good();
+    let before = postings(&t.reader).len();
+    append(&t.owner, vec![amendment(&t.owner, 15, 20_222, Audience::Federation)]);
+    carry(&t.ledgers, &t.owner, &t.reader, "hefei");
+    assert_eq!(t.reader.absent(&t.log, 10).expect("absent"), [(15, 16)], "it is asked for again");
+    carry(&t.ledgers, &t.owner, &t.reader, "hefei");
+    assert!(t.reader.absent(&t.log, 10).expect("absent").is_empty());
+    let element = t.reader.element(t.log.number, LogIndex(15)).expect("readable").expect("held");
+    assert_eq!((element.body.observed_on, element.body.audience), (20_222, Audience::Federation));
+    let after = postings(&t.reader);
+    assert_eq!(after.len(), before + 1);
+    assert!(after.iter().flat_map(|g| &g.1).any(|p| p.index.0 == 15 && p.day == 20_222));
+}
