@@ -384,17 +384,27 @@ impl<P: PeerTransport> Replicator<P> {
                 .map_err(refused)?;
             }
         }
-        let mut ranges = vec![];
+        let mut held = 0;
         if start < end {
-            ranges.push((start, end));
+            held += self.fetch_ranges(log, author, from, vec![(start, end)]).await?;
         }
         if *from == author.id || start == end {
             let absent = self.ledger.absent(log, ABSENT_MAX).map_err(refused)?;
-            ranges.extend(absent);
+            if !absent.is_empty() {
+                held += self.fetch_ranges(log, author, from, absent).await?;
+            }
         }
-        if ranges.is_empty() {
-            return Ok(false);
-        }
+        Ok(held > 0)
+    }
+
+    async fn fetch_ranges(
+        &self,
+        log: &Arc<Log>,
+        author: &Arc<Member>,
+        from: &MemberId,
+        ranges: Vec<(u64, u64)>,
+    ) -> Result<u64, PullError> {
+        let refused = |source| PullError::Refused { from: from.clone(), source };
         let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
         let mut held = 0;
         while let Some(chunk) = answers.recv().await {
@@ -408,7 +418,7 @@ impl<P: PeerTransport> Replicator<P> {
             held += accepted.held;
             self.counts.bodies.fetch_add(accepted.held, Ordering::Relaxed);
         }
-        Ok(held > 0)
+        Ok(held)
     }
 
     async fn blocking<R: Send + 'static>(

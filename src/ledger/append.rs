@@ -1,6 +1,6 @@
 //! Appending to the own logs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -31,6 +31,8 @@ pub struct NewEntry {
 pub(super) struct OwnLog {
     pub(super) log: Arc<Log>,
     planned: Mutex<Planned>,
+    landed: Mutex<u64>,
+    landing: Condvar,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,33 @@ struct Planned {
 impl OwnLog {
     pub(super) fn open(_store: &Store, log: Arc<Log>) -> Result<Self, StoreError> {
         let planned = Mutex::new(Planned { head: log.head(), edges: Edges::default() });
-        Ok(Self { log, planned })
+        let landed = Mutex::new(log.size().0);
+        Ok(Self { log, planned, landed, landing: Condvar::new() })
+    }
+
+    /// Waits until everything below `first` has landed. Durable batches land in
+    /// their order, so that the index position never passes one that is missing.
+    fn turn(&self, first: LogIndex, end: u64) -> Turn<'_> {
+        let mut landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
+        while *landed < first.0 {
+            landed = self.landing.wait(landed).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn { own: self, end }
+    }
+}
+
+/// An append's turn to land; its end lets the next one land, however it ended.
+struct Turn<'a> {
+    own: &'a OwnLog,
+    end: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut landed = self.own.landed.lock().unwrap_or_else(PoisonError::into_inner);
+        *landed = self.end.max(*landed);
+        drop(landed);
+        self.own.landing.notify_all();
     }
 }
 
@@ -50,7 +78,9 @@ impl OwnLog {
     /// Plans from the log's durable head again.
     pub(super) fn reload(&self) {
         let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
-        *planned = Planned { head: self.log.head(), edges: Edges::default() };
+        let head = self.log.head();
+        *self.landed.lock().unwrap_or_else(PoisonError::into_inner) = head.size().0;
+        *planned = Planned { head, edges: Edges::default() };
     }
 }
 
@@ -104,9 +134,18 @@ impl Ledger {
     ) -> Result<LogIndex, LedgerError> {
         let appending = self.plan(name, entries, with)?;
         let Appending { first, bodies, head, ticket, name } = appending;
-        ticket.wait()?;
+        let written = ticket.wait();
+        let _turn = self.writer(name).turn(first, head.size().0);
+        written?;
         self.land(name, first, bodies, head)?;
         Ok(first)
+    }
+
+    fn writer(&self, name: LogName) -> &OwnLog {
+        match name {
+            LogName::Records => &self.0.records,
+            LogName::Access => &self.0.access,
+        }
     }
 
     fn plan(
@@ -122,10 +161,7 @@ impl Ledger {
         if name == LogName::Records && standing != Standing::Open {
             return Err(LedgerError::Closed(standing));
         }
-        let own = match name {
-            LogName::Records => &self.0.records,
-            LogName::Access => &self.0.access,
-        };
+        let own = self.writer(name);
         let signed = self.sign(&own.log, entries);
         let mut planned = own.planned.lock().unwrap_or_else(PoisonError::into_inner);
         let first = size_to_index(planned.head.size());
@@ -210,7 +246,7 @@ impl Ledger {
         if name == LogName::Records {
             let items: Vec<_> = (first.0..).map(LogIndex).zip(bodies).collect();
             let end = TreeSize(first.0 + items.len() as u64);
-            self.index_bodies(OWN_RECORDS, log.as_ref(), &items, Some(end.0))?;
+            self.index_bodies(OWN_RECORDS, log.as_ref(), items, Some(end.0))?;
             if newer {
                 self.0.published.send_replace(checkpoint);
             }

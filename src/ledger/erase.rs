@@ -14,7 +14,7 @@ use crate::record::{Body, Entry, RetractBody};
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1;
 
-/// The ended ranges of one log: start → end.
+/// The ended ranges of one log: start → end, apart from each other.
 #[derive(Debug, Default)]
 pub(super) struct Ended(BTreeMap<u64, u64>);
 
@@ -30,15 +30,18 @@ impl Ended {
         Ok(ended)
     }
 
-    fn add(&mut self, (start, end): Range) {
-        let slot = self.0.entry(start).or_insert(end);
-        *slot = (*slot).max(end);
+    fn add(&mut self, (mut start, mut end): Range) {
+        while let Some((&at, &to)) = self.0.range(..=end).next_back()
+            && to >= start
+        {
+            self.0.remove(&at);
+            (start, end) = (start.min(at), end.max(to));
+        }
+        self.0.insert(start, end);
     }
 
     fn holds(&self, index: u64) -> bool {
-        // Ranges may overlap, but a retraction's ranges are few: look back over
-        // those that start at or below the index.
-        self.0.range(..=index).rev().any(|(_, end)| index < *end)
+        self.0.range(..=index).next_back().is_some_and(|(_, end)| index < *end)
     }
 }
 
@@ -105,6 +108,8 @@ impl Ledger {
     }
 
     fn erase_block(&self, log: &Log, start: u64, end: u64) -> Result<u64, LedgerError> {
+        // Runs are read, changed and written again: bodies that arrive meanwhile wait.
+        let _writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let held = self.held_bodies(log.number, LogIndex(start), end)?;
         if held.is_empty() {
             return Ok(0);
@@ -150,6 +155,20 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Asks again for a body that was withheld: its amendment reached this node,
+    /// so that its audience may have grown.
+    pub(super) fn reopen_withheld(&self, log: &Log, index: LogIndex) -> Result<(), LedgerError> {
+        let _writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let states = self.body_states(log.number, index, index.0 + 1)?;
+        if states.first() != Some(&BodyState::NotForMe) {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.put(Table::Absent, &segment::run_key(log.number, index), vec![]);
+        let changes = BTreeMap::from([(index.0, BodyState::Absent)]);
+        self.change_states(Table::Bodies, log.number, &changes, batch)
     }
 
     /// Writes runs again with some states changed, each under a fresh shred
@@ -221,4 +240,23 @@ impl Ledger {
 
 fn key_of(token_mac: [u8; 16], log: u32, index: LogIndex) -> PostingKey {
     PostingKey { token_mac, log, index }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ended;
+
+    #[test]
+    fn ended_ranges_merge_and_hold_exactly_what_was_added() {
+        let mut ended = Ended::default();
+        let ranges = [(10, 20), (30, 40), (15, 32), (50, 51), (5, 6), (51, 60), (0, 1), (12, 14)];
+        for range in ranges {
+            ended.add(range);
+        }
+        for at in 0..70 {
+            let within = ranges.iter().any(|(start, end)| (*start..*end).contains(&at));
+            assert_eq!(ended.holds(at), within, "{at}");
+        }
+        assert_eq!(ended.0.len(), 4, "{ended:?}");
+    }
 }

@@ -93,26 +93,29 @@ impl Ledger {
         &self,
         number: u32,
         log: &Log,
-        items: &[(LogIndex, Body)],
+        items: Vec<(LogIndex, Body)>,
         position: Option<u64>,
     ) -> Result<(), LedgerError> {
         let mut batch = PostingsBatch::default();
         let mut elements = vec![];
         let own = number == OWN_RECORDS;
-        for (index, body) in items {
+        let late = position.is_none();
+        for (index, body) in self.lasting(log, items)? {
             match body {
-                Body::Element(element) => {
-                    elements.push(self.index_element(&mut batch, number, *index, element));
+                Body::Element(mut element) => {
+                    if late && let Some(amend) = self.amendment(number, index)? {
+                        element.observed_on = amend.observed_on;
+                    }
+                    elements.push(self.index_element(&mut batch, number, index, &element));
                     if own {
-                        self.index_own(&mut batch, *index, element)?;
+                        self.index_own(&mut batch, index, &element)?;
                     }
                 }
                 Body::CaseNotice(notice) => {
-                    self.index_notice(&mut batch, number, log, *index, notice);
+                    self.index_notice(&mut batch, number, log, index, &notice);
                 }
-                Body::Amend(amend) => self.index_amend(&mut batch, number, *index, amend)?,
-                Body::Retract(retract) => self.end_bodies(log, *index, retract)?,
-                Body::Access(_) => {}
+                Body::Amend(amend) => self.index_amend(&mut batch, log, index, &amend)?,
+                Body::Retract(_) | Body::Access(_) => {}
             }
         }
         if let Some(position) = position {
@@ -125,6 +128,32 @@ impl Ledger {
             self.keep_hits(&mut sequence, hits)?;
         }
         Ok(())
+    }
+
+    /// Applies the retractions among `items`, and returns the bodies that no
+    /// retraction ends: what ends within one batch must not be indexed after it.
+    fn lasting(
+        &self,
+        log: &Log,
+        items: Vec<(LogIndex, Body)>,
+    ) -> Result<Vec<(LogIndex, Body)>, LedgerError> {
+        let mut retracted = false;
+        for (index, body) in &items {
+            if let Body::Retract(retract) = body {
+                self.end_bodies(log, *index, retract)?;
+                retracted = true;
+            }
+        }
+        if !retracted {
+            return Ok(items);
+        }
+        let mut lasting = Vec::with_capacity(items.len());
+        for (index, body) in items {
+            if !self.is_ended(log.number, index)? {
+                lasting.push((index, body));
+            }
+        }
+        Ok(lasting)
     }
 
     fn index_element(
@@ -172,12 +201,16 @@ impl Ledger {
     fn index_amend(
         &self,
         batch: &mut PostingsBatch,
-        number: u32,
+        log: &Log,
         index: LogIndex,
         amend: &AmendBody,
     ) -> Result<(), LedgerError> {
+        let number = log.number;
         let mac = self.amend_mac(number, amend.target_index);
         batch.put_pointer(Pointer::Amend, &mac, &index.0.to_be_bytes());
+        if number != OWN_RECORDS {
+            self.reopen_withheld(log, amend.target_index)?;
+        }
         if let Some(mut target) = self.element(number, amend.target_index)? {
             target.body.observed_on = amend.observed_on;
             self.index_element(batch, number, amend.target_index, &target.body);
@@ -316,12 +349,13 @@ impl Ledger {
             if log.origin.log == LogName::Access {
                 continue;
             }
+            self.settle_late(&log)?;
             let upto = log.head().bodies_upto;
             let mut at = self.0.postings.position(log.number)?;
             while at < upto {
                 let end = upto.min(at + 2_000);
                 let items = self.decoded_bodies(log.number, LogIndex(at), end)?;
-                self.index_bodies(log.number, &log, &items, Some(end))?;
+                self.index_bodies(log.number, &log, items, Some(end))?;
                 at = end;
             }
         }

@@ -300,3 +300,54 @@ fn a_body_past_its_end_is_neither_served_nor_kept() {
     assert_eq!(owner.sweep_expired().expect("swept"), 1);
     assert!(owner.held(LogIndex(0)).expect("readable").is_none(), "nor at home");
 }
+
+#[test]
+fn an_amendment_that_widens_the_audience_brings_the_body() {
+    let t = Answers::new();
+    t.accept_good();
+    let before = postings(&t.reader).len();
+    append(&t.owner, vec![amendment(&t.owner, 15, 20_222, Audience::Federation)]);
+    carry(&t.ledgers, &t.owner, &t.reader, "hefei");
+    assert_eq!(t.reader.absent(&t.log, 10).expect("absent"), [(15, 16)], "it is asked for again");
+    carry(&t.ledgers, &t.owner, &t.reader, "hefei");
+    assert!(t.reader.absent(&t.log, 10).expect("absent").is_empty());
+    let element = t.reader.element(t.log.number, LogIndex(15)).expect("readable").expect("held");
+    assert_eq!((element.body.observed_on, element.body.audience), (20_222, Audience::Federation));
+    let after = postings(&t.reader);
+    assert_eq!(after.len(), before + 1);
+    assert!(after.iter().flat_map(|g| &g.1).any(|p| p.index.0 == 15 && p.day == 20_222));
+}
+
+#[test]
+fn a_late_body_that_was_stored_but_not_indexed_is_indexed_at_the_next_start() {
+    let t = Answers::new();
+    let author = t.ledgers.member("hefei");
+    let mut chunk = t.good.clone();
+    answer(&mut chunk, 0, BodyAnswer::Absent);
+    chunk.bodies.remove(0);
+    t.reader.accept_bodies(&t.log, &author, chunk).expect("a good answer");
+    let late = t.owner_answer(8, 9);
+    t.reader.accept_bodies(&t.log, &author, late).expect("the body comes late");
+    let whole = postings(&t.reader);
+    // As after a crash between the two: the body is stored, its posting is not.
+    let element = t.reader.element(t.log.number, LogIndex(8)).expect("readable").expect("held");
+    let mut lost = casegate::postings::PostingsBatch::default();
+    lost.delete(&casegate::postings::PostingKey {
+        token_mac: t.reader.token_mac(element.body.token_key_id, &element.body.token),
+        log: t.log.number,
+        index: LogIndex(8),
+    });
+    t.reader.postings().apply(lost).expect("lost");
+    let mut key = t.log.number.to_be_bytes().to_vec();
+    key.extend_from_slice(&8_u64.to_be_bytes());
+    let mut mark = Batch::new();
+    mark.put(casegate::store::Table::Absent, &key, vec![]);
+    t.reader.store().commit(mark).expect("marked");
+    assert_eq!(postings(&t.reader).len(), whole.len() - 1);
+    let Answers { ledgers, owner: _owner, reader, log, .. } = t;
+    drop((reader, log));
+    let reader = ledgers.open("wuhu");
+    assert_eq!(postings(&reader), whole);
+    let log = reader.log(&origin("hefei")).expect("the replica");
+    assert!(reader.absent(&log, 10).expect("absent").is_empty());
+}
