@@ -230,10 +230,11 @@ impl Ledger {
             let mut at = start;
             while at < end {
                 let to = end.min(at + BODY_ANSWERS_MAX);
-                let late = self.held_bodies(log.number, LogIndex(at), to)?;
+                let late = self.decoded_bodies(log.number, LogIndex(at), to)?;
                 if !late.is_empty() {
-                    self.index_bodies(log.number, log, &late, None)?;
-                    self.forget_absent(log.number, late.iter().map(|(index, _)| *index))?;
+                    let found: Vec<LogIndex> = late.iter().map(|(index, _)| *index).collect();
+                    self.index_bodies(log.number, log, late, None)?;
+                    self.forget_absent(log.number, found.into_iter())?;
                 }
                 at = to;
             }
