@@ -14,7 +14,7 @@ use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1::{CaseRow, CaseState};
 
 /// Characters that a case number may have.
-pub const CASE_NO_CHARS_MAX: usize = 128;
+pub const CASE_NO_CHARS_MAX: usize = 512;
 
 /// Why a case was refused.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum CaseError {
     #[error("{0:?} is in the case table already")]
     Exists(String),
     /// The number is empty, too long or has control characters.
-    #[error("a case number has 1 to 128 printable characters")]
+    #[error("a case number has 1 to 512 printable characters")]
     BadNumber,
     /// The ledger failed.
     #[error(transparent)]

@@ -3,12 +3,13 @@
 //! partial in the open: every answer names the age of each replica.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::blame::{Blame, Blamed};
 use crate::cases::{CaseError, Cases, case_ref};
+use crate::clock::Stopwatch;
 use crate::element::{Kind, Refusal, Role, Rules, canonicalize};
 use crate::ids::{CaseRef, MemberId};
 use crate::ledger::{Hit, Ledger, LedgerError, OWN_RECORDS};
@@ -19,6 +20,8 @@ use crate::wire::v1::{self, CaseRow, ElementSpec, HeldElement, QueryMatch};
 
 /// Matches that one answer carries.
 pub const MATCHES_MAX: usize = 5_000;
+/// How old the count of all cases may be, in seconds.
+const TOTAL_FRESH_S: f64 = 10.0;
 
 /// Why a query was refused.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,7 @@ pub struct Finder {
     cases: Cases,
     roster: Arc<ArcSwap<Roster>>,
     rules: Rules,
+    total: Arc<Mutex<Option<(Stopwatch, u64)>>>,
 }
 
 /// The answer to a query for one case.
@@ -105,7 +109,7 @@ impl Finder {
         roster: Arc<ArcSwap<Roster>>,
         rules: Rules,
     ) -> Self {
-        Self { ledger, cases, roster, rules }
+        Self { ledger, cases, roster, rules, total: Arc::default() }
     }
 
     /// The rules under which values are made canonical here.
@@ -273,11 +277,20 @@ impl Finder {
     }
 
     /// Cases of all members whose notices are here; rarity is relative to it.
+    /// Counting walks all of them, so the count may be some seconds old.
     ///
     /// # Errors
     /// [`FindError::Ledger`].
     pub fn total_cases(&self) -> Result<u64, FindError> {
-        Ok(self.ledger.postings().count_pointers(crate::postings::Pointer::Notice)?)
+        let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((counted, total)) = &*total
+            && counted.seconds() < TOTAL_FRESH_S
+        {
+            return Ok(*total);
+        }
+        let count = self.ledger.postings().count_pointers(crate::postings::Pointer::Notice)?;
+        *total = Some((Stopwatch::start(), count));
+        Ok(count)
     }
 
     /// The hits of the own cases, or of one of them, oldest first.

@@ -154,7 +154,10 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
             };
             let woken = async {
                 match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
+                    Some(pause) => {
+                        // New elements are reason enough to ask again at once.
+                        drop(tokio::time::timeout(pause, self.wake.notified()).await);
+                    }
                     None => self.wake.notified().await,
                 }
             };

@@ -45,7 +45,7 @@ macro_rules! fields {
 
 fields! {
     /// The case's own number.
-    CaseNo = "case_no", 128, ["案件编号", "案号", "案件号", "立案号"];
+    CaseNo = "case_no", 512, ["案件编号", "案号", "案件号", "立案号"];
     /// What kind of fraud it is.
     Category = "category", 256, ["案件类别", "案件类型", "案由", "类别"];
     /// The element's kind.

@@ -182,7 +182,8 @@ impl Ledger {
                 }
                 BodyState::Erased | BodyState::Lost => accepted.erased += 1,
             }
-            if at < head.bodies_upto {
+            // A late body is missing until it is indexed; see `settle_late`.
+            if late && !matches!(state, BodyState::Held(_)) {
                 batch.delete(Table::Absent, &mark);
             }
         }
@@ -203,9 +204,42 @@ impl Ledger {
         }
         drop(writing);
         let position = (!late).then_some(end);
+        let found: Vec<LogIndex> = fresh.iter().map(|(index, _)| *index).collect();
         self.index_bodies(log.number, log, fresh, position)?;
+        if late {
+            self.forget_absent(log.number, found.into_iter())?;
+        }
         accepted.upto = head.bodies_upto.max(end);
         Ok(accepted)
+    }
+
+    fn forget_absent(
+        &self,
+        log: u32,
+        indices: impl Iterator<Item = LogIndex>,
+    ) -> Result<(), LedgerError> {
+        let mut batch = Batch::new();
+        indices.for_each(|at| batch.delete(Table::Absent, &segment::run_key(log, at)));
+        Ok(self.0.store.commit(batch)?)
+    }
+
+    /// Indexes late bodies that were stored, but not indexed, when the node
+    /// stopped: they still count as absent.
+    pub(super) fn settle_late(&self, log: &Log) -> Result<(), LedgerError> {
+        for (start, end) in self.absent(log, usize::MAX)? {
+            let mut at = start;
+            while at < end {
+                let to = end.min(at + BODY_ANSWERS_MAX);
+                let late = self.decoded_bodies(log.number, LogIndex(at), to)?;
+                if !late.is_empty() {
+                    let found: Vec<LogIndex> = late.iter().map(|(index, _)| *index).collect();
+                    self.index_bodies(log.number, log, late, None)?;
+                    self.forget_absent(log.number, found.into_iter())?;
+                }
+                at = to;
+            }
+        }
+        Ok(())
     }
 
     /// Says whether [start, end) was asked for before and lies open still.

@@ -349,6 +349,7 @@ impl Ledger {
             if log.origin.log == LogName::Access {
                 continue;
             }
+            self.settle_late(&log)?;
             let upto = log.head().bodies_upto;
             let mut at = self.0.postings.position(log.number)?;
             while at < upto {

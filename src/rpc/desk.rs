@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::admit::{Admitted, Gate};
 use super::keygen;
-use super::status::to_officer;
+use super::status::{code_of, to_officer};
 use crate::access::{AccessLine, OfficerProof};
 use crate::blame::Blamed;
 use crate::ledger::LedgerError;
@@ -61,15 +61,39 @@ impl DeskService {
     }
 
     /// A line for what `admitted` asks, with the officer's own signature over
-    /// the request, which is required.
-    fn line<M: Message>(
+    /// the request, which is required; its lack is logged too.
+    async fn line<M: Message>(
         &self,
         admitted: &Admitted,
         scope: AccessScope,
         request: &Request<M>,
     ) -> Result<AccessLine, Status> {
-        let officer = proof::of(admitted.permit.method(), request)?;
-        Ok(self.line_with(admitted, scope, officer))
+        let officer = proof::of(admitted.permit.method(), request);
+        self.proved(admitted, scope, officer).await
+    }
+
+    async fn proved(
+        &self,
+        admitted: &Admitted,
+        scope: AccessScope,
+        officer: Result<OfficerProof, Status>,
+    ) -> Result<AccessLine, Status> {
+        match officer {
+            Ok(officer) => Ok(self.line_with(admitted, scope, officer)),
+            Err(status) => {
+                let line = self.line_with(admitted, scope, OfficerProof::default());
+                Err(self.refuse(line, status).await)
+            }
+        }
+    }
+
+    /// Logs a refusal under its code, and returns it.
+    async fn refuse(&self, mut line: AccessLine, status: Status) -> Status {
+        line.outcome = code_of(&status);
+        match self.log(line).await {
+            Ok(()) => status,
+            Err(unlogged) => unlogged,
+        }
     }
 
     fn line_with(

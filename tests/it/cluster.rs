@@ -1,12 +1,16 @@
 //! Whole federations in one process, with the helpers that tests share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use casegate::clock::Clock;
 use casegate::element::Rules;
 use casegate::federation::{Federation, FederationSpec, MemberSpec};
-use casegate::ids::{FederationId, MemberId};
+use casegate::ids::{FederationId, LogIndex, LogName, MemberId, Origin};
+use casegate::ledger::BodyState;
+use casegate::node::Parts;
 use casegate::roster::MemberRole;
+use casegate::rpc::desk_client::{DeskCallError, DeskClient};
 use casegate::wire::v1::{self, DeskPurpose, ElementSpec, import_event::Event};
 
 /// When tests take place: 2026-11-22T00:00:00Z, before the certificates' end.
@@ -56,9 +60,28 @@ impl Cluster {
         Self { federation, clock, dir }
     }
 
+    /// A desk client of the member's officer.
+    pub(crate) fn desk(&self, member: &str) -> DeskClient {
+        self.federation.desk(&id(member)).expect("a desk client")
+    }
+
+    /// The parts of a member's running node.
+    pub(crate) fn parts(&self, member: &str) -> &Arc<Parts> {
+        self.federation.nodes[&id(member)].parts()
+    }
+
     /// Imports a CSV as the member's officer and waits until it is published.
     pub(crate) async fn import(&self, member: &str, csv: &str) -> v1::ImportReport {
-        let desk = self.federation.desk(&id(member)).expect("a desk client");
+        self.import_with(member, csv, import_options()).await.expect("an import").0
+    }
+
+    /// Imports a CSV; returns the report and the refused rows.
+    pub(crate) async fn import_with(
+        &self,
+        member: &str,
+        csv: &str,
+        options: v1::ImportOptions,
+    ) -> Result<(v1::ImportReport, Vec<v1::Refusal>), DeskCallError> {
         let (sender, parts) = tokio::sync::mpsc::channel(4);
         let bytes = bytes::Bytes::from(csv.to_owned());
         sender
@@ -66,21 +89,37 @@ impl Cluster {
             .await
             .expect("the channel is open");
         drop(sender);
-        let options = v1::ImportOptions {
-            file_name: "cases.csv".into(),
-            format: "csv".into(),
-            wait: true,
-            purpose: Some(purpose()),
-            ..Default::default()
-        };
-        let mut events = desk.import(options, parts).await.expect("the import starts");
-        let mut report = None;
-        while let Some(event) = events.next().await.expect("the import goes on") {
-            if let Event::Report(done) = event {
-                report = Some(done);
+        let mut events = self.desk(member).import(options, parts).await?;
+        let (mut report, mut refusals) = (None, vec![]);
+        while let Some(event) = events.next().await? {
+            match event {
+                Event::Report(done) => report = Some(done),
+                Event::Refusal(refusal) => refusals.push(refusal),
+                Event::Rows(_) | Event::Published(_) => {}
             }
         }
-        report.expect("a report at the end")
+        Ok((report.expect("a report at the end"), refusals))
+    }
+
+    pub(crate) async fn stop(&mut self, member: &str) {
+        self.federation.stop_node(&id(member)).await;
+    }
+
+    pub(crate) async fn restart(&mut self, member: &str) {
+        self.federation.restart_node(&id(member)).await.expect("the node starts again");
+    }
+
+    /// How far `reader` is with the bodies of `owner`'s records log.
+    pub(crate) fn bodies_upto(&self, reader: &str, owner: &str) -> u64 {
+        let parts = self.parts(reader);
+        parts.ledger.log(&records(owner)).map_or(0, |log| log.head().bodies_upto)
+    }
+
+    /// What `reader` holds of the bodies of `owner`'s records log.
+    pub(crate) fn states(&self, reader: &str, owner: &str) -> Vec<BodyState> {
+        let ledger = &self.parts(reader).ledger;
+        let log = ledger.log(&records(owner)).expect("the log");
+        ledger.body_states(log.number, LogIndex(0), log.size().0).expect("states")
     }
 
     /// Waits until every replicating node holds every other's log to its end.
@@ -89,7 +128,6 @@ impl Cluster {
     }
 
     fn converged(&self) -> bool {
-        use casegate::ids::LogName;
         self.federation.nodes.values().all(|node| {
             let parts = node.parts();
             !parts.replicate
@@ -97,7 +135,12 @@ impl Cluster {
                     let own = other.parts().ledger.own_log(LogName::Records);
                     parts.ledger.log(&own.origin).is_ok_and(|log| {
                         let head = log.head();
-                        head.size() == own.size() && head.bodies_upto == own.size().0
+                        let open = parts.ledger.absent(&log, 1).is_ok_and(|a| a.is_empty());
+                        let indexed = parts.ledger.postings().position(log.number);
+                        head.size() == own.size()
+                            && head.bodies_upto == own.size().0
+                            && open
+                            && indexed.is_ok_and(|at| at == own.size().0)
                     })
                 })
         })
@@ -113,6 +156,27 @@ impl Cluster {
             purpose: Some(purpose()),
         };
         desk.query(request).await.expect("an answer")
+    }
+}
+
+/// The records log of a member.
+pub(crate) fn records(member: &str) -> Origin {
+    Origin {
+        federation: FederationId::new("anhui.example").expect("a name"),
+        member: id(member),
+        log: LogName::Records,
+        generation: 1,
+    }
+}
+
+/// A CSV that is published before the answer ends.
+pub(crate) fn import_options() -> v1::ImportOptions {
+    v1::ImportOptions {
+        file_name: "cases.csv".into(),
+        format: "csv".into(),
+        wait: true,
+        purpose: Some(purpose()),
+        ..Default::default()
     }
 }
 

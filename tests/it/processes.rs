@@ -30,7 +30,7 @@ const OFFICER: &str = "li.wei";
 const BUREAUS: [&str; 2] = ["hefei", "wuhu"];
 const CUSTODIANS: [&str; 3] = ["court", "procuracy", "regulator"];
 /// Rows of the import that is cut off: several batches of the publisher.
-const ROWS: usize = 2_400;
+const ROWS: usize = 5_000;
 /// How long anything may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -81,7 +81,7 @@ pub(super) async fn query(
     admitted: &Admitted,
     request: Request<v1::QueryRequest>,
 ) -> Result<v1::QueryResponse, Status> {
-    let line = desk.line(admitted, AccessScope::Local, &request)?;
+    let line = desk.line(admitted, AccessScope::Local, &request).await?;
     let query_id = line.query_id;
     let request = request.into_inner();
     let purpose = purpose(admitted, &request.case_no, request.purpose.as_ref());
@@ -93,7 +93,9 @@ pub(super) async fn query(
             audience: String::new(),
             purpose: purpose.clone(),
         };
-        keep::add_elements(desk, addition).await?;
+        if let Err(status) = keep::add_elements(desk, addition).await {
+            return Err(desk.refuse(line, status).await);
+        }
     }
     let (case_no, elements) = (request.case_no.clone(), request.elements);
     let found = answer(
@@ -137,7 +139,7 @@ pub(super) async fn links(
     admitted: &Admitted,
     request: Request<v1::LinksRequest>,
 ) -> Result<v1::LinksResponse, Status> {
-    let line = desk.line(admitted, AccessScope::Local, &request)?;
+    let line = desk.line(admitted, AccessScope::Local, &request).await?;
     let query_id = line.query_id;
     let request = request.into_inner();
     let purpose = purpose(admitted, &request.operation, request.purpose.as_ref());
@@ -260,7 +262,7 @@ pub(super) async fn hits(
     admitted: &Admitted,
     request: Request<v1::HitsRequest>,
 ) -> Result<v1::HitsResponse, Status> {
-    let line = desk.line(admitted, AccessScope::Local, &request)?;
+    let line = desk.line(admitted, AccessScope::Local, &request).await?;
     let request = request.into_inner();
     let purpose = purpose(admitted, &request.case_no, request.purpose.as_ref());
     let case_no = request.case_no.clone();

@@ -76,17 +76,12 @@ pub(super) async fn import(
         .and_then(|part| part.options)
         .ok_or_else(|| Status::invalid_argument("the first part names the options"))?;
     let signed = Request::from_parts(metadata, extensions, ());
-    let officer = proof::of_bytes(method, &signed, &options.encode_to_vec())?;
+    let officer = proof::of_bytes(method, &signed, &options.encode_to_vec());
+    let mut line = desk.proved(&admitted, AccessScope::Local, officer).await?;
     let format = format_of(&options)?;
-    let purpose = ask::purpose(&admitted, "", options.purpose.as_ref());
-    let mut line = desk.line_with(&admitted, AccessScope::Local, officer);
-    let purpose = match purpose {
+    let purpose = match ask::purpose(&admitted, "", options.purpose.as_ref()) {
         Ok(purpose) => purpose,
-        Err(e) => {
-            line.outcome = "query.no_purpose".into();
-            desk.log(line).await?;
-            return Err(to_officer(&e));
-        }
+        Err(e) => return Err(desk.refuse(line, to_officer(&e)).await),
     };
     line.purposes
         .push(commit_purpose(&purpose, &crate::ids::CaseRef([0; 16]), 0).opened);
@@ -251,10 +246,12 @@ pub(super) async fn publish(
     admitted: &Admitted,
     request: Request<v1::PublishRequest>,
 ) -> Result<v1::PublishResponse, Status> {
-    let mut line = desk.line(admitted, AccessScope::Local, &request)?;
+    let mut line = desk.line(admitted, AccessScope::Local, &request).await?;
     let request = request.into_inner();
-    let purpose = ask::purpose(admitted, &request.case_no, request.purpose.as_ref())
-        .map_err(|e| to_officer(&e))?;
+    let purpose = match ask::purpose(admitted, &request.case_no, request.purpose.as_ref()) {
+        Ok(purpose) => purpose,
+        Err(e) => return Err(desk.refuse(line, to_officer(&e)).await),
+    };
     line.count = u32::try_from(request.elements.len()).unwrap_or(u32::MAX);
     line.purposes
         .push(commit_purpose(&purpose, &crate::ids::CaseRef([0; 16]), line.count).opened);
@@ -275,7 +272,7 @@ pub(super) async fn retract(
     admitted: &Admitted,
     request: Request<v1::RetractRequest>,
 ) -> Result<v1::RetractResponse, Status> {
-    let mut line = desk.line(admitted, AccessScope::Admin, &request)?;
+    let mut line = desk.line(admitted, AccessScope::Admin, &request).await?;
     let request = request.into_inner();
     let reason = request.reason();
     if reason == RetractReason::Unspecified {
@@ -291,7 +288,11 @@ pub(super) async fn retract(
         targets.dedup();
         Ok(targets)
     })
-    .await?;
+    .await;
+    let targets = match targets {
+        Ok(targets) => targets,
+        Err(status) => return Err(desk.refuse(line, status).await),
+    };
     line.count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
     desk.log(line).await?;
     let retracted = targets.len() as u64;

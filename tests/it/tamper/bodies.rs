@@ -317,3 +317,37 @@ fn an_amendment_that_widens_the_audience_brings_the_body() {
     assert_eq!(after.len(), before + 1);
     assert!(after.iter().flat_map(|g| &g.1).any(|p| p.index.0 == 15 && p.day == 20_222));
 }
+
+#[test]
+fn a_late_body_that_was_stored_but_not_indexed_is_indexed_at_the_next_start() {
+    let t = Answers::new();
+    let author = t.ledgers.member("hefei");
+    let mut chunk = t.good.clone();
+    answer(&mut chunk, 0, BodyAnswer::Absent);
+    chunk.bodies.remove(0);
+    t.reader.accept_bodies(&t.log, &author, chunk).expect("a good answer");
+    let late = t.owner_answer(8, 9);
+    t.reader.accept_bodies(&t.log, &author, late).expect("the body comes late");
+    let whole = postings(&t.reader);
+    // As after a crash between the two: the body is stored, its posting is not.
+    let element = t.reader.element(t.log.number, LogIndex(8)).expect("readable").expect("held");
+    let mut lost = casegate::postings::PostingsBatch::default();
+    lost.delete(&casegate::postings::PostingKey {
+        token_mac: t.reader.token_mac(element.body.token_key_id, &element.body.token),
+        log: t.log.number,
+        index: LogIndex(8),
+    });
+    t.reader.postings().apply(lost).expect("lost");
+    let mut key = t.log.number.to_be_bytes().to_vec();
+    key.extend_from_slice(&8_u64.to_be_bytes());
+    let mut mark = Batch::new();
+    mark.put(casegate::store::Table::Absent, &key, vec![]);
+    t.reader.store().commit(mark).expect("marked");
+    assert_eq!(postings(&t.reader).len(), whole.len() - 1);
+    let Answers { ledgers, owner: _owner, reader, log, .. } = t;
+    drop((reader, log));
+    let reader = ledgers.open("wuhu");
+    assert_eq!(postings(&reader), whole);
+    let log = reader.log(&origin("hefei")).expect("the replica");
+    assert!(reader.absent(&log, 10).expect("absent").is_empty());
+}
