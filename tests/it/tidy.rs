@@ -466,6 +466,15 @@ fn architecture_names_every_module_and_no_other() {
 }
 
 #[test]
+fn the_protocol_names_every_method() {
+    let text = read(&root().join("PROTOCOL.md"));
+    for method in casegate::policy::Method::ALL {
+        let name = method.as_str().rsplit('.').next().unwrap_or_default();
+        assert!(text.contains(name), "PROTOCOL.md does not name {method}");
+    }
+}
+
+#[test]
 fn no_file_names_a_place_outside_the_project() {
     // Parts, so that this file does not find itself.
     let words = [
