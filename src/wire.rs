@@ -10,6 +10,8 @@
     clippy::all,
     clippy::allow_attributes_without_reason,
     clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
     reason = "generated code"
 )]
 pub mod v1 {

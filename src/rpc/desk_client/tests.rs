@@ -113,6 +113,7 @@ signed! {
     add_officer(AddOfficerRequest) -> AddOfficerResponse, "";
     suspend_officer(SuspendOfficerRequest) -> SuspendOfficerResponse, "";
     show_log(ShowLogRequest) -> ShowLogResponse, "";
+    keygen(KeygenRequest) -> KeygenResponse, "";
 }
 
 impl Stub {
