@@ -313,7 +313,7 @@ fn records_that_are_appended_at_once_are_all_indexed() {
 fn small_appends_make_the_same_tree_as_one_and_proofs_of_it_hold() {
     let ledgers = Ledgers::new();
     let hefei = ledgers.open("hefei");
-    let log = std::sync::Arc::clone(&hefei.own_log(LogName::Records));
+    let log = std::sync::Arc::clone(hefei.own_log(LogName::Records));
     let mut n = 0;
     for size in [1, 2, 1, 5, 100, 140, 1, 7, 256, 1, 300] {
         append(&hefei, (0..size).map(|_| { n += 1; all("hefei", n) }).collect());
