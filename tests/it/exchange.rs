@@ -1,17 +1,13 @@
 //! Bureaus publish, exchange and meet over real mutual TLS.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use casegate::ids::{LogIndex, LogName};
 use casegate::ledger::BodyState;
 use casegate::record::Audience;
 use casegate::wire::v1::{RetractReason, RetractRequest};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::cluster::link::{Fault, Link};
 use crate::cluster::{Cluster, id, records, wait_for};
 use crate::tamper::{append, element, postings};
 
@@ -278,71 +274,4 @@ async fn replicas_converge_over_a_link_that_is_cut_twice_and_flips_a_byte() {
     assert_same_log(&cluster, "wuhu", "hefei");
     assert_eq!(link.faults_done(), 3, "every fault was met");
     cluster.federation.stop().await;
-}
-
-/// What the link does once so many bytes have come from the node behind it.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Cut(u64),
-    Flip(u64),
-}
-
-/// A loopback link in front of a node, with faults.
-struct Link {
-    address: SocketAddr,
-    done: Arc<AtomicUsize>,
-}
-
-impl Link {
-    async fn start(target: SocketAddr, faults: &[Fault]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (passed, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
-        let faults: Arc<[Fault]> = faults.into();
-        let told = Arc::clone(&done);
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let (passed, done) = (Arc::clone(&passed), Arc::clone(&told));
-                tokio::spawn(carry_bytes(near, target, Arc::clone(&faults), passed, done));
-            }
-        });
-        Self { address, done }
-    }
-
-    fn faults_done(&self) -> usize {
-        self.done.load(Relaxed)
-    }
-}
-
-async fn carry_bytes(
-    near: TcpStream,
-    target: SocketAddr,
-    faults: Arc<[Fault]>,
-    passed: Arc<AtomicU64>,
-    done: Arc<AtomicUsize>,
-) {
-    let Ok(far) = TcpStream::connect(target).await else { return };
-    let (mut near_in, mut near_out) = near.into_split();
-    let (mut far_in, mut far_out) = far.into_split();
-    let up = tokio::spawn(async move { tokio::io::copy(&mut near_in, &mut far_out).await });
-    let mut bytes = vec![0; 16 * 1024];
-    while let Ok(n @ 1..) = far_in.read(&mut bytes).await {
-        let so_far = passed.fetch_add(n as u64, Relaxed) + n as u64;
-        let next = faults.get(done.load(Relaxed)).copied();
-        match next {
-            Some(Fault::Cut(at)) if so_far >= at => {
-                done.fetch_add(1, Relaxed);
-                break;
-            }
-            Some(Fault::Flip(at)) if so_far >= at => {
-                done.fetch_add(1, Relaxed);
-                bytes[n / 2] ^= 1;
-            }
-            _ => {}
-        }
-        if near_out.write_all(&bytes[..n]).await.is_err() {
-            break;
-        }
-    }
-    up.abort();
 }
