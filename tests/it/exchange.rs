@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use casegate::ids::{LogIndex, LogName};
 use casegate::ledger::BodyState;
 use casegate::record::Audience;
+use casegate::store::{Batch, Table};
 use casegate::wire::v1::{RetractReason, RetractRequest};
 
 use crate::cluster::link::{Fault, Link};
@@ -203,6 +204,47 @@ async fn a_changed_row_amends_and_the_same_row_does_nothing() {
     assert!(
         postings(ledger).iter().flat_map(|g| &g.1).any(|p| p.index.0 == 0 && p.day == 20_516)
     );
+    cluster.federation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_sends_a_changed_entry_is_refused_named_and_routed_around() {
+    let mut cluster = Cluster::new(&["hefei", "wuhu"]).await;
+    cluster.stop("wuhu").await;
+    cluster.import("hefei", HEFEI).await;
+    cluster.converge().await;
+    let store = cluster.parts("hefei").ledger.store().clone();
+    let changed = tokio::task::spawn_blocking(move || {
+        let (key, run) = store.scan(Table::Entries, &[0; 4]).expect("runs").remove(0);
+        let mut run = run.to_vec();
+        *run.last_mut().expect("entries") ^= 1;
+        let mut batch = Batch::new();
+        batch.put(Table::Entries, &key, run);
+        store.commit(batch).expect("changed");
+    });
+    changed.await.expect("changed");
+
+    cluster.stop("province").await;
+    cluster.restart("wuhu").await;
+    let alarm = |cluster: &Cluster| {
+        let states = cluster.parts("wuhu").replicator.states();
+        states.get(&id("hefei")).and_then(|state| state.alarm.clone())
+    };
+    wait_for("an alarm about hefei", || alarm(&cluster).is_some()).await;
+    assert!(alarm(&cluster).is_some_and(|text| text.contains("hefei")), "it names the log");
+    let parts = cluster.parts("wuhu");
+    assert!(parts.replicator.counts.refused.load(Relaxed) >= 1);
+    assert_eq!(parts.ledger.log(&records("hefei")).expect("the log").size().0, 0);
+    assert!(postings(&parts.ledger).is_empty(), "nothing of it is indexed");
+
+    cluster.restart("province").await;
+    wait_for("the department relays the true log", || cluster.bodies_upto("wuhu", "hefei") == 5)
+        .await;
+    let parts = cluster.parts("wuhu");
+    let log = parts.ledger.log(&records("hefei")).expect("the log");
+    let roster = parts.rosters.newest();
+    let author = roster.member(&id("hefei")).expect("a member");
+    parts.ledger.verify_log(&log, author).expect("every signature and root holds");
     cluster.federation.stop().await;
 }
 
