@@ -1,7 +1,7 @@
 //! Changes: import, publish, retract, cases, officers. Each is logged.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -34,9 +34,10 @@ const PUBLISH_WAIT_S: u64 = 20;
 /// How often a waiting officer is told how far publishing is.
 const PROGRESS: Duration = Duration::from_millis(500);
 
-/// A file that arrives in parts, read by the blocking importer.
+/// A file that arrives in parts, read by the blocking importer. One that
+/// breaks off is an error, never an end: its last row may be half a row.
 struct PartReader {
-    parts: mpsc::Receiver<Bytes>,
+    parts: mpsc::Receiver<std::io::Result<Bytes>>,
     current: Bytes,
 }
 
@@ -44,7 +45,7 @@ impl Read for PartReader {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         while self.current.is_empty() {
             match self.parts.blocking_recv() {
-                Some(part) => self.current = part,
+                Some(part) => self.current = part?,
                 None => return Ok(0),
             }
         }
@@ -113,13 +114,24 @@ async fn take_in(
     events: &EventSender,
 ) -> Result<(), Status> {
     let (file, reader) = mpsc::channel(8);
-    let feeding = tokio::spawn(async move {
-        while let Some(part) = parts.message().await? {
-            if file.send(part.bytes).await.is_err() {
-                break;
+    let broken = Arc::new(OnceLock::new());
+    let why = Arc::clone(&broken);
+    tokio::spawn(async move {
+        loop {
+            let part = match parts.message().await {
+                Ok(Some(part)) => Ok(part.bytes),
+                Ok(None) => return,
+                Err(status) => {
+                    // Set once, before the importer can meet the error.
+                    drop(why.set(status));
+                    Err(std::io::Error::other("the file broke off"))
+                }
+            };
+            let last = part.is_err();
+            if file.send(part).await.is_err() || last {
+                return;
             }
         }
-        Ok::<_, Status>(())
     });
     let (importer, telling) = (desk.parts.importer.clone(), events.clone());
     let preview = run.preview;
@@ -135,11 +147,8 @@ async fn take_in(
             })
             .map_err(|e| to_officer(&e))
     })
-    .await?;
-    match feeding.await {
-        Ok(fed) => fed?,
-        Err(_) => return Err(Status::internal("the file's parts broke off")),
-    }
+    .await
+    .map_err(|status| broken.get().cloned().unwrap_or(status))?;
     if !preview {
         desk.parts.publisher.wake();
         if wait {
