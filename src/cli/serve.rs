@@ -36,11 +36,19 @@ struct Ended {
 
 impl Ended {
     fn config(path: &Path, code: &'static str, why: impl std::fmt::Display) -> Self {
-        Self { exit: Exit::Config, code, sentence: format!("{}: {why}", path.display()) }
+        Self {
+            exit: Exit::Config,
+            code,
+            sentence: format!("{}: {why}", path.display()),
+        }
     }
 
     fn failed(code: &'static str, sentence: String) -> Self {
-        Self { exit: Exit::Internal, code, sentence }
+        Self {
+            exit: Exit::Internal,
+            code,
+            sentence,
+        }
     }
 
     fn of_node(path: &Path, error: &NodeError) -> Self {
@@ -89,24 +97,30 @@ async fn serve(
         code: e.code(),
         sentence: e.to_string(),
     })?;
-    let options = setup::options_of(&config, clock)
-        .map_err(|e| Ended::config(path, e.code(), &e))?;
+    let options =
+        setup::options_of(&config, clock).map_err(|e| Ended::config(path, e.code(), &e))?;
     if args.check {
-        say(output, "message.serve.checked", &[("config", &path.display().to_string())], &json!({
-            "config": path, "member": config.member.as_str(), "checked": true,
-        }))?;
+        say(
+            output,
+            "message.serve.checked",
+            &[("config", &path.display().to_string())],
+            &json!({
+                "config": path, "member": config.member.as_str(), "checked": true,
+            }),
+        )?;
         return Ok(Exit::Done);
     }
-    logging::start(&config.log).map_err(|e| Ended::config(path, "config.value", format!("{e:#}")))?;
-    let mut told = Told::listen()
-        .map_err(|e| Ended::failed("serve.signals", format!("signals: {e}")))?;
+    logging::start(&config.log)
+        .map_err(|e| Ended::config(path, "config.value", format!("{e:#}")))?;
+    let mut told =
+        Told::listen().map_err(|e| Ended::failed("serve.signals", format!("signals: {e}")))?;
     let (listeners, admin) = bind(&config).await?;
     let member = config.member.clone();
     let node = tokio::select! {
         started = Node::start(options, listeners) => {
             started.map_err(|e| Ended::of_node(path, &e))?
         }
-        () = told.to_stop() => return Ok(Exit::Done),
+        () = told.until_stop() => return Ok(Exit::Done),
     };
     let (peer, desk) = (node.peer_address, node.desk_address);
     say(
@@ -166,7 +180,7 @@ async fn drain(node: Node, told: &mut Told, seconds: u64) -> Exit {
     tracing::info!("told to stop; draining");
     let cut = tokio::select! {
         whole = node.stop_within(Duration::from_secs(seconds)) => !whole,
-        () = told.to_stop() => true,
+        () = told.until_stop() => true,
     };
     if cut {
         return Exit::Internal;
@@ -224,7 +238,7 @@ impl Told {
     }
 
     /// Waits for a signal to stop; others are not heard meanwhile.
-    async fn to_stop(&mut self) {
+    async fn until_stop(&mut self) {
         while self.next().await != Word::Stop {}
     }
 }
