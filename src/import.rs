@@ -113,7 +113,7 @@ impl Importer {
         tell: &mut dyn FnMut(ImportNews) -> bool,
     ) -> Result<ImportReport, ImportError> {
         let options = Options {
-            rules: self.rules.clone(),
+            rules: self.rules,
             utc_offset_s: self.utc_offset_s,
             now: self.ledger.clock().now(),
             encoding: None,
@@ -121,7 +121,7 @@ impl Importer {
         let mut parser = Parser::new(bytes, run.format, options)?;
         let mut load = Load::new(self, run);
         let mut rows = 0;
-        while let Some(parsed) = parser.next() {
+        for parsed in &mut parser {
             rows += 1;
             let refused = match parsed? {
                 Parsed::Row(row) => load.take(row)?,

@@ -327,7 +327,7 @@ fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let cases = Cases::new(ledger.clone());
     let access = AccessLog::new(ledger.clone());
     let peers =
-        Arc::new(PeerClients::new(options.material.clone(), roster.clone(), clock.clone()));
+        Arc::new(PeerClients::new(options.material.clone(), Arc::clone(&roster), clock.clone()));
     let custodian =
         Custodian::open(store.clone(), clock.clone(), &options.seal, options.member)?;
     let tokenizer = Tokenizer::new(store, clock.clone(), &options.seal, Arc::clone(&peers));
@@ -335,12 +335,12 @@ fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         ledger.clone(),
         cases.clone(),
         access.clone(),
-        roster.clone(),
+        Arc::clone(&roster),
         tokenizer,
     );
-    let replicator = Replicator::new(ledger.clone(), roster.clone(), Arc::clone(&peers));
+    let replicator = Replicator::new(ledger.clone(), Arc::clone(&roster), Arc::clone(&peers));
     let finder =
-        Finder::new(ledger.clone(), cases.clone(), roster, options.rules.clone());
+        Finder::new(ledger.clone(), cases.clone(), roster, options.rules);
     let importer =
         Importer::new(ledger.clone(), cases.clone(), options.rules, options.utc_offset_s);
     Ok(Parts {

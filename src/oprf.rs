@@ -1,7 +1,7 @@
 //! The threshold OPRF: RFC 9497 VOPRF (mode 0x01, ristretto255-SHA512) whose
 //! key is Shamir-shared among custodians.
 //!
-//! Pure: bytes in, bytes out; only randomness comes from outside. [`blind`] and
+//! Pure: bytes in, bytes out; only randomness comes from outside. [`mod@blind`] and
 //! [`combine`] are the member's side, [`evaluator`] is one custodian's, and
 //! [`dkg`] makes the shares. Scalars that are secret (shares, blinds and their
 //! inverses) are used in constant time; variable time is for public values.

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::access::{AccessLine, AccessLog, commit_purpose};
 use crate::cases::{CaseError, Cases};
+use crate::custodian::SEGMENT_TEXT_BYTES_MAX;
 use crate::element::TokenClass;
 use crate::ids::{CaseRef, LogName};
 use crate::ledger::{Ledger, LedgerError};
@@ -217,8 +218,8 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
             line.purposes.push(purpose.opened);
             segments.push(SegmentInput {
                 case_ref: case,
-                offence_class: first.purpose.offence.clone(),
-                urgency: first.purpose.urgency.clone(),
+                offence_class: segment_text(&first.purpose.offence),
+                urgency: segment_text(&first.purpose.urgency),
                 purpose_commitment: purpose.commitment,
                 inputs: run.iter().map(|w| w.input.clone()).collect(),
             });
@@ -255,6 +256,17 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
     }
 }
 
+/// What custodians see of a text: its beginning, as long as they take. The
+/// whole text is in the purpose, to which the segment commits.
+fn segment_text(text: &str) -> String {
+    let mut room = SEGMENT_TEXT_BYTES_MAX;
+    let taken = text.chars().map_while(|c| {
+        room = room.checked_sub(c.len_utf8())?;
+        Some(c)
+    });
+    taken.collect()
+}
+
 /// A token key of the roster as the tokenizer takes it.
 fn key_info(key: &TokenKey) -> TokenKeyInfo {
     TokenKeyInfo {
@@ -287,4 +299,20 @@ async fn blocking<R: Send + 'static>(
 #[must_use]
 pub fn class_of(kind: v1::ElementKind) -> TokenClass {
     crate::element::Kind::from_wire(kind as i32).map_or(TokenClass::Open, |k| k.class())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // An offence of 22 Chinese characters once made every custodian refuse the
+    // batch, and with it the whole queue for good.
+    #[test]
+    fn a_long_offence_is_cut_to_what_custodians_take() {
+        let cut = segment_text(&"诈".repeat(22));
+        assert_eq!(cut, "诈".repeat(21));
+        assert_eq!(segment_text(&"a".repeat(64)).len(), 64);
+        assert_eq!(segment_text("fraud"), "fraud");
+        assert_eq!(segment_text(""), "");
+    }
 }

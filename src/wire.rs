@@ -8,7 +8,10 @@
     unused_qualifications,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
     reason = "generated code"
 )]
 pub mod v1 {

@@ -120,7 +120,7 @@ async fn serve(
         started = Node::start(options, listeners) => {
             started.map_err(|e| Ended::of_node(path, &e))?
         }
-        () = told.until_stop() => return Ok(Exit::Done),
+        () = told.asked_to_stop() => return Ok(Exit::Done),
     };
     let (peer, desk) = (node.peer_address, node.desk_address);
     say(
@@ -180,7 +180,7 @@ async fn drain(node: Node, told: &mut Told, seconds: u64) -> Exit {
     tracing::info!("told to stop; draining");
     let cut = tokio::select! {
         whole = node.stop_within(Duration::from_secs(seconds)) => !whole,
-        () = told.until_stop() => true,
+        () = told.asked_to_stop() => true,
     };
     if cut {
         return Exit::Internal;
@@ -238,7 +238,7 @@ impl Told {
     }
 
     /// Waits for a signal to stop; others are not heard meanwhile.
-    async fn until_stop(&mut self) {
+    async fn asked_to_stop(&mut self) {
         while self.next().await != Word::Stop {}
     }
 }

@@ -15,8 +15,11 @@ use crate::roster::{Member, Roster};
 use crate::store::{Batch, Table};
 use crate::wire::v1::{self, BodyAnswer};
 
+/// Bodies with their places.
+type Decoded = Vec<(LogIndex, Body)>;
+
 /// Bodies that one answer may cover.
-pub const BODY_ANSWERS_MAX: u64 = 2_048;
+pub(crate) const BODY_ANSWERS_MAX: u64 = 2_048;
 
 /// Who asks for bodies, and under which roster.
 #[derive(Clone, Copy, Debug)]
@@ -262,7 +265,7 @@ impl Ledger {
         log: &Log,
         chunk: &v1::BodyChunk,
         withheld: &[Range],
-    ) -> Result<(Vec<BodyState>, Vec<(LogIndex, Body)>), LedgerError> {
+    ) -> Result<(Vec<BodyState>, Decoded), LedgerError> {
         let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
         let mut decoded = vec![];
         let end = chunk.start + chunk.answers.len() as u64;

@@ -182,7 +182,7 @@ impl Ledger {
     ) -> Result<Vec<Digest>, LedgerError> {
         let reader = TileReader::new(&self.0.store, log.number);
         let nodes = TileNodes(|level, tile| reader.tile(level, tile).map_err(LedgerError::from));
-        Ok(merkle::consistency_proof(&nodes, from, to)?)
+        merkle::consistency_proof(&nodes, from, to)
     }
 
     /// The proof that an entry stands at `index` of a log's first `size` entries.
@@ -197,7 +197,7 @@ impl Ledger {
     ) -> Result<Vec<Digest>, LedgerError> {
         let reader = TileReader::new(&self.0.store, log.number);
         let nodes = TileNodes(|level, tile| reader.tile(level, tile).map_err(LedgerError::from));
-        Ok(merkle::inclusion_proof(&nodes, index, size)?)
+        merkle::inclusion_proof(&nodes, index, size)
     }
 
     /// The next chunk of a log from `start`: at most `entries_max` entries, up

@@ -19,7 +19,7 @@ use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1;
 
 /// Entries that a chunk may carry.
-pub const CHUNK_ENTRIES_MAX: u64 = 4_096;
+pub(crate) const CHUNK_ENTRIES_MAX: u64 = 4_096;
 
 /// What a chunk added.
 #[derive(Clone, Copy, Debug)]

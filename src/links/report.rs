@@ -54,7 +54,7 @@ pub struct CaseGroup {
     pub first_day: Option<i32>,
     /// The last such day.
     pub last_day: Option<i32>,
-    /// Whether it was cut out of a larger component, see [`Options::group_cases_max`].
+    /// Whether it was cut out of a larger component, see [`group_cases_max`](super::Options::group_cases_max).
     pub capped: bool,
 }
 
@@ -92,7 +92,7 @@ pub struct Totals {
     pub groups: u64,
     /// Cases of components over the cap that were left without a group.
     pub cut_cases: u64,
-    /// Shared tokens beyond [`Options::postings_max`], counted but in no pair or group.
+    /// Shared tokens beyond [`postings_max`](super::Options::postings_max), counted but in no pair or group.
     pub skipped_tokens: u64,
 }
 

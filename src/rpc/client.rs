@@ -75,7 +75,7 @@ impl PeerClients {
             .initial_connection_window_size(WINDOW_BYTES)
             .connect_with_connector_lazy(connector(
                 self.material.clone(),
-                self.roster.clone(),
+                Arc::clone(&self.roster),
                 self.clock.clone(),
                 member.clone(),
             ));

@@ -20,7 +20,8 @@ pub(crate) const NOW: i64 = 1_795_305_600;
 pub(crate) struct Cluster {
     pub(crate) federation: Federation,
     pub(crate) clock: Clock,
-    pub(crate) dir: tempfile::TempDir,
+    /// Removed when the cluster is dropped.
+    _dir: tempfile::TempDir,
 }
 
 /// A member's id.
@@ -57,7 +58,7 @@ impl Cluster {
             behind: None,
         };
         let federation = Federation::launch(spec).await.expect("the federation comes up");
-        Self { federation, clock, dir }
+        Self { federation, clock, _dir: dir }
     }
 
     /// A desk client of the member's officer.

@@ -1,4 +1,12 @@
 //! The integration tests: one binary, one module a subject.
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a test that cannot go on says why and ends"
+)]
+
 mod checkpoint;
 mod cluster;
 mod config;

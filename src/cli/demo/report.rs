@@ -12,55 +12,55 @@ const SHOWN: usize = 10;
 
 /// The numbers, under the names of `--json`.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Numbers {
+pub(super) struct Numbers {
     /// Bureaus with a file.
-    pub bureaus: u64,
+    pub(super) bureaus: u64,
     /// Distinct cases.
-    pub cases: u64,
+    pub(super) cases: u64,
     /// Rows read.
-    pub rows: u64,
+    pub(super) rows: u64,
     /// Distinct (bureau, case, kind, value).
-    pub elements: u64,
+    pub(super) elements: u64,
     /// Refused rows.
-    pub refused: u64,
+    pub(super) refused: u64,
     /// Rows that repeat an element.
-    pub duplicates: u64,
+    pub(super) duplicates: u64,
     /// Elements that two or more bureaus share.
-    pub shared: u64,
+    pub(super) shared: u64,
     /// Hits raised, over all bureaus.
-    pub hits: u64,
+    pub(super) hits: u64,
     /// Values that custodians evaluated for members.
-    pub evaluations: u64,
+    pub(super) evaluations: u64,
     /// Entries received from other nodes.
-    pub exchanged: u64,
+    pub(super) exchanged: u64,
     /// Foreign entries whose signature was verified on receipt.
-    pub signatures_checked: u64,
+    pub(super) signatures_checked: u64,
     /// Answers that were refused for what was signed or sent wrong.
-    pub signatures_bad: u64,
+    pub(super) signatures_bad: u64,
     /// Replicas whose root was computed again and is the signed one.
-    pub logs_verified: u64,
+    pub(super) logs_verified: u64,
     /// Planted links of the sample; absent for other data.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub planted: Option<u64>,
+    pub(super) planted: Option<u64>,
     /// Planted links that were found.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub planted_found: Option<u64>,
+    pub(super) planted_found: Option<u64>,
     /// Links that were found and not planted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub planted_false: Option<u64>,
+    pub(super) planted_false: Option<u64>,
     /// The process's peak of memory.
-    pub peak_rss_bytes: u64,
+    pub(super) peak_rss_bytes: u64,
     /// All nodes' directories.
-    pub disk_bytes: u64,
+    pub(super) disk_bytes: u64,
     /// From start to end, in seconds.
-    pub wall_s: f64,
+    pub(super) wall_s: f64,
     /// Seconds of each part, and milliseconds of a query.
-    pub timings: BTreeMap<&'static str, f64>,
+    pub(super) timings: BTreeMap<&'static str, f64>,
     /// Points spent at each custodian, by class.
-    pub budgets: BTreeMap<String, u64>,
+    pub(super) budgets: BTreeMap<String, u64>,
     /// What was caught of a tampering, when there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tampering: Option<String>,
+    pub(super) tampering: Option<String>,
 }
 
 /// All that is shown at the end.

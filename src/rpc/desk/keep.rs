@@ -1,7 +1,7 @@
 //! Changes: import, publish, retract, cases, officers. Each is logged.
 
 use std::io::Read;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -34,18 +34,26 @@ const PUBLISH_WAIT_S: u64 = 20;
 /// How often a waiting officer is told how far publishing is.
 const PROGRESS: Duration = Duration::from_millis(500);
 
-/// A file that arrives in parts, read by the blocking importer. One that
-/// breaks off is an error, never an end: its last row may be half a row.
+/// A file that arrives in parts, read by the blocking importer. One that breaks
+/// off fails the read: its last row may be cut, and must not pass for a whole one.
 struct PartReader {
-    parts: mpsc::Receiver<std::io::Result<Bytes>>,
+    parts: mpsc::Receiver<Result<Bytes, BrokenOff>>,
     current: Bytes,
 }
+
+/// The officer's stream ended before the file did, for this reason.
+#[derive(Debug, thiserror::Error)]
+#[error("the file broke off before its end: {0}")]
+struct BrokenOff(String);
 
 impl Read for PartReader {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         while self.current.is_empty() {
             match self.parts.blocking_recv() {
-                Some(part) => self.current = part?,
+                Some(part) => {
+                    self.current = part
+                        .map_err(|e| std::io::Error::new(std::io::ErrorKind::ConnectionAborted, e))?;
+                }
                 None => return Ok(0),
             }
         }
@@ -114,21 +122,15 @@ async fn take_in(
     events: &EventSender,
 ) -> Result<(), Status> {
     let (file, reader) = mpsc::channel(8);
-    let broken = Arc::new(OnceLock::new());
-    let why = Arc::clone(&broken);
-    tokio::spawn(async move {
+    let feeding = tokio::spawn(async move {
         loop {
             let part = match parts.message().await {
-                Ok(Some(part)) => Ok(part.bytes),
                 Ok(None) => return,
-                Err(status) => {
-                    // Set once, before the importer can meet the error.
-                    drop(why.set(status));
-                    Err(std::io::Error::other("the file broke off"))
-                }
+                Ok(Some(part)) => Ok(part.bytes),
+                Err(status) => Err(BrokenOff(status.message().to_owned())),
             };
-            let last = part.is_err();
-            if file.send(part).await.is_err() || last {
+            let ended = part.is_err();
+            if file.send(part).await.is_err() || ended {
                 return;
             }
         }
@@ -147,13 +149,15 @@ async fn take_in(
             })
             .map_err(|e| to_officer(&e))
     })
-    .await
-    .map_err(|status| broken.get().cloned().unwrap_or(status))?;
+    .await;
+    feeding.abort();
     if !preview {
+        // What was taken in before a failure is published too.
         desk.parts.publisher.wake();
-        if wait {
-            follow_publishing(desk, events).await?;
-        }
+    }
+    let report = report?;
+    if wait && !preview {
+        follow_publishing(desk, events).await?;
     }
     drop(events.send(Ok(ImportEvent { event: Some(Event::Report(report)) })).await);
     Ok(())
