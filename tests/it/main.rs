@@ -1,4 +1,10 @@
 //! The integration tests: one binary, one module a subject.
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy does not take helpers of tests for tests: they fail by panicking and say what they skip"
+)]
+
 mod checkpoint;
 mod cluster;
 mod config;
