@@ -46,6 +46,13 @@ pub fn unready(parts: &Parts) -> Vec<String> {
     if parts.rosters.is_expired() {
         why.push("roster: the newest roster has run out; get a newer one".to_owned());
     }
+    let newest = parts.rosters.newest();
+    if newest.member(parts.ledger.own()).is_none() {
+        why.push("roster: the newest roster does not list this member any more".to_owned());
+    }
+    if parts.material.expires_at() <= parts.clock.now() {
+        why.push("certificate: it has run out; request a new one (casegate pki request)".to_owned());
+    }
     why
 }
 

@@ -2,6 +2,7 @@
 //! Rows are sealed at rest and keyed by an HMAC of the case number. It owns
 //! the relation between case numbers and case refs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::Message;
@@ -79,13 +80,14 @@ impl Blamed for CaseError {
 pub struct Cases {
     ledger: Ledger,
     changing: Arc<Mutex<()>>,
+    pointed: Arc<AtomicBool>,
 }
 
 impl Cases {
     /// Opens the case table of a ledger.
     #[must_use]
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, changing: Arc::default() }
+        Self { ledger, changing: Arc::default(), pointed: Arc::default() }
     }
 
     fn key(&self, case_no: &str) -> [u8; 16] {
@@ -116,11 +118,16 @@ impl Cases {
     /// [`CaseError::Ledger`].
     pub fn by_ref(&self, case: &CaseRef) -> Result<Option<CaseRow>, CaseError> {
         let mac = self.ledger.seal().lookup("case-ref", &[case.as_bytes()]);
-        let key = self
-            .ledger
-            .postings()
-            .pointer(Pointer::Case, &mac)
-            .map_err(LedgerError::from)?;
+        let pointer = || {
+            self.ledger.postings().pointer(Pointer::Case, &mac).map_err(LedgerError::from)
+        };
+        let mut key = pointer()?;
+        // The pointers are derived and may be lost with the index; case rows are
+        // not in a log, so its replay does not bring them back.
+        if key.is_none() && !self.pointed.swap(true, Ordering::SeqCst) {
+            self.reindex()?;
+            key = pointer()?;
+        }
         let Some(key) = key else { return Ok(None) };
         match self.ledger.store().read(Table::Cases, &key)? {
             Some(sealed) => Ok(Some(self.open_row(&key, &sealed)?)),

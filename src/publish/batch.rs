@@ -92,7 +92,7 @@ impl Plan {
                 plan.key_ids.insert(class, key.id);
             }
         }
-        let mut rows = HashSet::new();
+        let mut rows = HashMap::new();
         for held in queued.elements {
             plan.sort(held, ledger, &mut rows)?;
         }
@@ -103,14 +103,20 @@ impl Plan {
         &mut self,
         held: HeldElement,
         ledger: &Ledger,
-        rows: &mut HashSet<[u8; 16]>,
+        rows: &mut HashMap<[u8; 16], Place>,
     ) -> Result<(), PublishError> {
         if held.note {
             self.notes.push(held);
             return Ok(());
         }
         let row = ledger.row_mac(&held);
-        if !rows.insert(row) {
+        let earlier = match rows.get(&row) {
+            Some(Place::New(at)) => self.new.get_mut(*at),
+            Some(Place::Amended(at)) => self.amendments.get_mut(*at).map(|(_, held)| held),
+            None => None,
+        };
+        if let Some(earlier) = earlier {
+            correct(earlier, held);
             self.unchanged += 1;
             return Ok(());
         }
@@ -118,11 +124,18 @@ impl Plan {
         if let Some(index) = index_of(before.map_err(crate::ledger::LedgerError::from)?) {
             match ledger.element(OWN_RECORDS, index)? {
                 Some(element) if same_attributes(&element.body, &held) => self.unchanged += 1,
-                Some(_) => self.amendments.push((index, held)),
-                None => self.want(held, ledger)?,
+                Some(_) => {
+                    rows.insert(row, Place::Amended(self.amendments.len()));
+                    self.amendments.push((index, held));
+                }
+                None => {
+                    rows.insert(row, Place::New(self.new.len()));
+                    self.want(held, ledger)?;
+                }
             }
             return Ok(());
         }
+        rows.insert(row, Place::New(self.new.len()));
         self.want(held, ledger)
     }
 
@@ -248,6 +261,20 @@ impl Plan {
         }
         Ok(ready)
     }
+}
+
+/// Where a row of a batch stands that came before.
+enum Place {
+    New(usize),
+    Amended(usize),
+}
+
+/// The same row again, queued before the first was published: what it says last counts.
+fn correct(earlier: &mut HeldElement, later: HeldElement) {
+    earlier.observed_on = later.observed_on;
+    earlier.audience = later.audience;
+    earlier.handling = later.handling;
+    earlier.expires_at = later.expires_at;
 }
 
 /// The cases of a batch whose notice is missing or too narrow.

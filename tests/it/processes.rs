@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use casegate::cli::desk::DeskConfig;
 use casegate::clock::{Clock, DAY_S};
 use casegate::config::Config;
 use casegate::doctor::{self, Finding, Level};
@@ -506,4 +507,16 @@ fn a_bad_config_ends_serving_with_64_and_names_the_key() {
     }
     std::fs::write(&path, good).expect("it is written");
     assert!(nodes.node("hefei", &["serve", "--check"]).status.success());
+}
+
+#[test]
+fn the_officers_example_has_every_key_and_no_other() {
+    let example = include_str!("../../deploy/officer.example.toml");
+    let here = Path::new("/etc/casegate");
+    let config = DeskConfig::parse(example, here).expect("the example parses");
+    assert_eq!((config.member, config.key), (id("hefei"), here.join("li.wei.key")));
+    for line in example.lines().filter(|line| line.contains(" = ")) {
+        assert!(DeskConfig::parse(&example.replace(line, ""), here).is_err(), "{line}");
+    }
+    assert!(DeskConfig::parse(&format!("{example}\nspare = 1\n"), here).is_err());
 }

@@ -279,7 +279,7 @@ async fn an_answer_does_not_leave_before_its_line_is_durable() {
     let logged = tokio::task::spawn_blocking(move || {
         let line = AccessLine::new(AccessScope::Local, "test", "nobody");
         parts.access.write(line).expect("written");
-        let log = Arc::clone(&parts.ledger.own_log(casegate::ids::LogName::Access));
+        let log = Arc::clone(parts.ledger.own_log(casegate::ids::LogName::Access));
         let roster = parts.rosters.newest();
         let author = roster.member(&id("hefei")).expect("a member").clone();
         parts.ledger.verify_log(&log, &author).expect("the access log verifies").size

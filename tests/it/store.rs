@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 
 use casegate::access::{AccessLine, AccessLog};
+use casegate::cases::{Cases, case_ref};
 use casegate::ids::{LogIndex, LogName, TreeSize};
 use casegate::ledger::{BodyState, Ledger, LedgerError, NewEntry, OWN_RECORDS};
 use casegate::merkle::{self, Frontier};
 use casegate::postings::Pointer;
 use casegate::record::{Audience, Entry};
 use casegate::store::{Batch, Store, StoreError, Table};
-use casegate::wire::v1::{AccessScope, HeldElement};
+use casegate::wire::v1::{AccessScope, CaseRow, HeldElement};
 
 use crate::tamper::{
     Ledgers, amendment, append, carry, element, notice, origin, postings, retraction,
@@ -312,7 +313,7 @@ fn records_that_are_appended_at_once_are_all_indexed() {
 fn small_appends_make_the_same_tree_as_one_and_proofs_of_it_hold() {
     let ledgers = Ledgers::new();
     let hefei = ledgers.open("hefei");
-    let log = std::sync::Arc::clone(&hefei.own_log(LogName::Records));
+    let log = std::sync::Arc::clone(hefei.own_log(LogName::Records));
     let mut n = 0;
     for size in [1, 2, 1, 5, 100, 140, 1, 7, 256, 1, 300] {
         append(&hefei, (0..size).map(|_| { n += 1; all("hefei", n) }).collect());
@@ -347,6 +348,20 @@ fn small_appends_make_the_same_tree_as_one_and_proofs_of_it_hold() {
         let entry = Entry::parse(entry).expect("an entry");
         entry.verify(ledgers.keys("hefei").records.public_key()).expect("signed");
     }
+}
+
+#[test]
+fn cases_are_found_by_their_ref_after_the_index_was_lost() {
+    let ledgers = Ledgers::new();
+    let hefei = ledgers.open("hefei");
+    let row = CaseRow { case_no: "HF-1".into(), category: "fraud".into(), ..Default::default() };
+    let row = Cases::new(hefei.clone()).add(row).expect("added");
+    drop(hefei);
+    std::fs::remove_dir_all(ledgers.path("hefei").join("index")).expect("removed");
+    let cases = Cases::new(ledgers.open("hefei"));
+    let found = cases.by_ref(&case_ref(&row)).expect("readable").expect("found");
+    assert_eq!(found, row);
+    assert!(cases.by_ref(&casegate::ids::CaseRef([9; 16])).expect("readable").is_none());
 }
 
 #[test]

@@ -34,17 +34,26 @@ const PUBLISH_WAIT_S: u64 = 20;
 /// How often a waiting officer is told how far publishing is.
 const PROGRESS: Duration = Duration::from_millis(500);
 
-/// A file that arrives in parts, read by the blocking importer.
+/// A file that arrives in parts, read by the blocking importer. One that breaks
+/// off fails the read: its last row may be cut, and must not pass for a whole one.
 struct PartReader {
-    parts: mpsc::Receiver<Bytes>,
+    parts: mpsc::Receiver<Result<Bytes, BrokenOff>>,
     current: Bytes,
 }
+
+/// The officer's stream ended before the file did.
+#[derive(Debug, thiserror::Error)]
+#[error("the file broke off before its end")]
+struct BrokenOff;
 
 impl Read for PartReader {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         while self.current.is_empty() {
             match self.parts.blocking_recv() {
-                Some(part) => self.current = part,
+                Some(part) => {
+                    self.current = part
+                        .map_err(|e| std::io::Error::new(std::io::ErrorKind::ConnectionAborted, e))?;
+                }
                 None => return Ok(0),
             }
         }
@@ -114,12 +123,17 @@ async fn take_in(
 ) -> Result<(), Status> {
     let (file, reader) = mpsc::channel(8);
     let feeding = tokio::spawn(async move {
-        while let Some(part) = parts.message().await? {
-            if file.send(part.bytes).await.is_err() {
-                break;
+        loop {
+            let part = match parts.message().await {
+                Ok(None) => return,
+                Ok(Some(part)) => Ok(part.bytes),
+                Err(_) => Err(BrokenOff),
+            };
+            let ended = part.is_err();
+            if file.send(part).await.is_err() || ended {
+                return;
             }
         }
-        Ok::<_, Status>(())
     });
     let (importer, telling) = (desk.parts.importer.clone(), events.clone());
     let preview = run.preview;
@@ -135,16 +149,15 @@ async fn take_in(
             })
             .map_err(|e| to_officer(&e))
     })
-    .await?;
-    match feeding.await {
-        Ok(fed) => fed?,
-        Err(_) => return Err(Status::internal("the file's parts broke off")),
-    }
+    .await;
+    feeding.abort();
     if !preview {
+        // What was taken in before a failure is published too.
         desk.parts.publisher.wake();
-        if wait {
-            follow_publishing(desk, events).await?;
-        }
+    }
+    let report = report?;
+    if wait && !preview {
+        follow_publishing(desk, events).await?;
     }
     drop(events.send(Ok(ImportEvent { event: Some(Event::Report(report)) })).await);
     Ok(())
