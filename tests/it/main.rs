@@ -2,13 +2,9 @@
 #![allow(
     clippy::panic,
     clippy::print_stderr,
-<<<<<<< HEAD
-    reason = "clippy does not take helpers of tests for tests: they fail by panicking and say what they skip"
-=======
     clippy::unwrap_used,
     clippy::too_many_lines,
     reason = "a test that cannot go on says why and ends"
->>>>>>> main
 )]
 
 mod checkpoint;
