@@ -263,7 +263,6 @@ fn an_expired_roster_is_not_current_but_can_be_caught_up_across() {
 
 /// One broken rule each; everything is signed, so only the rule refuses it.
 #[test]
-#[allow(clippy::too_many_lines, reason = "one table, a line a rule")]
 fn every_broken_rule_is_refused_by_name() {
     type Change = fn(&mut v1::Roster);
     let cases: &[(&str, Change)] = &[
