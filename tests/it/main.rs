@@ -25,6 +25,7 @@ mod pki;
 mod processes;
 mod query;
 mod record;
+mod restore;
 mod roster;
 mod sample;
 mod signatures;
