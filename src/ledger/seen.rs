@@ -29,9 +29,9 @@ impl SeenBodies {
     /// Says whether one of `fresh`, which is sorted, is known or comes twice.
     pub(super) fn may_repeat(&self, fresh: &[u64]) -> bool {
         fresh.windows(2).any(|pair| pair[0] == pair[1])
-            || fresh.iter().any(|f| {
-                self.recent.binary_search(f).is_ok() || self.many.binary_search(f).is_ok()
-            })
+            || fresh
+                .iter()
+                .any(|f| self.recent.binary_search(f).is_ok() || self.many.binary_search(f).is_ok())
     }
 
     /// Adds `fresh`, which is sorted.
@@ -73,7 +73,10 @@ mod tests {
             seen.add(&fresh);
         }
         for at in [0, 4_999, 50_000, 99_999] {
-            assert!(seen.may_repeat(&seen.fingerprints(&digests(at..at + 1))), "{at} is known");
+            assert!(
+                seen.may_repeat(&seen.fingerprints(&digests(at..at + 1))),
+                "{at} is known"
+            );
         }
         let twice = [digests(200_000..200_001), digests(200_000..200_001)].concat();
         assert!(seen.may_repeat(&seen.fingerprints(&twice)));

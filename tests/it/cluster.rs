@@ -42,8 +42,10 @@ impl Cluster {
             region: "anhui".into(),
             replicate,
         };
-        let mut members: Vec<_> =
-            bureaus.iter().map(|name| member(name, MemberRole::Bureau, true)).collect();
+        let mut members: Vec<_> = bureaus
+            .iter()
+            .map(|name| member(name, MemberRole::Bureau, true))
+            .collect();
         members.push(member("province", MemberRole::Department, true));
         let custodians = ["court", "procuracy", "regulator"];
         members.extend(custodians.map(|name| member(name, MemberRole::Department, false)));
@@ -75,7 +77,10 @@ impl Cluster {
 
     /// Imports a CSV as the member's officer and waits until it is published.
     pub(crate) async fn import(&self, member: &str, csv: &str) -> v1::ImportReport {
-        self.import_with(member, csv, import_options()).await.expect("an import").0
+        self.import_with(member, csv, import_options())
+            .await
+            .expect("an import")
+            .0
     }
 
     /// Imports a CSV; returns the report and the refused rows.
@@ -88,7 +93,10 @@ impl Cluster {
         let (sender, parts) = tokio::sync::mpsc::channel(4);
         let bytes = bytes::Bytes::from(csv.to_owned());
         sender
-            .send(v1::ImportPart { options: None, bytes })
+            .send(v1::ImportPart {
+                options: None,
+                bytes,
+            })
             .await
             .expect("the channel is open");
         drop(sender);
@@ -109,20 +117,28 @@ impl Cluster {
     }
 
     pub(crate) async fn restart(&mut self, member: &str) {
-        self.federation.restart_node(&id(member)).await.expect("the node starts again");
+        self.federation
+            .restart_node(&id(member))
+            .await
+            .expect("the node starts again");
     }
 
     /// How far `reader` is with the bodies of `owner`'s records log.
     pub(crate) fn bodies_upto(&self, reader: &str, owner: &str) -> u64 {
         let parts = self.parts(reader);
-        parts.ledger.log(&records(owner)).map_or(0, |log| log.head().bodies_upto)
+        parts
+            .ledger
+            .log(&records(owner))
+            .map_or(0, |log| log.head().bodies_upto)
     }
 
     /// What `reader` holds of the bodies of `owner`'s records log.
     pub(crate) fn states(&self, reader: &str, owner: &str) -> Vec<BodyState> {
         let ledger = &self.parts(reader).ledger;
         let log = ledger.log(&records(owner)).expect("the log");
-        ledger.body_states(log.number, LogIndex(0), log.size().0).expect("states")
+        ledger
+            .body_states(log.number, LogIndex(0), log.size().0)
+            .expect("states")
     }
 
     /// Waits until every replicating node holds every other's log to its end.

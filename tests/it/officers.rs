@@ -31,35 +31,63 @@ async fn set_rights(cluster: &Cluster, member: &str, name: &'static str, rights:
     let officers = cluster.parts(member).officers.clone();
     let rights: Vec<_> = rights.iter().map(ToString::to_string).collect();
     let set = move || officers.set(&OfficerName::new(name).expect("a name"), &rights);
-    tokio::task::spawn_blocking(set).await.expect("set").expect("set");
+    tokio::task::spawn_blocking(set)
+        .await
+        .expect("set")
+        .expect("set");
 }
 
 fn query() -> QueryRequest {
-    QueryRequest { case_no: "HF-1".into(), purpose: Some(purpose()), ..Default::default() }
+    QueryRequest {
+        case_no: "HF-1".into(),
+        purpose: Some(purpose()),
+        ..Default::default()
+    }
 }
 
 fn suspend(name: &str, restore: bool) -> SuspendOfficerRequest {
-    SuspendOfficerRequest { name: name.into(), restore }
+    SuspendOfficerRequest {
+        name: name.into(),
+        restore,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_officer_does_what_his_rights_say_and_no_more() {
     let cluster = Cluster::new(&["hefei"]).await;
-    cluster.import("hefei", &csv(&["HF-1,loan-fraud,domain,loan.example,suspect,"])).await;
+    cluster
+        .import(
+            "hefei",
+            &csv(&["HF-1,loan-fraud,domain,loan.example,suspect,"]),
+        )
+        .await;
     let desk = cluster.desk("hefei");
-    let boss = AddOfficerRequest { name: "boss".into(), rights: vec!["admin".into()] };
+    let boss = AddOfficerRequest {
+        name: "boss".into(),
+        rights: vec!["admin".into()],
+    };
     desk.add_officer(boss).await.expect("another admin");
-    let row = CaseRow { case_no: "HF-9".into(), category: "x".into(), ..Default::default() };
+    let row = CaseRow {
+        case_no: "HF-9".into(),
+        category: "x".into(),
+        ..Default::default()
+    };
     let add_case = AddCaseRequest { row: Some(row) };
 
     set_rights(&cluster, "hefei", OFFICER, &["query"]).await;
     desk.query(query()).await.expect("he may query");
-    assert_eq!(code(desk.add_case(add_case.clone()).await), "policy.missing_right");
+    assert_eq!(
+        code(desk.add_case(add_case.clone()).await),
+        "policy.missing_right"
+    );
     assert_eq!(
         code(cluster.import_with("hefei", HEADER, import_options()).await),
         "policy.missing_right"
     );
-    assert_eq!(code(desk.list_officers(ListOfficersRequest {}).await), "policy.missing_right");
+    assert_eq!(
+        code(desk.list_officers(ListOfficersRequest {}).await),
+        "policy.missing_right"
+    );
     assert_eq!(
         code(desk.show_log(ShowLogRequest::default()).await),
         "policy.missing_right"
@@ -70,13 +98,19 @@ async fn an_officer_does_what_his_rights_say_and_no_more() {
         "nobody suspends his admin"
     );
     let lines = cluster.parts("hefei").access.newest(1).expect("read");
-    assert_eq!(lines[0].1.outcome, "policy.missing_right", "a denial is logged");
+    assert_eq!(
+        lines[0].1.outcome, "policy.missing_right",
+        "a denial is logged"
+    );
     assert_eq!(lines[0].1.method, "Desk.SuspendOfficer");
 
     set_rights(&cluster, "hefei", OFFICER, &["publish"]).await;
     desk.add_case(add_case).await.expect("he may publish");
     assert_eq!(code(desk.query(query()).await), "policy.missing_right");
-    assert_eq!(code(desk.list_cases(ListCasesRequest::default()).await), "policy.missing_right");
+    assert_eq!(
+        code(desk.list_cases(ListCasesRequest::default()).await),
+        "policy.missing_right"
+    );
     set_rights(&cluster, "hefei", OFFICER, &[]).await;
     assert_eq!(code(desk.query(query()).await), "policy.missing_right");
     cluster.federation.stop().await;
@@ -85,38 +119,86 @@ async fn an_officer_does_what_his_rights_say_and_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_officer_is_out_at_once_on_an_open_connection_until_restored() {
     let mut cluster = Cluster::new(&["hefei"]).await;
-    cluster.import("hefei", &csv(&["HF-1,loan-fraud,domain,loan.example,suspect,"])).await;
+    cluster
+        .import(
+            "hefei",
+            &csv(&["HF-1,loan-fraud,domain,loan.example,suspect,"]),
+        )
+        .await;
     let desk = cluster.desk("hefei");
     desk.query(query()).await.expect("the connection is open");
-    assert_eq!(code(desk.suspend_officer(suspend(OFFICER, false)).await), "officer.last_admin");
+    assert_eq!(
+        code(desk.suspend_officer(suspend(OFFICER, false)).await),
+        "officer.last_admin"
+    );
     desk.query(query()).await.expect("the last admin stays");
-    assert_eq!(code(desk.suspend_officer(suspend("nobody", false)).await), "officer.unknown");
+    assert_eq!(
+        code(desk.suspend_officer(suspend("nobody", false)).await),
+        "officer.unknown"
+    );
 
-    let boss = AddOfficerRequest { name: "boss".into(), rights: vec!["admin".into()] };
+    let boss = AddOfficerRequest {
+        name: "boss".into(),
+        rights: vec!["admin".into()],
+    };
     desk.add_officer(boss).await.expect("another admin");
-    desk.suspend_officer(suspend(OFFICER, false)).await.expect("he suspends himself");
+    desk.suspend_officer(suspend(OFFICER, false))
+        .await
+        .expect("he suspends himself");
     let refused = code(desk.query(query()).await);
-    assert_eq!(refused, "policy.not_listed", "the very next call on that connection");
-    assert_eq!(code(desk.get_status(v1::GetStatusRequest {}).await), refused);
-    assert_eq!(code(desk.suspend_officer(suspend(OFFICER, true)).await), refused);
-    assert_eq!(code(cluster.desk("hefei").query(query()).await), refused, "on a new one too");
+    assert_eq!(
+        refused, "policy.not_listed",
+        "the very next call on that connection"
+    );
+    assert_eq!(
+        code(desk.get_status(v1::GetStatusRequest {}).await),
+        refused
+    );
+    assert_eq!(
+        code(desk.suspend_officer(suspend(OFFICER, true)).await),
+        refused
+    );
+    assert_eq!(
+        code(cluster.desk("hefei").query(query()).await),
+        refused,
+        "on a new one too"
+    );
     cluster.stop("hefei").await;
     cluster.restart("hefei").await;
-    assert_eq!(code(cluster.desk("hefei").query(query()).await), refused, "after a restart too");
+    assert_eq!(
+        code(cluster.desk("hefei").query(query()).await),
+        refused,
+        "after a restart too"
+    );
 
     let officers = cluster.parts("hefei").officers.clone();
     let name = OfficerName::new(OFFICER).expect("a name");
     let restore = move || officers.suspend(&name, false);
-    tokio::task::spawn_blocking(restore).await.expect("restored").expect("restored");
-    cluster.desk("hefei").query(query()).await.expect("he is back");
+    tokio::task::spawn_blocking(restore)
+        .await
+        .expect("restored")
+        .expect("restored");
+    cluster
+        .desk("hefei")
+        .query(query())
+        .await
+        .expect("he is back");
     cluster.federation.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_officer_of_another_member_is_refused() {
     let cluster = Cluster::new(&["hefei", "wuhu"]).await;
-    cluster.import("hefei", &csv(&["HF-1,loan-fraud,domain,loan.example,suspect,"])).await;
-    let (peer, desk) = cluster.federation.addresses(&id("hefei")).expect("addresses");
+    cluster
+        .import(
+            "hefei",
+            &csv(&["HF-1,loan-fraud,domain,loan.example,suspect,"]),
+        )
+        .await;
+    let (peer, desk) = cluster
+        .federation
+        .addresses(&id("hefei"))
+        .expect("addresses");
     let roster = Arc::new(ArcSwap::from(cluster.parts("hefei").rosters.newest()));
     let client = |member: &str, address: std::net::SocketAddr| {
         let material = cluster.federation.officer(&id(member)).expect("an officer");
@@ -124,13 +206,41 @@ async fn an_officer_of_another_member_is_refused() {
         let (clock, at) = (cluster.clock.clone(), address.to_string());
         DeskClient::new(material, roster, clock, id("hefei"), &at).expect("a client")
     };
-    let before = cluster.parts("hefei").access.newest(100).expect("read").len();
-    let refused = client("wuhu", desk).query(query()).await.expect_err("refused");
-    assert!(matches!(refused, DeskCallError::Tls(_)), "at the handshake: {refused}");
-    let refused = client("hefei", peer).query(query()).await.expect_err("refused");
-    assert!(matches!(refused, DeskCallError::Tls(_)), "officers do not call peers: {refused}");
-    assert_eq!(cluster.parts("hefei").access.newest(100).expect("read").len(), before);
-    client("hefei", desk).query(query()).await.expect("the own officer is answered");
+    let before = cluster
+        .parts("hefei")
+        .access
+        .newest(100)
+        .expect("read")
+        .len();
+    let refused = client("wuhu", desk)
+        .query(query())
+        .await
+        .expect_err("refused");
+    assert!(
+        matches!(refused, DeskCallError::Tls(_)),
+        "at the handshake: {refused}"
+    );
+    let refused = client("hefei", peer)
+        .query(query())
+        .await
+        .expect_err("refused");
+    assert!(
+        matches!(refused, DeskCallError::Tls(_)),
+        "officers do not call peers: {refused}"
+    );
+    assert_eq!(
+        cluster
+            .parts("hefei")
+            .access
+            .newest(100)
+            .expect("read")
+            .len(),
+        before
+    );
+    client("hefei", desk)
+        .query(query())
+        .await
+        .expect("the own officer is answered");
     cluster.federation.stop().await;
 }
 
@@ -155,21 +265,30 @@ const MIXED: &[&str] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_counts_and_changes_nothing() {
     let cluster = Cluster::new(&["hefei"]).await;
-    let options = |preview| ImportOptions { preview, ..import_options() };
+    let options = |preview| ImportOptions {
+        preview,
+        ..import_options()
+    };
     let before = bureau_state(&cluster);
-    let (preview, refused) =
-        cluster.import_with("hefei", &csv(MIXED), options(true)).await.expect("a preview");
+    let (preview, refused) = cluster
+        .import_with("hefei", &csv(MIXED), options(true))
+        .await
+        .expect("a preview");
     assert_eq!(bureau_state(&cluster), before);
-    let (done, refused_then) =
-        cluster.import_with("hefei", &csv(MIXED), options(false)).await.expect("an import");
+    let (done, refused_then) = cluster
+        .import_with("hefei", &csv(MIXED), options(false))
+        .await
+        .expect("an import");
     assert_eq!(refused, refused_then);
     assert_eq!(preview.refusals, done.refusals);
     assert_eq!(preview, done, "the preview said what the import did");
     assert_eq!(done.rows, done.elements + done.refused + done.duplicates);
     let changed = csv(&["HF-1,loan-fraud,domain,loan.example,suspect,2026-01-01"]);
     let before = bureau_state(&cluster);
-    let (preview, _) =
-        cluster.import_with("hefei", &changed, options(true)).await.expect("a preview");
+    let (preview, _) = cluster
+        .import_with("hefei", &changed, options(true))
+        .await
+        .expect("a preview");
     assert_eq!((preview.amendments, preview.fresh), (1, 0));
     assert_eq!(bureau_state(&cluster), before);
     cluster.federation.stop().await;
@@ -183,8 +302,10 @@ async fn refused_rows_are_told_with_line_column_and_code_and_can_be_mended() {
         .await
         .expect("an import");
     assert_eq!((report.rows, report.refused, report.fresh), (5, 3, 2));
-    let told: Vec<_> =
-        refused.iter().map(|r| (r.line, r.column.as_str(), r.code.as_str())).collect();
+    let told: Vec<_> = refused
+        .iter()
+        .map(|r| (r.line, r.column.as_str(), r.code.as_str()))
+        .collect();
     assert_eq!(
         told,
         [
@@ -194,7 +315,10 @@ async fn refused_rows_are_told_with_line_column_and_code_and_can_be_mended() {
         ]
     );
     assert!(refused.iter().all(|r| !r.sentence.is_empty()));
-    assert_eq!(refused[0].record[3], "6222020000000000001", "the row comes back as it was");
+    assert_eq!(
+        refused[0].record[3], "6222020000000000001",
+        "the row comes back as it was"
+    );
 
     let mended: Vec<_> = refused
         .iter()
@@ -209,8 +333,10 @@ async fn refused_rows_are_told_with_line_column_and_code_and_can_be_mended() {
         })
         .collect();
     let mended = csv(&mended.iter().map(String::as_str).collect::<Vec<_>>());
-    let (report, refused) =
-        cluster.import_with("hefei", &mended, import_options()).await.expect("an import");
+    let (report, refused) = cluster
+        .import_with("hefei", &mended, import_options())
+        .await
+        .expect("an import");
     assert_eq!((report.fresh, report.refused), (3, 0), "{refused:?}");
     cluster.federation.stop().await;
 }
@@ -235,15 +361,26 @@ async fn an_import_that_breaks_off_is_resumed_by_the_whole_file_again() {
     // The value comes last, so that a cut row looks like a whole one; rows are
     // long, since the reader looks 64 KiB ahead of the row it takes.
     let pad = "x".repeat(60);
-    let row = |n: u32| format!("HF-{},loan-fraud,domain,suspect,d{n}.{pad}.{pad}.example\n", n / 10);
+    let row = |n: u32| {
+        format!(
+            "HF-{},loan-fraud,domain,suspect,d{n}.{pad}.{pad}.example\n",
+            n / 10
+        )
+    };
     let rows: String = (0..2_000).map(row).collect();
     let file = format!("case_no,category,kind,role,value\n{rows}");
     let part = file.find("d1500").expect("the row") + 100;
 
-    let (_, address) = cluster.federation.addresses(&id("hefei")).expect("an address");
+    let (_, address) = cluster
+        .federation
+        .addresses(&id("hefei"))
+        .expect("an address");
     let link = Link::start(address, &[]).await;
     let desk = DeskClient::new(
-        cluster.federation.officer(&id("hefei")).expect("an officer"),
+        cluster
+            .federation
+            .officer(&id("hefei"))
+            .expect("an officer"),
         Arc::new(ArcSwap::from(cluster.parts("hefei").rosters.newest())),
         cluster.clock.clone(),
         id("hefei"),
@@ -251,11 +388,24 @@ async fn an_import_that_breaks_off_is_resumed_by_the_whole_file_again() {
     )
     .expect("a client");
     let (sender, parts) = tokio::sync::mpsc::channel(1);
-    let mut events = desk.import(import_options(), parts).await.expect("it starts");
+    let mut events = desk
+        .import(import_options(), parts)
+        .await
+        .expect("it starts");
     let bytes = bytes::Bytes::from(file[..part].to_owned());
-    sender.send(v1::ImportPart { options: None, bytes }).await.expect("sent");
+    sender
+        .send(v1::ImportPart {
+            options: None,
+            bytes,
+        })
+        .await
+        .expect("sent");
     wait_for("rows of the first part are taken in", || {
-        cluster.parts("hefei").cases.find("HF-1").is_ok_and(|c| c.is_some())
+        cluster
+            .parts("hefei")
+            .cases
+            .find("HF-1")
+            .is_ok_and(|c| c.is_some())
     })
     .await;
     link.cut();
@@ -263,19 +413,40 @@ async fn an_import_that_breaks_off_is_resumed_by_the_whole_file_again() {
     drop(sender);
 
     let report = cluster.import("hefei", &file).await;
-    assert_eq!((report.rows, report.elements, report.refused), (2_000, 2_000, 0));
+    assert_eq!(
+        (report.rows, report.elements, report.refused),
+        (2_000, 2_000, 0)
+    );
     let report = cluster.import("hefei", &file).await;
     assert_eq!((report.fresh, report.unchanged), (0, 2_000));
     let parts = cluster.parts("hefei");
     let whole = |parts: &casegate::node::Parts| {
-        let elements = parts.ledger.postings().count_pointers(Pointer::Row).expect("rows");
+        let elements = parts
+            .ledger
+            .postings()
+            .count_pointers(Pointer::Row)
+            .expect("rows");
         (elements, parts.cases.all().expect("cases").len())
     };
-    let cases: std::collections::BTreeSet<_> =
-        parts.cases.all().expect("cases").into_iter().map(|c| c.case_no).collect();
-    assert_eq!(cases.len(), 200, "no row was cut in the middle: {:?}", whole(parts));
+    let cases: std::collections::BTreeSet<_> = parts
+        .cases
+        .all()
+        .expect("cases")
+        .into_iter()
+        .map(|c| c.case_no)
+        .collect();
+    assert_eq!(
+        cases.len(),
+        200,
+        "no row was cut in the middle: {:?}",
+        whole(parts)
+    );
     assert_eq!(whole(parts).0, 2_000);
-    assert_eq!(parts.ledger.own_log(LogName::Records).size().0, 2_200, "and a notice a case");
+    assert_eq!(
+        parts.ledger.own_log(LogName::Records).size().0,
+        2_200,
+        "and a notice a case"
+    );
     cluster.converge().await;
     assert_eq!(postings(&cluster.parts("wuhu").ledger).len(), 2_000);
     cluster.federation.stop().await;
@@ -288,13 +459,30 @@ async fn one_custodian_of_three_may_be_down() {
     let phones = ["HF-1,loan-fraud,phone,13800138000,suspect,"];
     let report = cluster.import("hefei", &csv(&phones)).await;
     assert_eq!(report.fresh, 1);
-    assert_eq!(cluster.parts("hefei").ledger.own_log(LogName::Records).size().0, 2);
+    assert_eq!(
+        cluster
+            .parts("hefei")
+            .ledger
+            .own_log(LogName::Records)
+            .size()
+            .0,
+        2
+    );
     cluster.restart("procuracy").await;
     cluster.stop("court").await;
-    cluster.import("wuhu", &csv(&["WH-1,loan-fraud,phone,13800138000,suspect,"])).await;
+    cluster
+        .import(
+            "wuhu",
+            &csv(&["WH-1,loan-fraud,phone,13800138000,suspect,"]),
+        )
+        .await;
     cluster.converge().await;
     let answer = cluster.query("wuhu", "WH-1").await;
-    assert_eq!(answer.matches.len(), 1, "any two make the same token: {answer:?}");
+    assert_eq!(
+        answer.matches.len(),
+        1,
+        "any two make the same token: {answer:?}"
+    );
     cluster.federation.stop().await;
 }
 
@@ -308,15 +496,27 @@ async fn with_two_custodians_down_elements_wait_survive_a_restart_and_drain_by_t
         "HF-1,loan-fraud,domain,loan.example,suspect,",
     ]);
     let report = cluster.import("hefei", &first).await;
-    assert_eq!((report.fresh, report.refused), (2, 0), "an import does not fail for that");
-    let size = |cluster: &Cluster| cluster.parts("hefei").ledger.own_log(LogName::Records).size().0;
+    assert_eq!(
+        (report.fresh, report.refused),
+        (2, 0),
+        "an import does not fail for that"
+    );
+    let size = |cluster: &Cluster| {
+        cluster
+            .parts("hefei")
+            .ledger
+            .own_log(LogName::Records)
+            .size()
+            .0
+    };
     assert_eq!(size(&cluster), 0);
     let waits = |cluster: &Cluster| !cluster.parts("hefei").ledger.is_queue_empty();
     assert!(waits(&cluster));
     let state = cluster.parts("hefei").publisher.state();
-    wait_for("the node says what it waits for", || {
-        matches!(&*state.borrow(), PublishState::Waiting(why) if !why.is_empty())
-    })
+    wait_for(
+        "the node says what it waits for",
+        || matches!(&*state.borrow(), PublishState::Waiting(why) if !why.is_empty()),
+    )
     .await;
     // The same rows once more, one of them corrected meanwhile.
     let corrected = csv(&["HF-1,loan-fraud,phone,13800138000,suspect,2026-05-05"]);
@@ -327,16 +527,30 @@ async fn with_two_custodians_down_elements_wait_survive_a_restart_and_drain_by_t
     assert!(waits(&cluster), "the queue is durable");
     assert_eq!(size(&cluster), 0);
     cluster.restart("court").await;
-    wait_for("the queue drains by itself", || !waits(&cluster) && size(&cluster) > 0).await;
+    wait_for("the queue drains by itself", || {
+        !waits(&cluster) && size(&cluster) > 0
+    })
+    .await;
     let ledger = &cluster.parts("hefei").ledger;
-    assert_eq!(ledger.postings().count_pointers(Pointer::Row).expect("rows"), 2);
+    assert_eq!(
+        ledger
+            .postings()
+            .count_pointers(Pointer::Row)
+            .expect("rows"),
+        2
+    );
     let days: Vec<_> = (0..size(&cluster))
         .filter_map(|at| ledger.element(0, LogIndex(at)).expect("readable"))
         .map(|e| e.body.observed_on)
         .filter(|day| *day != 0)
         .collect();
     assert_eq!(days, [20_578], "the corrected date counts: 2026-05-05");
-    cluster.import("wuhu", &csv(&["WH-1,loan-fraud,phone,13800138000,suspect,"])).await;
+    cluster
+        .import(
+            "wuhu",
+            &csv(&["WH-1,loan-fraud,phone,13800138000,suspect,"]),
+        )
+        .await;
     cluster.converge().await;
     assert_eq!(cluster.query("wuhu", "WH-1").await.matches.len(), 1);
     cluster.federation.stop().await;

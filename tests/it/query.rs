@@ -40,11 +40,19 @@ fn query(case_no: &str) -> QueryRequest {
 }
 
 fn domain(value: &str) -> ElementSpec {
-    ElementSpec { kind: "domain".into(), value: value.into(), ..Default::default() }
+    ElementSpec {
+        kind: "domain".into(),
+        value: value.into(),
+        ..Default::default()
+    }
 }
 
 fn links(operation: &str) -> LinksRequest {
-    LinksRequest { operation: operation.into(), purpose: Some(purpose()), ..Default::default() }
+    LinksRequest {
+        operation: operation.into(),
+        purpose: Some(purpose()),
+        ..Default::default()
+    }
 }
 
 /// The code of a refusal.
@@ -55,7 +63,9 @@ fn code<T: std::fmt::Debug>(answer: Result<T, DeskCallError>) -> String {
 /// The newest line of a member's access log.
 async fn newest(cluster: &Cluster, member: &str) -> AccessBody {
     let access = cluster.parts(member).access.clone();
-    let lines = tokio::task::spawn_blocking(move || access.newest(1)).await.expect("read");
+    let lines = tokio::task::spawn_blocking(move || access.newest(1))
+        .await
+        .expect("read");
     lines.expect("read").pop().expect("a line").1
 }
 
@@ -67,7 +77,10 @@ async fn logged<M: Message>(
     outcome: &str,
 ) {
     let line = newest(cluster, member).await;
-    assert_eq!((line.method.as_str(), line.outcome.as_str()), (method, outcome));
+    assert_eq!(
+        (line.method.as_str(), line.outcome.as_str()),
+        (method, outcome)
+    );
     assert_eq!(line.caller, "officer");
     const P256: u16 = 0x0403;
     const ED25519: u16 = 0x0807;
@@ -75,7 +88,10 @@ async fn logged<M: Message>(
         let (cert, signature) = (&line.officer_certificate, &line.officer_signature);
         verify_officer(cert, scheme, method, &request.encode_to_vec(), signature).is_ok()
     };
-    assert!(holds(P256) || holds(ED25519), "the officer signed what {method} asked: {outcome}");
+    assert!(
+        holds(P256) || holds(ED25519),
+        "the officer signed what {method} asked: {outcome}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,35 +106,84 @@ async fn a_query_needs_an_open_case_its_element_and_a_purpose_and_is_logged_eith
     assert_eq!(code(desk.query(request.clone()).await), "case.unknown");
     logged(&cluster, "hefei", ("Desk.Query", &request), "case.unknown").await;
 
-    let request = QueryRequest { elements: vec![domain("other.example")], ..query("HF-1") };
+    let request = QueryRequest {
+        elements: vec![domain("other.example")],
+        ..query("HF-1")
+    };
     assert_eq!(code(desk.query(request.clone()).await), "query.not_in_case");
-    logged(&cluster, "hefei", ("Desk.Query", &request), "query.not_in_case").await;
-    let request = QueryRequest { elements: vec![domain("bank.example")], ..query("HF-1") };
-    assert_eq!(code(desk.query(request).await), "query.not_in_case", "another case's element");
-    let request = QueryRequest { elements: vec![domain("not a domain")], ..query("HF-1") };
+    logged(
+        &cluster,
+        "hefei",
+        ("Desk.Query", &request),
+        "query.not_in_case",
+    )
+    .await;
+    let request = QueryRequest {
+        elements: vec![domain("bank.example")],
+        ..query("HF-1")
+    };
+    assert_eq!(
+        code(desk.query(request).await),
+        "query.not_in_case",
+        "another case's element"
+    );
+    let request = QueryRequest {
+        elements: vec![domain("not a domain")],
+        ..query("HF-1")
+    };
     assert_eq!(code(desk.query(request).await), "query.bad_element");
 
     for (offence, reason) in [("", "why"), ("fraud", ""), (" ", "\t")] {
-        let given =
-            DeskPurpose { offence: offence.into(), reason: reason.into(), ..Default::default() };
-        let request = QueryRequest { purpose: Some(given), ..query("HF-1") };
+        let given = DeskPurpose {
+            offence: offence.into(),
+            reason: reason.into(),
+            ..Default::default()
+        };
+        let request = QueryRequest {
+            purpose: Some(given),
+            ..query("HF-1")
+        };
         assert_eq!(code(desk.query(request.clone()).await), "query.no_purpose");
-        logged(&cluster, "hefei", ("Desk.Query", &request), "query.no_purpose").await;
+        logged(
+            &cluster,
+            "hefei",
+            ("Desk.Query", &request),
+            "query.no_purpose",
+        )
+        .await;
     }
-    let request = QueryRequest { purpose: None, ..query("HF-1") };
+    let request = QueryRequest {
+        purpose: None,
+        ..query("HF-1")
+    };
     assert_eq!(code(desk.query(request).await), "query.no_purpose");
 
-    let request = QueryRequest { elements: vec![domain("LOAN.example")], ..query("HF-1") };
+    let request = QueryRequest {
+        elements: vec![domain("LOAN.example")],
+        ..query("HF-1")
+    };
     let answer = desk.query(request.clone()).await.expect("an answer");
     assert_eq!((answer.elements_asked, answer.matches.len()), (1, 1));
-    assert!(answer.replicas.iter().any(|r| r.member == "wuhu" && r.age_s == 0));
+    assert!(
+        answer
+            .replicas
+            .iter()
+            .any(|r| r.member == "wuhu" && r.age_s == 0)
+    );
     logged(&cluster, "hefei", ("Desk.Query", &request), "ok").await;
     let line = newest(&cluster, "hefei").await;
     assert_eq!((line.count, line.purposes.len()), (1, 1));
     let opened = v1::Purpose::decode(line.purposes[0].purpose.clone()).expect("a purpose");
-    assert_eq!((opened.case_no.as_str(), opened.officer.as_str()), ("HF-1", "officer"));
+    assert_eq!(
+        (opened.case_no.as_str(), opened.officer.as_str()),
+        ("HF-1", "officer")
+    );
 
-    desk.close_case(CloseCaseRequest { case_no: "HF-1".into() }).await.expect("closed");
+    desk.close_case(CloseCaseRequest {
+        case_no: "HF-1".into(),
+    })
+    .await
+    .expect("closed");
     let request = query("HF-1");
     assert_eq!(code(desk.query(request.clone()).await), "case.closed");
     logged(&cluster, "hefei", ("Desk.Query", &request), "case.closed").await;
@@ -139,22 +204,45 @@ async fn a_query_with_add_publishes_the_element_first() {
     };
 
     let request = with("HF-404", "added.example");
-    assert_eq!(code(desk.query(request.clone()).await), "case.unknown", "no case is made up");
+    assert_eq!(
+        code(desk.query(request.clone()).await),
+        "case.unknown",
+        "no case is made up"
+    );
     logged(&cluster, "hefei", ("Desk.Query", &request), "case.unknown").await;
 
     let size = |member: &str| {
-        cluster.parts(member).ledger.own_log(casegate::ids::LogName::Records).size().0
+        cluster
+            .parts(member)
+            .ledger
+            .own_log(casegate::ids::LogName::Records)
+            .size()
+            .0
     };
     let before = size("hefei");
-    let answer = desk.query(with("HF-2", "added.example")).await.expect("an answer");
+    let answer = desk
+        .query(with("HF-2", "added.example"))
+        .await
+        .expect("an answer");
     assert_eq!(answer.matches.len(), 1, "{answer:?}");
     assert_eq!(answer.matches[0].member, "wuhu");
-    assert_eq!(size("hefei"), before + 1, "the element is in the log before the answer");
-    desk.query(with("HF-2", "added.example")).await.expect("an answer");
+    assert_eq!(
+        size("hefei"),
+        before + 1,
+        "the element is in the log before the answer"
+    );
+    desk.query(with("HF-2", "added.example"))
+        .await
+        .expect("an answer");
     assert_eq!(size("hefei"), before + 1, "and only once");
     cluster.converge().await;
     let theirs = cluster.query("wuhu", "WH-7").await;
-    assert!(theirs.matches.iter().any(|m| m.member == "hefei" && m.value == "added.example"));
+    assert!(
+        theirs
+            .matches
+            .iter()
+            .any(|m| m.member == "hefei" && m.value == "added.example")
+    );
     cluster.federation.stop().await;
 }
 
@@ -177,38 +265,96 @@ async fn links_need_an_operation_of_the_askers_own_that_has_not_ended() {
     cluster.import("wuhu", WUHU).await;
     cluster.converge().await;
     let province = cluster.desk("province");
-    province.add_case(operation("OP-1", NOW + DAY_S, &["anhui"])).await.expect("added");
-    province.add_case(operation("OP-2", 0, &["jiangsu"])).await.expect("added");
+    province
+        .add_case(operation("OP-1", NOW + DAY_S, &["anhui"]))
+        .await
+        .expect("added");
+    province
+        .add_case(operation("OP-2", 0, &["jiangsu"]))
+        .await
+        .expect("added");
 
     let answer = province.links(links("OP-1")).await.expect("an answer");
-    assert_eq!((answer.pairs.len(), answer.shared_tokens), (1, 1), "{answer:?}");
+    assert_eq!(
+        (answer.pairs.len(), answer.shared_tokens),
+        (1, 1),
+        "{answer:?}"
+    );
     logged(&cluster, "province", ("Desk.Links", &links("OP-1")), "ok").await;
     let answer = province.links(links("OP-2")).await.expect("an answer");
     assert!(answer.pairs.is_empty(), "nobody is in the other region");
 
     assert_eq!(code(province.links(links("OP-9")).await), "case.unknown");
-    logged(&cluster, "province", ("Desk.Links", &links("OP-9")), "case.unknown").await;
-    let unexplained = LinksRequest { purpose: None, ..links("OP-1") };
-    assert_eq!(code(province.links(unexplained.clone()).await), "query.no_purpose");
-    logged(&cluster, "province", ("Desk.Links", &unexplained), "query.no_purpose").await;
+    logged(
+        &cluster,
+        "province",
+        ("Desk.Links", &links("OP-9")),
+        "case.unknown",
+    )
+    .await;
+    let unexplained = LinksRequest {
+        purpose: None,
+        ..links("OP-1")
+    };
+    assert_eq!(
+        code(province.links(unexplained.clone()).await),
+        "query.no_purpose"
+    );
+    logged(
+        &cluster,
+        "province",
+        ("Desk.Links", &unexplained),
+        "query.no_purpose",
+    )
+    .await;
 
     let hefei = cluster.desk("hefei");
-    assert_eq!(code(hefei.links(links("OP-1")).await), "case.unknown", "another's operation");
-    assert_eq!(code(hefei.links(links("HF-1")).await), "case.not_an_operation");
-    logged(&cluster, "hefei", ("Desk.Links", &links("HF-1")), "case.not_an_operation").await;
+    assert_eq!(
+        code(hefei.links(links("OP-1")).await),
+        "case.unknown",
+        "another's operation"
+    );
+    assert_eq!(
+        code(hefei.links(links("HF-1")).await),
+        "case.not_an_operation"
+    );
+    logged(
+        &cluster,
+        "hefei",
+        ("Desk.Links", &links("HF-1")),
+        "case.not_an_operation",
+    )
+    .await;
 
     cluster.clock.advance(DAY_S);
     assert_eq!(code(province.links(links("OP-1")).await), "case.ended");
-    logged(&cluster, "province", ("Desk.Links", &links("OP-1")), "case.ended").await;
-    province.links(links("OP-2")).await.expect("one without an end goes on");
-    province.close_case(CloseCaseRequest { case_no: "OP-2".into() }).await.expect("closed");
+    logged(
+        &cluster,
+        "province",
+        ("Desk.Links", &links("OP-1")),
+        "case.ended",
+    )
+    .await;
+    province
+        .links(links("OP-2"))
+        .await
+        .expect("one without an end goes on");
+    province
+        .close_case(CloseCaseRequest {
+            case_no: "OP-2".into(),
+        })
+        .await
+        .expect("closed");
     assert_eq!(code(province.links(links("OP-2")).await), "case.closed");
     cluster.federation.stop().await;
 }
 
 /// A desk client that signs nothing of itself.
 fn raw_desk(cluster: &Cluster, member: &str) -> RawDesk<Channel> {
-    let (_, desk) = cluster.federation.addresses(&id(member)).expect("an address");
+    let (_, desk) = cluster
+        .federation
+        .addresses(&id(member))
+        .expect("an address");
     let roster = Arc::new(ArcSwap::from(cluster.parts(member).rosters.newest()));
     let material = cluster.federation.officer(&id(member)).expect("an officer");
     let connector = connector(material, roster, cluster.clock.clone(), id(member));
@@ -221,14 +367,23 @@ async fn a_request_that_its_officer_did_not_sign_is_refused_and_logged() {
     let cluster = Cluster::new(&["hefei", "wuhu"]).await;
     cluster.import("hefei", HEFEI).await;
     let mut desk = raw_desk(&cluster, "hefei");
-    let own = cluster.federation.officer(&id("hefei")).expect("an officer");
+    let own = cluster
+        .federation
+        .officer(&id("hefei"))
+        .expect("an officer");
     let other = cluster.federation.officer(&id("wuhu")).expect("an officer");
 
     let unsigned = desk.query(query("HF-1")).await.expect_err("refused");
     assert_eq!(code_of(&unsigned), "officer.unsigned");
     let line = newest(&cluster, "hefei").await;
-    assert_eq!((line.outcome.as_str(), line.officer_signature.len()), ("officer.unsigned", 0));
-    assert!(line.purposes.is_empty(), "a purpose that nobody signed is not his");
+    assert_eq!(
+        (line.outcome.as_str(), line.officer_signature.len()),
+        ("officer.unsigned", 0)
+    );
+    assert!(
+        line.purposes.is_empty(),
+        "a purpose that nobody signed is not his"
+    );
 
     let signed_for = |material, method, request: QueryRequest, sent: QueryRequest| {
         let (scheme, signature) = sign_request(material, method, &request).expect("signed");
@@ -240,23 +395,41 @@ async fn a_request_that_its_officer_did_not_sign_is_refused_and_logged() {
         call
     };
     let wrong = [
-        ("another officer's", signed_for(&other, "Desk.Query", query("HF-1"), query("HF-1"))),
-        ("for another case", signed_for(&own, "Desk.Query", query("HF-2"), query("HF-1"))),
-        ("for another method", signed_for(&own, "Desk.Hits", query("HF-1"), query("HF-1"))),
+        (
+            "another officer's",
+            signed_for(&other, "Desk.Query", query("HF-1"), query("HF-1")),
+        ),
+        (
+            "for another case",
+            signed_for(&own, "Desk.Query", query("HF-2"), query("HF-1")),
+        ),
+        (
+            "for another method",
+            signed_for(&own, "Desk.Hits", query("HF-1"), query("HF-1")),
+        ),
     ];
     for (what, call) in wrong {
         let refused = desk.query(call).await.expect_err(what);
         assert_eq!(code_of(&refused), "officer.bad_signature", "{what}");
-        assert_eq!(newest(&cluster, "hefei").await.outcome, "officer.bad_signature", "{what}");
+        assert_eq!(
+            newest(&cluster, "hefei").await.outcome,
+            "officer.bad_signature",
+            "{what}"
+        );
     }
     let unsigned = desk.retract(v1::RetractRequest {
         case_no: "HF-1".into(),
         reason: v1::RetractReason::Mistake as i32,
         ..Default::default()
     });
-    assert_eq!(code_of(&unsigned.await.expect_err("refused")), "officer.unsigned");
+    assert_eq!(
+        code_of(&unsigned.await.expect_err("refused")),
+        "officer.unsigned"
+    );
     let good = signed_for(&own, "Desk.Query", query("HF-1"), query("HF-1"));
-    desk.query(good).await.expect("what the officer signed is answered");
+    desk.query(good)
+        .await
+        .expect("what the officer signed is answered");
     cluster.federation.stop().await;
 }
 
@@ -269,7 +442,10 @@ async fn an_answer_does_not_leave_before_its_line_is_durable() {
     }
     let lines = |cluster: &Cluster| {
         let lines = cluster.parts("hefei").access.newest(100).expect("read");
-        lines.iter().filter(|(_, line)| line.method == "Desk.Query").count()
+        lines
+            .iter()
+            .filter(|(_, line)| line.method == "Desk.Query")
+            .count()
     };
     assert_eq!(lines(&cluster), 5);
     cluster.stop("hefei").await;
@@ -282,7 +458,11 @@ async fn an_answer_does_not_leave_before_its_line_is_durable() {
         let log = Arc::clone(parts.ledger.own_log(casegate::ids::LogName::Access));
         let roster = parts.rosters.newest();
         let author = roster.member(&id("hefei")).expect("a member").clone();
-        parts.ledger.verify_log(&log, &author).expect("the access log verifies").size
+        parts
+            .ledger
+            .verify_log(&log, &author)
+            .expect("the access log verifies")
+            .size
     });
     assert!(logged.await.expect("verified").0 > 5);
     cluster.federation.stop().await;

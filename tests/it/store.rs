@@ -34,7 +34,10 @@ impl Filled {
         let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));
         append(&hefei, (0..150).map(|n| all("hefei", n)).collect());
         append(&hefei, (0..3).map(notice).collect());
-        append(&hefei, vec![amendment(&hefei, 5, 20_100, Audience::Federation)]);
+        append(
+            &hefei,
+            vec![amendment(&hefei, 5, 20_100, Audience::Federation)],
+        );
         append(&hefei, vec![all("hefei", 300)]);
         append(&hefei, vec![retraction(10, 20)]);
         append(&wuhu, (0..40).map(|n| all("wuhu", n)).collect());
@@ -42,7 +45,11 @@ impl Filled {
         carry(&ledgers, &wuhu, &hefei, "wuhu");
         append(&wuhu, vec![retraction(30, 32)]);
         carry(&ledgers, &wuhu, &hefei, "wuhu");
-        Self { ledgers, hefei, wuhu }
+        Self {
+            ledgers,
+            hefei,
+            wuhu,
+        }
     }
 }
 
@@ -71,13 +78,25 @@ fn contents(ledger: &Ledger) -> Contents {
             .iter()
             .map(|l| {
                 let head = l.head();
-                (l.origin.to_string(), head.size().0, head.root().to_string(), head.bodies_upto)
+                (
+                    l.origin.to_string(),
+                    head.size().0,
+                    head.root().to_string(),
+                    head.bodies_upto,
+                )
             })
             .collect(),
-        entries: logs.iter().map(|l| ledger.entries(l.number, start, all).expect("read")).collect(),
+        entries: logs
+            .iter()
+            .map(|l| ledger.entries(l.number, start, all).expect("read"))
+            .collect(),
         states: logs
             .iter()
-            .map(|l| ledger.body_states(l.number, start, l.size().0).expect("read"))
+            .map(|l| {
+                ledger
+                    .body_states(l.number, start, l.size().0)
+                    .expect("read")
+            })
             .collect(),
         held: (0..ledger.own_log(LogName::Records).size().0)
             .map(|at| ledger.held(LogIndex(at)).expect("readable"))
@@ -102,34 +121,56 @@ fn contents(ledger: &Ledger) -> Contents {
 
 #[test]
 fn a_ledger_that_is_opened_again_has_everything() {
-    let Filled { ledgers, hefei, wuhu } = Filled::new();
+    let Filled {
+        ledgers,
+        hefei,
+        wuhu,
+    } = Filled::new();
     for (name, ledger) in [("hefei", hefei), ("wuhu", wuhu)] {
         let before = contents(&ledger);
-        assert!(before.hits.len() >= 28, "{name} has hits: {}", before.hits.len());
+        assert!(
+            before.hits.len() >= 28,
+            "{name} has hits: {}",
+            before.hits.len()
+        );
         drop(ledger);
         let ledger = ledgers.open(name);
         assert_eq!(contents(&ledger), before, "{name}");
         append(&ledger, vec![all(name, 500)]);
         let own = ledger.own_log(LogName::Records);
-        ledger.verify_log(own, &ledgers.member(name)).expect("the log goes on");
+        ledger
+            .verify_log(own, &ledgers.member(name))
+            .expect("the log goes on");
     }
 }
 
 #[test]
 fn a_reindex_gives_the_same_index_and_brings_nothing_back() {
-    let Filled { ledgers, hefei, wuhu } = Filled::new();
+    let Filled {
+        ledgers,
+        hefei,
+        wuhu,
+    } = Filled::new();
     for (name, ledger) in [("hefei", hefei), ("wuhu", wuhu)] {
         let before = contents(&ledger);
         ledger.reindex().expect("indexed again");
         assert_eq!(contents(&ledger), before, "{name}");
         drop(ledger);
-        assert_eq!(contents(&ledgers.open(name)), before, "{name}, opened again");
+        assert_eq!(
+            contents(&ledgers.open(name)),
+            before,
+            "{name}, opened again"
+        );
     }
 }
 
 #[test]
 fn a_lost_index_is_rebuilt_at_the_next_start() {
-    let Filled { ledgers, hefei, wuhu } = Filled::new();
+    let Filled {
+        ledgers,
+        hefei,
+        wuhu,
+    } = Filled::new();
     for (name, ledger) in [("hefei", hefei), ("wuhu", wuhu)] {
         let before = contents(&ledger);
         drop(ledger);
@@ -140,7 +181,11 @@ fn a_lost_index_is_rebuilt_at_the_next_start() {
 
 #[test]
 fn an_index_that_is_behind_its_log_catches_up_without_reviving_what_ended() {
-    let Filled { ledgers, hefei, wuhu: _wuhu } = Filled::new();
+    let Filled {
+        ledgers,
+        hefei,
+        wuhu: _wuhu,
+    } = Filled::new();
     drop(hefei);
     // As after a crash between the two stores: the index of before the log's tail.
     let index = ledgers.path("hefei").join("index");
@@ -154,8 +199,15 @@ fn an_index_that_is_behind_its_log_catches_up_without_reviving_what_ended() {
     let before = contents(&hefei);
     append(&hefei, vec![all("hefei", 600), all("hefei", 601)]);
     let after = contents(&hefei);
-    assert_eq!(after.postings.len(), before.postings.len() + 4, "two tokens, two cases");
-    let first = before.logs.iter().find(|l| l.0 == origin("hefei").to_string());
+    assert_eq!(
+        after.postings.len(),
+        before.postings.len() + 4,
+        "two tokens, two cases"
+    );
+    let first = before
+        .logs
+        .iter()
+        .find(|l| l.0 == origin("hefei").to_string());
     let at = first.expect("the log").1;
     append(&hefei, vec![retraction(at, at + 2)]);
     assert_eq!(postings(&hefei), before.postings);
@@ -178,23 +230,36 @@ fn what_is_retracted_in_the_replayed_tail_stays_out_of_the_index() {
     // was applied: element and retraction are replayed together.
     copy(&ledgers.path("hefei"), &kept);
     let hefei = ledgers.open_in("hefei", &kept).expect("opened");
-    let before = hefei.body_states(OWN_RECORDS, LogIndex(0), 2).expect("states");
+    let before = hefei
+        .body_states(OWN_RECORDS, LogIndex(0), 2)
+        .expect("states");
     append(&hefei, vec![retraction(0, 1), all("hefei", 3)]);
     drop(hefei);
     let store = Store::open(&kept.join("store"), 1 << 20).expect("a store");
     let ended = store.scan(Table::Ended, b"").expect("scanned");
     let mut batch = Batch::new();
-    ended.iter().for_each(|(key, _)| batch.delete(Table::Ended, key));
+    ended
+        .iter()
+        .for_each(|(key, _)| batch.delete(Table::Ended, key));
     store.commit(batch).expect("written");
     drop(store);
     std::fs::remove_dir_all(kept.join("index")).expect("removed");
     assert!(matches!(before[0], BodyState::Held(_)));
     let hefei = ledgers.open_in("hefei", &kept).expect("opened");
-    let states = hefei.body_states(OWN_RECORDS, LogIndex(0), 2).expect("states");
+    let states = hefei
+        .body_states(OWN_RECORDS, LogIndex(0), 2)
+        .expect("states");
     assert_eq!(states[0], BodyState::Erased);
-    assert!(hefei.is_ended(OWN_RECORDS, LogIndex(0)).expect("known"), "the end is known again");
+    assert!(
+        hefei.is_ended(OWN_RECORDS, LogIndex(0)).expect("known"),
+        "the end is known again"
+    );
     let postings = postings(&hefei);
-    assert!(postings.iter().all(|(_, of)| of.iter().all(|p| p.index != LogIndex(0))));
+    assert!(
+        postings
+            .iter()
+            .all(|(_, of)| of.iter().all(|p| p.index != LogIndex(0)))
+    );
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
@@ -215,39 +280,77 @@ fn an_element_and_its_retraction_in_one_append_leave_no_posting() {
     let ledgers = Ledgers::new();
     let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));
     append(&wuhu, vec![all("wuhu", 1)]);
-    append(&hefei, vec![all("hefei", 1), all("hefei", 2), retraction(0, 1)]);
+    append(
+        &hefei,
+        vec![all("hefei", 1), all("hefei", 2), retraction(0, 1)],
+    );
     carry(&ledgers, &hefei, &wuhu, "hefei");
-    let mac = hefei.token_mac(casegate::ids::KeyId([1; 4]), &casegate::ids::Token({
-        let mut token = [0; 16];
-        token[1] = 1;
-        token
-    }));
-    assert!(hefei.postings().postings(&mac).expect("read").is_empty(), "at the owner");
+    let mac = hefei.token_mac(
+        casegate::ids::KeyId([1; 4]),
+        &casegate::ids::Token({
+            let mut token = [0; 16];
+            token[1] = 1;
+            token
+        }),
+    );
+    assert!(
+        hefei.postings().postings(&mac).expect("read").is_empty(),
+        "at the owner"
+    );
     let theirs = wuhu.postings().postings(&mac).expect("read");
-    assert!(theirs.iter().all(|p| p.log == OWN_RECORDS), "at the peer: {theirs:?}");
+    assert!(
+        theirs.iter().all(|p| p.log == OWN_RECORDS),
+        "at the peer: {theirs:?}"
+    );
     assert!(wuhu.hits().expect("hits").is_empty());
 }
 
 #[test]
 fn erased_bodies_and_what_lay_beside_them_stay_erased() {
-    let Filled { ledgers, hefei, wuhu } = Filled::new();
+    let Filled {
+        ledgers,
+        hefei,
+        wuhu,
+    } = Filled::new();
     let check = |ledger: &Ledger, number: u32, when: &str| {
-        let states = ledger.body_states(number, LogIndex(10), 20).expect("states");
-        assert!(states.iter().all(|s| *s == BodyState::Erased), "{when}: {states:?}");
+        let states = ledger
+            .body_states(number, LogIndex(10), 20)
+            .expect("states");
+        assert!(
+            states.iter().all(|s| *s == BodyState::Erased),
+            "{when}: {states:?}"
+        );
         for at in 10..20 {
-            assert!(ledger.body(number, LogIndex(at)).expect("readable").is_none(), "{when}");
-            assert!(ledger.element(number, LogIndex(at)).expect("readable").is_none(), "{when}");
+            assert!(
+                ledger
+                    .body(number, LogIndex(at))
+                    .expect("readable")
+                    .is_none(),
+                "{when}"
+            );
+            assert!(
+                ledger
+                    .element(number, LogIndex(at))
+                    .expect("readable")
+                    .is_none(),
+                "{when}"
+            );
         }
         assert!(ledger.postings().scan().all(|group| {
             let (_, postings) = group.expect("a group");
-            postings.iter().all(|p| p.log != number || !(10..20).contains(&p.index.0))
+            postings
+                .iter()
+                .all(|p| p.log != number || !(10..20).contains(&p.index.0))
         }));
     };
     let replica = wuhu.log(&origin("hefei")).expect("the replica").number;
     check(&hefei, OWN_RECORDS, "at home");
     check(&wuhu, replica, "at the peer");
     assert!((10..20).all(|at| hefei.held(LogIndex(at)).expect("readable").is_none()));
-    assert!(hefei.held(LogIndex(9)).expect("readable").is_some(), "its neighbour stays");
+    assert!(
+        hefei.held(LogIndex(9)).expect("readable").is_some(),
+        "its neighbour stays"
+    );
     hefei.reindex().expect("indexed again");
     wuhu.reindex().expect("indexed again");
     check(&hefei, OWN_RECORDS, "after a reindex");
@@ -278,7 +381,10 @@ fn a_hundred_writers_at_once_lose_nothing_and_leave_no_gap() {
                 })
             })
             .collect();
-        writers.into_iter().map(|w| w.join().expect("a writer")).collect()
+        writers
+            .into_iter()
+            .map(|w| w.join().expect("a writer"))
+            .collect()
     });
     assert_eq!(indices, (0..100).collect());
     drop((access, hefei));
@@ -304,7 +410,10 @@ fn records_that_are_appended_at_once_are_all_indexed() {
     });
     let before = contents(&hefei);
     assert_eq!(before.postings.len(), 160, "a token and a case each");
-    assert_eq!(hefei.postings().position(OWN_RECORDS).expect("a position"), 80);
+    assert_eq!(
+        hefei.postings().position(OWN_RECORDS).expect("a position"),
+        80
+    );
     drop(hefei);
     assert_eq!(contents(&ledgers.open("hefei")), before);
 }
@@ -316,7 +425,15 @@ fn small_appends_make_the_same_tree_as_one_and_proofs_of_it_hold() {
     let log = std::sync::Arc::clone(hefei.own_log(LogName::Records));
     let mut n = 0;
     for size in [1, 2, 1, 5, 100, 140, 1, 7, 256, 1, 300] {
-        append(&hefei, (0..size).map(|_| { n += 1; all("hefei", n) }).collect());
+        append(
+            &hefei,
+            (0..size)
+                .map(|_| {
+                    n += 1;
+                    all("hefei", n)
+                })
+                .collect(),
+        );
     }
     let entries = hefei.entries(0, LogIndex(0), u64::MAX).expect("entries");
     let leaves: Vec<_> = entries.iter().map(|e| merkle::leaf_hash(e)).collect();
@@ -324,7 +441,12 @@ fn small_appends_make_the_same_tree_as_one_and_proofs_of_it_hold() {
     assert_eq!(total, 814);
     let root_at = |size: u64| {
         let mut naive = Frontier::new();
-        naive.extend(leaves.iter().copied().take(usize::try_from(size).expect("small")));
+        naive.extend(
+            leaves
+                .iter()
+                .copied()
+                .take(usize::try_from(size).expect("small")),
+        );
         naive.root()
     };
     assert_eq!(log.head().root(), root_at(total));
@@ -339,14 +461,18 @@ fn small_appends_make_the_same_tree_as_one_and_proofs_of_it_hold() {
             .expect_err("another leaf");
     }
     for from in [1, 3, 249, 256, 257, 512, 813, 814] {
-        let proof = hefei.consistency(&log, TreeSize(from), size).expect("a proof");
+        let proof = hefei
+            .consistency(&log, TreeSize(from), size)
+            .expect("a proof");
         let (old, new) = (root_at(from), log.head().root());
         merkle::verify_consistency(TreeSize(from), &old, size, &new, &proof)
             .unwrap_or_else(|e| panic!("consistency from {from}: {e}"));
     }
     for entry in entries {
         let entry = Entry::parse(entry).expect("an entry");
-        entry.verify(ledgers.keys("hefei").records.public_key()).expect("signed");
+        entry
+            .verify(ledgers.keys("hefei").records.public_key())
+            .expect("signed");
     }
 }
 
@@ -354,14 +480,26 @@ fn small_appends_make_the_same_tree_as_one_and_proofs_of_it_hold() {
 fn cases_are_found_by_their_ref_after_the_index_was_lost() {
     let ledgers = Ledgers::new();
     let hefei = ledgers.open("hefei");
-    let row = CaseRow { case_no: "HF-1".into(), category: "fraud".into(), ..Default::default() };
+    let row = CaseRow {
+        case_no: "HF-1".into(),
+        category: "fraud".into(),
+        ..Default::default()
+    };
     let row = Cases::new(hefei.clone()).add(row).expect("added");
     drop(hefei);
     std::fs::remove_dir_all(ledgers.path("hefei").join("index")).expect("removed");
     let cases = Cases::new(ledgers.open("hefei"));
-    let found = cases.by_ref(&case_ref(&row)).expect("readable").expect("found");
+    let found = cases
+        .by_ref(&case_ref(&row))
+        .expect("readable")
+        .expect("found");
     assert_eq!(found, row);
-    assert!(cases.by_ref(&casegate::ids::CaseRef([9; 16])).expect("readable").is_none());
+    assert!(
+        cases
+            .by_ref(&casegate::ids::CaseRef([9; 16]))
+            .expect("readable")
+            .is_none()
+    );
 }
 
 #[test]
@@ -377,7 +515,10 @@ fn another_format_version_is_refused_in_words() {
     let refused = ledgers.open_in("hefei", &ledgers.path("hefei"));
     let error = refused.expect_err("refused");
     assert!(
-        matches!(error, LedgerError::Store(StoreError::Format { found: 99, .. })),
+        matches!(
+            error,
+            LedgerError::Store(StoreError::Format { found: 99, .. })
+        ),
         "{error}"
     );
     assert!(error.to_string().contains("99"), "{error}");

@@ -28,30 +28,51 @@ impl Answers {
         carry(&ledgers, &owner, &reader, "hefei");
         append(&owner, (8..14).map(all).collect());
         let withheld = [only("anqing"), only("anqing"), Audience::Nobody];
-        append(&owner, withheld.into_iter().map(|a| element("hefei", 14, a)).collect());
+        append(
+            &owner,
+            withheld
+                .into_iter()
+                .map(|a| element("hefei", 14, a))
+                .collect(),
+        );
         append(&owner, (17..20).map(all).collect());
         let author = ledgers.member("hefei");
         let theirs = owner.log(&origin("hefei")).expect("the log");
         let log = reader.log(&origin("hefei")).expect("the replica");
-        let chunk = owner.chunk(&theirs, LogIndex(8), 100).expect("a chunk").expect("more");
-        reader.accept_chunk(&log, &author, chunk).expect("a good chunk");
+        let chunk = owner
+            .chunk(&theirs, LogIndex(8), 100)
+            .expect("a chunk")
+            .expect("more");
+        reader
+            .accept_chunk(&log, &author, chunk)
+            .expect("a good chunk");
         let wuhu = ledgers.member("wuhu");
         let good = owner.serve_bodies(&theirs, LogIndex(8), 20, ledgers.reader(&wuhu));
         let good = good.expect("an answer");
         assert_eq!(good.answers.len(), 12);
         assert_eq!(good.bodies.len(), 9, "three are withheld");
-        Self { ledgers, owner, reader, log, good }
+        Self {
+            ledgers,
+            owner,
+            reader,
+            log,
+            good,
+        }
     }
 
     fn refused(&self, what: &str, chunk: BodyChunk) {
         let before = holdings(&self.reader, &self.log);
         let author = self.ledgers.member("hefei");
-        let error = match self.reader.accept_bodies(&self.log, &author, chunk) {
-            Ok(accepted) => panic!("{what}: accepted as {accepted:?}"),
-            Err(e) => e,
-        };
+        let error = self
+            .reader
+            .accept_bodies(&self.log, &author, chunk)
+            .expect_err(what);
         assert_eq!(error.blame(), Blame::Misbehaved, "{what}: {error}");
-        assert_eq!(holdings(&self.reader, &self.log), before, "{what}: something was kept");
+        assert_eq!(
+            holdings(&self.reader, &self.log),
+            before,
+            "{what}: something was kept"
+        );
     }
 
     fn tampered(&self, what: &str, change: impl FnOnce(&mut BodyChunk)) {
@@ -63,7 +84,9 @@ impl Answers {
 
     fn accept_good(&self) {
         let author = self.ledgers.member("hefei");
-        let accepted = self.reader.accept_bodies(&self.log, &author, self.good.clone());
+        let accepted = self
+            .reader
+            .accept_bodies(&self.log, &author, self.good.clone());
         let accepted = accepted.expect("the unchanged answer");
         assert_eq!((accepted.held, accepted.not_for_me), (9, 3));
     }
@@ -80,7 +103,9 @@ fn a_body_that_is_not_the_signed_one_is_refused() {
     let t = Answers::new();
     for at in 0..t.good.bodies[4].len() {
         let bit = u8::try_from(at % 8).expect("below 8");
-        t.tampered(&format!("byte {at}"), |c| c.bodies[4] = flipped(&c.bodies[4], at, bit));
+        t.tampered(&format!("byte {at}"), |c| {
+            c.bodies[4] = flipped(&c.bodies[4], at, bit)
+        });
     }
     t.tampered("the body of another entry", |c| c.bodies.swap(0, 1));
     t.tampered("a body is missing", |c| drop(c.bodies.remove(3)));
@@ -163,7 +188,11 @@ fn a_source_cannot_take_back_what_is_held() {
     let t = Answers::new();
     t.accept_good();
     for word in [BodyAnswer::Absent, BodyAnswer::Erased, BodyAnswer::Lost] {
-        let mut chunk = BodyChunk { start: 2, answers: vec![0].into(), ..Default::default() };
+        let mut chunk = BodyChunk {
+            start: 2,
+            answers: vec![0].into(),
+            ..Default::default()
+        };
         answer(&mut chunk, 0, word);
         t.refused(&format!("{word:?} for a body that is held"), chunk);
     }
@@ -177,7 +206,8 @@ impl Answers {
         let theirs = self.owner.log(&origin("hefei")).expect("the log");
         let wuhu = self.ledgers.member("wuhu");
         let answer =
-            self.owner.serve_bodies(&theirs, LogIndex(start), end, self.ledgers.reader(&wuhu));
+            self.owner
+                .serve_bodies(&theirs, LogIndex(start), end, self.ledgers.reader(&wuhu));
         answer.expect("an answer")
     }
 }
@@ -190,12 +220,22 @@ fn an_end_that_nobody_signed_is_not_believed() {
     answer(&mut chunk, 0, BodyAnswer::Erased);
     answer(&mut chunk, 1, BodyAnswer::Lost);
     chunk.bodies.drain(..2);
-    let accepted = t.reader.accept_bodies(&t.log, &author, chunk).expect("a good answer");
-    assert_eq!((accepted.erased, accepted.absent), (0, 2), "both are asked for again");
+    let accepted = t
+        .reader
+        .accept_bodies(&t.log, &author, chunk)
+        .expect("a good answer");
+    assert_eq!(
+        (accepted.erased, accepted.absent),
+        (0, 2),
+        "both are asked for again"
+    );
     assert_eq!(t.reader.absent(&t.log, 10).expect("absent"), [(8, 10)]);
 
     let late = t.owner_answer(8, 10);
-    let accepted = t.reader.accept_bodies(&t.log, &author, late).expect("the owner has them");
+    let accepted = t
+        .reader
+        .accept_bodies(&t.log, &author, late)
+        .expect("the owner has them");
     assert_eq!(accepted.held, 2);
     assert!(t.reader.absent(&t.log, 10).expect("absent").is_empty());
 }
@@ -246,7 +286,9 @@ fn a_body_of_another_member_or_case_than_its_log_is_refused() {
             checkpoint: signed.into_bytes().into(),
             consistency: vec![],
         };
-        t.reader.accept_chunk(&t.log, &author, chunk).expect("the entry is in order");
+        t.reader
+            .accept_chunk(&t.log, &author, chunk)
+            .expect("the entry is in order");
         let held = BodyChunk {
             start,
             answers: vec![1].into(),
@@ -254,9 +296,14 @@ fn a_body_of_another_member_or_case_than_its_log_is_refused() {
             ..Default::default()
         };
         t.refused(what, held);
-        let absent =
-            BodyChunk { start, answers: vec![3].into(), ..Default::default() };
-        t.reader.accept_bodies(&t.log, &author, absent).expect("it stays out");
+        let absent = BodyChunk {
+            start,
+            answers: vec![3].into(),
+            ..Default::default()
+        };
+        t.reader
+            .accept_bodies(&t.log, &author, absent)
+            .expect("it stays out");
     }
 }
 
@@ -265,15 +312,22 @@ fn a_relay_serves_only_the_audience_and_never_what_has_ended() {
     let t = Answers::new();
     t.accept_good();
     let anqing = t.ledgers.member("anqing");
-    let relayed = t.reader.serve_bodies(&t.log, LogIndex(8), 20, t.ledgers.reader(&anqing));
+    let relayed = t
+        .reader
+        .serve_bodies(&t.log, LogIndex(8), 20, t.ledgers.reader(&anqing));
     let relayed = relayed.expect("an answer");
-    assert!(relayed.withheld.is_none(), "a relay cannot say that the owner withholds");
+    assert!(
+        relayed.withheld.is_none(),
+        "a relay cannot say that the owner withholds"
+    );
     let states: Vec<_> = relayed.answers.iter().copied().collect();
     assert_eq!(&states[6..9], [3, 3, 3], "not held here, so absent");
 
     append(&t.owner, vec![retraction(8, 10)]);
     carry(&t.ledgers, &t.owner, &t.reader, "hefei");
-    let after = t.reader.serve_bodies(&t.log, LogIndex(8), 10, t.ledgers.reader(&anqing));
+    let after = t
+        .reader
+        .serve_bodies(&t.log, LogIndex(8), 10, t.ledgers.reader(&anqing));
     let after = after.expect("an answer");
     assert_eq!(&after.answers[..], [4, 4]);
     assert!(after.bodies.is_empty());
@@ -284,21 +338,33 @@ fn a_body_past_its_end_is_neither_served_nor_kept() {
     let ledgers = Ledgers::new();
     let (owner, reader) = (ledgers.open("hefei"), ledgers.open("wuhu"));
     let mut short = element("hefei", 1, Audience::Federation);
-    let Body::Element(body) = &mut short.body else { panic!("an element") };
+    let Body::Element(body) = &mut short.body else {
+        panic!("an element")
+    };
     body.expires_at = NOW + 100;
     short.expires_at = NOW + 100;
-    append(&owner, vec![short, element("hefei", 2, Audience::Federation)]);
+    append(
+        &owner,
+        vec![short, element("hefei", 2, Audience::Federation)],
+    );
     carry(&ledgers, &owner, &reader, "hefei");
     let log = reader.log(&origin("hefei")).expect("the replica");
     assert_eq!(postings(&reader).len(), 2);
     ledgers.clock.advance(100);
     let anqing = ledgers.member("anqing");
     let answer = reader.serve_bodies(&log, LogIndex(0), 2, ledgers.reader(&anqing));
-    assert_eq!(&answer.expect("an answer").answers[..], [4, 1], "ended a second ago");
+    assert_eq!(
+        &answer.expect("an answer").answers[..],
+        [4, 1],
+        "ended a second ago"
+    );
     assert_eq!(reader.sweep_expired().expect("swept"), 1);
     assert_eq!(postings(&reader).len(), 1);
     assert_eq!(owner.sweep_expired().expect("swept"), 1);
-    assert!(owner.held(LogIndex(0)).expect("readable").is_none(), "nor at home");
+    assert!(
+        owner.held(LogIndex(0)).expect("readable").is_none(),
+        "nor at home"
+    );
 }
 
 #[test]
@@ -306,16 +372,35 @@ fn an_amendment_that_widens_the_audience_brings_the_body() {
     let t = Answers::new();
     t.accept_good();
     let before = postings(&t.reader).len();
-    append(&t.owner, vec![amendment(&t.owner, 15, 20_222, Audience::Federation)]);
+    append(
+        &t.owner,
+        vec![amendment(&t.owner, 15, 20_222, Audience::Federation)],
+    );
     carry(&t.ledgers, &t.owner, &t.reader, "hefei");
-    assert_eq!(t.reader.absent(&t.log, 10).expect("absent"), [(15, 16)], "it is asked for again");
+    assert_eq!(
+        t.reader.absent(&t.log, 10).expect("absent"),
+        [(15, 16)],
+        "it is asked for again"
+    );
     carry(&t.ledgers, &t.owner, &t.reader, "hefei");
     assert!(t.reader.absent(&t.log, 10).expect("absent").is_empty());
-    let element = t.reader.element(t.log.number, LogIndex(15)).expect("readable").expect("held");
-    assert_eq!((element.body.observed_on, element.body.audience), (20_222, Audience::Federation));
+    let element = t
+        .reader
+        .element(t.log.number, LogIndex(15))
+        .expect("readable")
+        .expect("held");
+    assert_eq!(
+        (element.body.observed_on, element.body.audience),
+        (20_222, Audience::Federation)
+    );
     let after = postings(&t.reader);
     assert_eq!(after.len(), before + 1);
-    assert!(after.iter().flat_map(|g| &g.1).any(|p| p.index.0 == 15 && p.day == 20_222));
+    assert!(
+        after
+            .iter()
+            .flat_map(|g| &g.1)
+            .any(|p| p.index.0 == 15 && p.day == 20_222)
+    );
 }
 
 #[test]
@@ -325,15 +410,25 @@ fn a_late_body_that_was_stored_but_not_indexed_is_indexed_at_the_next_start() {
     let mut chunk = t.good.clone();
     answer(&mut chunk, 0, BodyAnswer::Absent);
     chunk.bodies.remove(0);
-    t.reader.accept_bodies(&t.log, &author, chunk).expect("a good answer");
+    t.reader
+        .accept_bodies(&t.log, &author, chunk)
+        .expect("a good answer");
     let late = t.owner_answer(8, 9);
-    t.reader.accept_bodies(&t.log, &author, late).expect("the body comes late");
+    t.reader
+        .accept_bodies(&t.log, &author, late)
+        .expect("the body comes late");
     let whole = postings(&t.reader);
     // As after a crash between the two: the body is stored, its posting is not.
-    let element = t.reader.element(t.log.number, LogIndex(8)).expect("readable").expect("held");
+    let element = t
+        .reader
+        .element(t.log.number, LogIndex(8))
+        .expect("readable")
+        .expect("held");
     let mut lost = casegate::postings::PostingsBatch::default();
     lost.delete(&casegate::postings::PostingKey {
-        token_mac: t.reader.token_mac(element.body.token_key_id, &element.body.token),
+        token_mac: t
+            .reader
+            .token_mac(element.body.token_key_id, &element.body.token),
         log: t.log.number,
         index: LogIndex(8),
     });
@@ -344,7 +439,13 @@ fn a_late_body_that_was_stored_but_not_indexed_is_indexed_at_the_next_start() {
     mark.put(casegate::store::Table::Absent, &key, vec![]);
     t.reader.store().commit(mark).expect("marked");
     assert_eq!(postings(&t.reader).len(), whole.len() - 1);
-    let Answers { ledgers, owner: _owner, reader, log, .. } = t;
+    let Answers {
+        ledgers,
+        owner: _owner,
+        reader,
+        log,
+        ..
+    } = t;
     drop((reader, log));
     let reader = ledgers.open("wuhu");
     assert_eq!(postings(&reader), whole);
