@@ -147,7 +147,7 @@ fn each_bad_row_says_line_column_value_and_reason_and_stops_nothing() {
 
 #[test]
 fn fields_and_rows_over_their_limits_are_refused_and_the_next_row_is_read() {
-    let field = format!("{},scam,email,b@example.com,suspect\n", "x".repeat(129));
+    let field = format!("{},scam,email,b@example.com,suspect\n", "x".repeat(513));
     assert_eq!(
         only_reject(&field).reason,
         Reason::FieldTooLarge {

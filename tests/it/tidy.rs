@@ -105,7 +105,8 @@ fn root() -> &'static Path {
 }
 
 fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    assert!(path.is_file(), "there is no {}", path.display());
+    fs::read_to_string(path).expect("the file is text that can be read")
 }
 
 /// All files below `dir` with one of these extensions, by their path from the root.
