@@ -171,7 +171,11 @@ pub fn keys(config: &Config, roster: Option<&Roster>) -> Vec<Finding> {
         ),
     }
     if findings.is_empty() {
-        let code = if member.is_some() { "keys.ok" } else { "keys.readable" };
+        let code = if member.is_some() {
+            "keys.ok"
+        } else {
+            "keys.readable"
+        };
         findings.push(Finding::ok(code));
     }
     findings
