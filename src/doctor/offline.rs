@@ -171,7 +171,12 @@ pub fn keys(config: &Config, roster: Option<&Roster>) -> Vec<Finding> {
         ),
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("keys.ok"));
+        let code = if member.is_some() {
+            "keys.ok"
+        } else {
+            "keys.readable"
+        };
+        findings.push(Finding::ok(code));
     }
     findings
 }
