@@ -178,13 +178,13 @@ pub struct Desk {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The most bytes of one message.
+    /// The most bytes of one message that the node receives.
     pub message_bytes_max: usize,
-    /// How long a call that is not a stream may take, in seconds.
+    /// How long another node's call may take before it is answered, in seconds.
     pub timeout_s: u64,
-    /// How many calls of one peer may run at once.
+    /// How many calls of one member may run at once.
     pub peer_concurrency: usize,
-    /// How many calls a second one peer may begin.
+    /// How many calls a second one member may begin.
     pub peer_requests_per_s: u32,
     /// How long calls may go on once the node is told to stop, in seconds.
     pub drain_s: u64,
@@ -193,7 +193,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            message_bytes_max: 4 << 20,
+            message_bytes_max: 8 << 20,
             timeout_s: 30,
             peer_concurrency: 64,
             peer_requests_per_s: 500,

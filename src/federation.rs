@@ -226,6 +226,7 @@ impl Federation {
             replicate: spec.is_some_and(|s| s.replicate),
             cache_bytes: self.spec.cache_bytes,
             index: PostingsOptions::default(),
+            limits: crate::config::Limits::default(),
         };
         let node = Node::start(options, listeners)
             .await

@@ -18,6 +18,7 @@ use crate::access::AccessLog;
 use crate::blame::{Blame, Blamed};
 use crate::cases::Cases;
 use crate::clock::Clock;
+use crate::config::Limits;
 use crate::custodian::{Custodian, CustodianError};
 use crate::element::Rules;
 use crate::find::Finder;
@@ -142,6 +143,8 @@ pub struct NodeOptions {
     pub cache_bytes: u64,
     /// Sizes of the derived index.
     pub index: PostingsOptions,
+    /// The limits of every call.
+    pub limits: Limits,
 }
 
 /// The sockets that a node listens on; made before it starts.
@@ -220,7 +223,7 @@ impl Node {
     /// # Errors
     /// [`NodeError`]; nothing keeps running then.
     pub async fn start(options: NodeOptions, listeners: Listeners) -> Result<Self, NodeError> {
-        let replicate = options.replicate;
+        let (replicate, limits) = (options.replicate, options.limits.clone());
         let opened = tokio::task::spawn_blocking(move || open(options)).await;
         let parts = Arc::new(opened.unwrap_or(Err(LedgerError::Stopped.into()))?);
         let (stop, stopped) = watch::channel(false);
@@ -230,9 +233,11 @@ impl Node {
             parts.rosters.handle(),
             parts.officers.clone(),
             parts.clock.clone(),
+            &limits,
         ));
-        let peer_address = serve_peers(&parts, &gate, listeners.peer, &stopped, &mut tasks)?;
-        let desk_address = serve_desk(&parts, &gate, listeners.desk, &stopped, &mut tasks)?;
+        let serving = Serving { parts: &parts, gate: &gate, limits: &limits, stop: &stopped };
+        let peer_address = serve_peers(&serving, listeners.peer, &mut tasks)?;
+        let desk_address = serve_desk(&serving, listeners.desk, &mut tasks)?;
         if let Some(admin) = listeners.admin {
             tasks.spawn(crate::admin::serve(Arc::clone(&parts), admin, stopped.clone()));
         }
@@ -396,13 +401,20 @@ fn reflection() -> Result<
         .map_err(|e| NodeError::Reflection(e.to_string()))
 }
 
+/// What both listeners need.
+struct Serving<'a> {
+    parts: &'a Arc<Parts>,
+    gate: &'a Arc<Gate>,
+    limits: &'a Limits,
+    stop: &'a watch::Receiver<bool>,
+}
+
 fn serve_peers(
-    parts: &Arc<Parts>,
-    gate: &Arc<Gate>,
+    serving: &Serving<'_>,
     socket: TcpListener,
-    stop: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, NodeError> {
+    let Serving { parts, gate, limits, stop } = *serving;
     let tls = TlsServer::new(
         parts.material.clone(),
         parts.rosters.handle(),
@@ -425,14 +437,15 @@ fn serve_peers(
     };
     let (_, health) = tonic_health::server::health_reporter();
     let router = server()
+        .timeout(Duration::from_secs(limits.timeout_s))
         .add_service(
             v1::exchange_server::ExchangeServer::new(exchange)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_decoding_message_size(limits.message_bytes_max)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(
             v1::custodian_server::CustodianServer::new(custodian)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_decoding_message_size(limits.message_bytes_max)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(health)
@@ -449,12 +462,11 @@ fn serve_peers(
 }
 
 fn serve_desk(
-    parts: &Arc<Parts>,
-    gate: &Arc<Gate>,
+    serving: &Serving<'_>,
     socket: TcpListener,
-    stop: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, NodeError> {
+    let Serving { parts, gate, limits, stop } = *serving;
     let tls = TlsServer::new(
         parts.material.clone(),
         parts.rosters.handle(),
@@ -468,7 +480,7 @@ fn serve_desk(
     let router = server()
         .add_service(
             v1::desk_server::DeskServer::new(desk)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_decoding_message_size(limits.message_bytes_max)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(health)

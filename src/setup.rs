@@ -119,6 +119,7 @@ pub fn options_of(config: &Config, clock: &Clock) -> Result<NodeOptions, SetupEr
         replicate: config.replicate,
         cache_bytes: cache_bytes(config),
         index: PostingsOptions::default(),
+        limits: config.limits.clone(),
     })
 }
 
@@ -145,14 +146,24 @@ pub fn material(config: &Config) -> Result<Material, SetupError> {
         && identity.member == config.member
         && identity.role == MemberRole::from(config.role)
         && identity.subject == Subject::Node;
-    if fits { Ok(material) } else { Err(SetupError::OtherName { found: identity.to_string(), wanted }) }
+    if fits {
+        Ok(material)
+    } else {
+        Err(SetupError::OtherName {
+            found: identity.to_string(),
+            wanted,
+        })
+    }
 }
 
 /// The name that this node's certificate must have.
 #[must_use]
 pub fn wanted_name(config: &Config) -> String {
     let role = MemberRole::from(config.role);
-    format!("spiffe://{}/{role}/{}/node", config.federation, config.member)
+    format!(
+        "spiffe://{}/{role}/{}/node",
+        config.federation, config.member
+    )
 }
 
 /// Loads the keys that sign the node's logs.
@@ -160,7 +171,8 @@ pub fn wanted_name(config: &Config) -> String {
 /// # Errors
 /// [`SetupError::Seed`].
 pub fn log_keys(config: &Config) -> Result<LogKeys, SetupError> {
-    let load = |key, path: &Path| load_seed(path).map_err(|source| SetupError::Seed { key, source });
+    let load =
+        |key, path: &Path| load_seed(path).map_err(|source| SetupError::Seed { key, source });
     Ok(LogKeys {
         records: load("keys.records", &config.keys.records)?,
         checkpoint: load("keys.checkpoint", &config.keys.checkpoint)?,
@@ -172,14 +184,19 @@ pub fn log_keys(config: &Config) -> Result<LogKeys, SetupError> {
 /// # Errors
 /// [`SetupError::Seal`], also when others may read the file.
 pub fn seal_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, SetupError> {
-    let bad = |why: String| SetupError::Seal { path: path.to_owned(), why };
+    let bad = |why: String| SetupError::Seal {
+        path: path.to_owned(),
+        why,
+    };
     check_private(path).map_err(|e| match e {
-        TlsError::KeyReadable { mode, .. } => {
-            bad(format!("has mode {mode:o}: only its owner may read it (chmod 600)"))
-        }
+        TlsError::KeyReadable { mode, .. } => bad(format!(
+            "has mode {mode:o}: only its owner may read it (chmod 600)"
+        )),
         other => bad(other.to_string()),
     })?;
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| bad(e.to_string()))?;
+    let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|e| bad(e.to_string()))?;
     let mut key = Zeroizing::new([0; 32]);
     hex::decode_to_slice(text.trim_end(), key.as_mut_slice())
         .map_err(|_| bad("does not hold one line of 64 hexadecimal digits".into()))?;
@@ -198,7 +215,10 @@ pub fn rosters(config: &Config) -> Result<Vec<v1::SignedRoster>, SetupError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound && config.dir.join("store").exists() => {
             Ok(vec![])
         }
-        Err(source) => Err(SetupError::RosterFile { path: path.clone(), source }),
+        Err(source) => Err(SetupError::RosterFile {
+            path: path.clone(),
+            source,
+        }),
     }
 }
 
@@ -207,8 +227,12 @@ pub fn rosters(config: &Config) -> Result<Vec<v1::SignedRoster>, SetupError> {
 /// # Errors
 /// [`SetupError::Roster`].
 pub fn chain(config: &Config, bytes: &[u8]) -> Result<RosterChain, SetupError> {
-    RosterChain::from_bytes(config.roster.pin, bytes, 0, shares_fit)
-        .map_err(|source| SetupError::Roster { path: config.roster.file.clone(), source })
+    RosterChain::from_bytes(config.roster.pin, bytes, 0, shares_fit).map_err(|source| {
+        SetupError::Roster {
+            path: config.roster.file.clone(),
+            source,
+        }
+    })
 }
 
 /// Why a stopped node's ledger did not open.
@@ -222,13 +246,19 @@ pub enum OpenError {
     Rosters(#[from] RostersError),
     /// The ledger itself.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(Box<LedgerError>),
     /// The roster has no such member.
     #[error("the roster does not name {0}, whom the config names")]
     NotInRoster(crate::ids::MemberId),
     /// There is nothing to open.
     #[error("there is no store at {}: the node was never started", .0.display())]
     NoStore(PathBuf),
+}
+
+impl From<LedgerError> for OpenError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(Box::new(error))
+    }
 }
 
 impl Blamed for OpenError {
@@ -263,9 +293,8 @@ pub fn open_ledger(config: &Config, clock: &Clock) -> Result<(Ledger, Rosters), 
     }
     let (keys, seal) = (log_keys(config)?, seal_key(&config.keys.seal)?);
     let from_file = rosters(config)?;
-    let rosters_in = |store: Store| {
-        Rosters::open(store, clock.clone(), config.roster.pin, &from_file)
-    };
+    let rosters_in =
+        |store: Store| Rosters::open(store, clock.clone(), config.roster.pin, &from_file);
     // The generations of the own logs stand in the roster, which stands in the
     // store: it is opened for the roster first.
     let (records_generation, access_generation) = {

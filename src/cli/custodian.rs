@@ -99,9 +99,13 @@ pub async fn run(
     match &args.command {
         CustodianCommand::Ceremony => {
             let name = hex::encode(random::<16>());
-            output.emit("custodian.ceremony", &json!({ "ceremony": name }), |screen| {
-                screen.line(&name);
-            })?;
+            output.emit(
+                "custodian.ceremony",
+                &json!({ "ceremony": name }),
+                |screen| {
+                    screen.line(&name);
+                },
+            )?;
             Ok(Exit::Done)
         }
         CustodianCommand::Keygen(args) => keygen(args, &desk()?, output).await,
@@ -120,7 +124,10 @@ async fn keygen(args: &KeygenArgs, desk: &Desk, output: &Output) -> anyhow::Resu
         custodians: args.custodians.iter().map(ToString::to_string).collect(),
     };
     let waiting = output.progress(&output.lang().text("message.keygen.waiting", &[]), None);
-    let answer = desk.client.keygen(v1::KeygenRequest { plan: Some(plan) }).await;
+    let answer = desk
+        .client
+        .keygen(v1::KeygenRequest { plan: Some(plan) })
+        .await;
     drop(waiting);
     let answer = answer.map_err(CommandError::from)?;
     let key = answer.key.ok_or(CommandError::Answer("token key"))?;

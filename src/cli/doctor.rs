@@ -62,8 +62,9 @@ fn present(findings: &[Finding], output: &Output) -> std::io::Result<()> {
     });
     output.emit("doctor", &value, |screen| {
         let lang = screen.lang();
-        let mut table =
-            Table::new().column("label.column.level").column("label.column.finding");
+        let mut table = Table::new()
+            .column("label.column.level")
+            .column("label.column.finding");
         for finding in findings {
             let level = match finding.level {
                 Level::Ok => lang.text("label.level.ok", &[]),

@@ -65,7 +65,11 @@ fn parse_role(text: &str) -> Result<MemberRole, String> {
 
 fn parse_region(text: &str) -> Result<String, String> {
     let plain = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if plain { Ok(text.to_owned()) } else { Err("a region has letters, digits and '-' only".into()) }
+    if plain {
+        Ok(text.to_owned())
+    } else {
+        Err("a region has letters, digits and '-' only".into())
+    }
 }
 
 /// A file that the directory needs, and whether it was there before.
@@ -82,8 +86,16 @@ pub fn run(args: &InitArgs, output: &Output) -> anyhow::Result<Exit> {
     let who = identity(&args.federation, args.role, &args.member, None)?;
     let dir = args.dir.as_path();
     let config = config_text(args)?;
-    let made = if args.dry_run { plan(dir) } else { make(dir, &who, &config)? };
-    let publics = if args.dry_run { vec![] } else { public_keys(dir)? };
+    let made = if args.dry_run {
+        plan(dir)
+    } else {
+        make(dir, &who, &config)?
+    };
+    let publics = if args.dry_run {
+        vec![]
+    } else {
+        public_keys(dir)?
+    };
     present(args, &who, &made, &publics, output)?;
     Ok(Exit::Done)
 }
@@ -99,7 +111,13 @@ const FILES: [&str; 7] = [
 ];
 
 fn plan(dir: &Path) -> Vec<Made> {
-    FILES.iter().map(|file| Made { file, kept: dir.join(file).exists() }).collect()
+    FILES
+        .iter()
+        .map(|file| Made {
+            file,
+            kept: dir.join(file).exists(),
+        })
+        .collect()
 }
 
 fn make(dir: &Path, who: &Identity, config: &str) -> anyhow::Result<Vec<Made>> {
@@ -157,13 +175,17 @@ fn request(dir: &Path, who: &Identity) -> anyhow::Result<()> {
 }
 
 fn public_keys(dir: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
-    [("records", "records.seed"), ("checkpoint", "checkpoint.seed"), ("witness", "witness.seed")]
-        .into_iter()
-        .map(|(name, file)| {
-            let key = load_seed(&dir.join(file))?;
-            Ok((name, hex::encode(key.public_key().as_bytes())))
-        })
-        .collect()
+    [
+        ("records", "records.seed"),
+        ("checkpoint", "checkpoint.seed"),
+        ("witness", "witness.seed"),
+    ]
+    .into_iter()
+    .map(|(name, file)| {
+        let key = load_seed(&dir.join(file))?;
+        Ok((name, hex::encode(key.public_key().as_bytes())))
+    })
+    .collect()
 }
 
 /// The example config with this node's own values in their lines.
@@ -209,8 +231,10 @@ fn present(
         .iter()
         .map(|made| json!({ "file": made.file, "kept": made.kept }))
         .collect();
-    let keys: serde_json::Map<_, _> =
-        publics.iter().map(|(name, key)| ((*name).to_owned(), json!(key))).collect();
+    let keys: serde_json::Map<_, _> = publics
+        .iter()
+        .map(|(name, key)| ((*name).to_owned(), json!(key)))
+        .collect();
     let value = json!({
         "dir": dir, "dry_run": args.dry_run, "name": who.to_string(), "files": files,
         "public_keys": keys,
@@ -262,11 +286,19 @@ mod tests {
     }
 
     fn silent() -> Output {
-        Output::to(false, Lang::En, Box::new(std::io::sink()), Box::new(std::io::sink()))
+        Output::to(
+            false,
+            Lang::En,
+            Box::new(std::io::sink()),
+            Box::new(std::io::sink()),
+        )
     }
 
     fn all(dir: &Path) -> Vec<Vec<u8>> {
-        FILES.iter().map(|file| std::fs::read(dir.join(file)).expect("it is there")).collect()
+        FILES
+            .iter()
+            .map(|file| std::fs::read(dir.join(file)).expect("it is there"))
+            .collect()
     }
 
     #[test]
@@ -282,7 +314,10 @@ mod tests {
     fn a_dry_run_makes_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
         let target = dir.path().join("node");
-        let dry = InitArgs { dry_run: true, ..args(&target) };
+        let dry = InitArgs {
+            dry_run: true,
+            ..args(&target)
+        };
         run(&dry, &silent()).expect("it says what it would do");
         assert!(!target.exists());
     }
@@ -292,8 +327,19 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         run(&args(dir.path()), &silent()).expect("it is made");
         let other = MemberId::new("hefei").expect("a name");
-        let error = run(&InitArgs { member: other, ..args(dir.path()) }, &silent());
-        assert!(error.expect_err("refused").to_string().contains("another node's"));
+        let error = run(
+            &InitArgs {
+                member: other,
+                ..args(dir.path())
+            },
+            &silent(),
+        );
+        assert!(
+            error
+                .expect_err("refused")
+                .to_string()
+                .contains("another node's")
+        );
     }
 
     #[test]
@@ -315,11 +361,23 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         run(&args(dir.path()), &silent()).expect("it is made");
         let config = Config::load(&dir.path().join("node.toml")).expect("a config");
-        assert_eq!((config.member.as_str(), config.region.as_str()), ("wuhu", "340200"));
+        assert_eq!(
+            (config.member.as_str(), config.region.as_str()),
+            ("wuhu", "340200")
+        );
         assert_eq!(MemberRole::from(config.role), MemberRole::Department);
         assert_eq!(config.desk.first_admin, None);
-        for file in ["seal.key", "records.seed", "checkpoint.seed", "witness.seed", "node.key"] {
-            let mode = std::fs::metadata(dir.path().join(file)).expect("there").permissions().mode();
+        for file in [
+            "seal.key",
+            "records.seed",
+            "checkpoint.seed",
+            "witness.seed",
+            "node.key",
+        ] {
+            let mode = std::fs::metadata(dir.path().join(file))
+                .expect("there")
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o077, 0, "{file}");
         }
     }

@@ -36,11 +36,19 @@ struct Ended {
 
 impl Ended {
     fn config(path: &Path, code: &'static str, why: impl std::fmt::Display) -> Self {
-        Self { exit: Exit::Config, code, sentence: format!("{}: {why}", path.display()) }
+        Self {
+            exit: Exit::Config,
+            code,
+            sentence: format!("{}: {why}", path.display()),
+        }
     }
 
     fn failed(code: &'static str, sentence: String) -> Self {
-        Self { exit: Exit::Internal, code, sentence }
+        Self {
+            exit: Exit::Internal,
+            code,
+            sentence,
+        }
     }
 
     fn of_node(path: &Path, error: &NodeError) -> Self {
@@ -89,17 +97,23 @@ async fn serve(
         code: e.code(),
         sentence: e.to_string(),
     })?;
-    let options = setup::options_of(&config, clock)
-        .map_err(|e| Ended::config(path, e.code(), &e))?;
+    let options =
+        setup::options_of(&config, clock).map_err(|e| Ended::config(path, e.code(), &e))?;
     if args.check {
-        say(output, "message.serve.checked", &[("config", &path.display().to_string())], &json!({
-            "config": path, "member": config.member.as_str(), "checked": true,
-        }))?;
+        say(
+            output,
+            "message.serve.checked",
+            &[("config", &path.display().to_string())],
+            &json!({
+                "config": path, "member": config.member.as_str(), "checked": true,
+            }),
+        )?;
         return Ok(Exit::Done);
     }
-    logging::start(&config.log).map_err(|e| Ended::config(path, "config.value", format!("{e:#}")))?;
-    let mut told = Told::listen()
-        .map_err(|e| Ended::failed("serve.signals", format!("signals: {e}")))?;
+    logging::start(&config.log)
+        .map_err(|e| Ended::config(path, "config.value", format!("{e:#}")))?;
+    let mut told =
+        Told::listen().map_err(|e| Ended::failed("serve.signals", format!("signals: {e}")))?;
     let (listeners, admin) = bind(&config).await?;
     let member = config.member.clone();
     let node = tokio::select! {

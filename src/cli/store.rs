@@ -81,10 +81,10 @@ fn refuse(config: &Config, error: &OpenError, output: &Output) -> anyhow::Result
 }
 
 fn is_in_use(error: &OpenError) -> bool {
-    let OpenError::Ledger(LedgerError::Store(StoreError::Open { reason, .. })) = error else {
+    let OpenError::Ledger(error) = error else {
         return false;
     };
-    reason.contains("lock")
+    matches!(&**error, LedgerError::Store(StoreError::Open { reason, .. }) if reason.contains("lock"))
 }
 
 fn info(
@@ -122,7 +122,9 @@ fn info(
                 ("version", &roster.version.to_string()),
             ],
         );
-        let mut table = Table::new().column("label.column.log").number("label.column.entries");
+        let mut table = Table::new()
+            .column("label.column.log")
+            .number("label.column.entries");
         for log in &logs {
             table.row([log.origin.to_string(), log.size().to_string()]);
         }
@@ -152,7 +154,11 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
             None => Some(output.lang().text("message.store.no_owner", &[])),
         };
         progress.advance(log.size().0);
-        done.push(Verified { origin: log.origin.to_string(), size: log.size().0, trouble });
+        done.push(Verified {
+            origin: log.origin.to_string(),
+            size: log.size().0,
+            trouble,
+        });
     }
     drop(progress);
     let bad = done.iter().filter(|v| v.trouble.is_some()).count();
@@ -174,7 +180,11 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
             .column("label.column.level");
         for v in &done {
             let fine = || lang.text("label.level.ok", &[]);
-            table.row([v.origin.clone(), v.size.to_string(), v.trouble.clone().unwrap_or_else(fine)]);
+            table.row([
+                v.origin.clone(),
+                v.size.to_string(),
+                v.trouble.clone().unwrap_or_else(fine),
+            ]);
         }
         screen.table(&table);
     })?;
@@ -183,7 +193,10 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
 
 fn reindex(ledger: &Ledger, output: &Output) -> anyhow::Result<Exit> {
     let entries: u64 = ledger.logs().iter().map(|log| log.size().0).sum();
-    let label = output.lang().text("message.store.reindexing", &[("count", &entries.to_string())]);
+    let label = output.lang().text(
+        "message.store.reindexing",
+        &[("count", &entries.to_string())],
+    );
     let progress = output.progress(&label, None);
     let watch = Stopwatch::start();
     if let Err(error) = ledger.reindex() {
@@ -197,7 +210,10 @@ fn reindex(ledger: &Ledger, output: &Output) -> anyhow::Result<Exit> {
     output.emit("store.reindex", &value, |screen| {
         screen.text(
             "message.store.reindexed",
-            &[("count", &entries.to_string()), ("seconds", &format!("{seconds:.1}"))],
+            &[
+                ("count", &entries.to_string()),
+                ("seconds", &format!("{seconds:.1}")),
+            ],
         );
     })?;
     Ok(Exit::Done)

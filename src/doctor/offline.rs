@@ -71,7 +71,9 @@ fn names_and_dates(
 ) -> Finding {
     let (found, wanted) = (material.identity().to_string(), setup::wanted_name(config));
     if found != wanted {
-        return Finding::wrong("certificate.wrong_name").with("found", found).with("wanted", wanted);
+        return Finding::wrong("certificate.wrong_name")
+            .with("found", found)
+            .with("wanted", wanted);
     }
     let Some((from, to)) = dates(material) else {
         return Finding::wrong("certificate.unreadable")
@@ -90,7 +92,9 @@ fn names_and_dates(
                 Finding::wrong("certificate.wrong_authority").with("member", &config.member)
             }
             // That the roster lacks the member is the roster's finding.
-            Refusal::NotInRoster { .. } => Finding::ok("certificate.ok").with("days", days(now, to)),
+            Refusal::NotInRoster { .. } => {
+                Finding::ok("certificate.ok").with("days", days(now, to))
+            }
             other => Finding::wrong("certificate.refused").with("why", other),
         };
     }
@@ -107,7 +111,10 @@ fn days(now: UnixSeconds, to: UnixSeconds) -> i64 {
 fn dates(material: &Material) -> Option<(UnixSeconds, UnixSeconds)> {
     let (_, parsed) = x509_parser::parse_x509_certificate(material.certificate()).ok()?;
     let validity = parsed.validity();
-    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+    Some((
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    ))
 }
 
 /// What a peer with this roster would say to this certificate.
@@ -118,7 +125,10 @@ fn refused(
     material: &Material,
 ) -> Option<Refusal> {
     let chain = material.certified().cert.get(1..).unwrap_or_default();
-    let (usage, want) = (webpki::KeyUsage::client_auth(), Want::NodeOf(config.member.clone()));
+    let (usage, want) = (
+        webpki::KeyUsage::client_auth(),
+        Want::NodeOf(config.member.clone()),
+    );
     judge(material.certificate(), chain, usage, roster, now, &want).err()
 }
 
@@ -154,7 +164,11 @@ pub fn keys(config: &Config, roster: Option<&Roster>) -> Vec<Finding> {
                 .with("path", files.seal.display())
                 .with("why", "64 hexadecimal digits are needed"),
         ),
-        Err(_) => findings.extend(check_private(&files.seal).err().map(|e| not_private(&files.seal, &e))),
+        Err(_) => findings.extend(
+            check_private(&files.seal)
+                .err()
+                .map(|e| not_private(&files.seal, &e)),
+        ),
     }
     if findings.is_empty() {
         findings.push(Finding::ok("keys.ok"));
@@ -174,9 +188,9 @@ fn names(member: &Member, key: &str, loaded: &SigningKey) -> bool {
 fn bad_key(path: &Path, error: &PkiError) -> Finding {
     match error {
         PkiError::Tls(error) => not_private(path, error),
-        other => {
-            Finding::wrong("keys.unreadable").with("path", path.display()).with("why", other)
-        }
+        other => Finding::wrong("keys.unreadable")
+            .with("path", path.display())
+            .with("why", other),
     }
 }
 
@@ -188,7 +202,9 @@ fn not_private(path: &Path, error: &TlsError) -> Finding {
         TlsError::File { source, .. } if source.kind() == ErrorKind::NotFound => {
             Finding::wrong("keys.missing").with("path", path.display())
         }
-        other => Finding::wrong("keys.unreadable").with("path", path.display()).with("why", other),
+        other => Finding::wrong("keys.unreadable")
+            .with("path", path.display())
+            .with("why", other),
     }
 }
 
@@ -204,7 +220,10 @@ pub fn roster(
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return (None, vec![Finding::wrong("roster.missing").with("path", path.display())]);
+            return (
+                None,
+                vec![Finding::wrong("roster.missing").with("path", path.display())],
+            );
         }
         Err(error) => return (None, vec![no_roster(path, error)]),
     };
@@ -233,10 +252,20 @@ pub fn roster(
                 .with("now", date(now)),
         ),
         Err(_) => {
-            let code = if serves { "roster.file_old" } else { "roster.expired" };
-            let make = if serves { Finding::warning } else { Finding::wrong };
+            let code = if serves {
+                "roster.file_old"
+            } else {
+                "roster.expired"
+            };
+            let make = if serves {
+                Finding::warning
+            } else {
+                Finding::wrong
+            };
             findings.push(
-                make(code).with("version", newest.version).with("date", date(newest.expires_at)),
+                make(code)
+                    .with("version", newest.version)
+                    .with("date", date(newest.expires_at)),
             );
         }
     }
@@ -254,7 +283,9 @@ pub fn roster(
 }
 
 fn no_roster(path: &Path, why: impl ToString) -> Finding {
-    Finding::wrong("roster.unusable").with("path", path.display()).with("why", why)
+    Finding::wrong("roster.unusable")
+        .with("path", path.display())
+        .with("why", why)
 }
 
 fn bad_roster(path: &Path, error: &RosterError) -> Finding {
@@ -271,18 +302,23 @@ fn bad_roster(path: &Path, error: &RosterError) -> Finding {
 #[must_use]
 pub fn disk(config: &Config) -> Vec<Finding> {
     let dir = config.dir.as_path();
-    let there = dir.ancestors().find(|d| d.is_dir()).unwrap_or_else(|| Path::new("."));
+    let there = dir
+        .ancestors()
+        .find(|d| d.is_dir())
+        .unwrap_or_else(|| Path::new("."));
     let mut findings = vec![];
     if let Err(error) = tempfile::NamedTempFile::new_in(there) {
         findings.push(
-            Finding::wrong("disk.not_writable").with("path", there.display()).with("why", error),
+            Finding::wrong("disk.not_writable")
+                .with("path", there.display())
+                .with("why", error),
         );
     }
     findings.push(match rustix::fs::statvfs(there) {
         Ok(stat) => room(dir, stat.f_bavail.saturating_mul(stat.f_frsize)),
-        Err(error) => {
-            Finding::warning("disk.unknown").with("path", there.display()).with("why", error)
-        }
+        Err(error) => Finding::warning("disk.unknown")
+            .with("path", there.display())
+            .with("why", error),
     });
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if limit < OPEN_FILES_NEEDED {
@@ -308,7 +344,9 @@ pub(super) fn room(dir: &Path, free: u64) -> Finding {
     } else if free < FREE_WARNING_BYTES {
         low(Finding::warning, FREE_WARNING_BYTES)
     } else {
-        Finding::ok("disk.ok").with("path", dir.display()).with("free", mebibytes(free))
+        Finding::ok("disk.ok")
+            .with("path", dir.display())
+            .with("free", mebibytes(free))
     }
 }
 

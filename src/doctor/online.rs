@@ -38,7 +38,9 @@ pub async fn node(config: &Config) -> Finding {
     match tokio::time::timeout(limit, ready(address)).await {
         Ok(Ok(answer)) => read_ready(&answer, address),
         Ok(Err(_)) => Finding::warning("node.stopped").with("address", address),
-        Err(_) => Finding::wrong("node.silent").with("address", address).with("seconds", READY_S),
+        Err(_) => Finding::wrong("node.silent")
+            .with("address", address)
+            .with("seconds", READY_S),
     }
 }
 
@@ -47,7 +49,10 @@ async fn ready(address: SocketAddr) -> std::io::Result<String> {
     let request = format!("GET /ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = vec![];
-    stream.take(READY_BYTES_MAX).read_to_end(&mut answer).await?;
+    stream
+        .take(READY_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
@@ -55,7 +60,9 @@ pub(super) fn read_ready(answer: &str, address: SocketAddr) -> Finding {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     match head.split(' ').nth(1) {
         Some("200") => Finding::ok("node.ready"),
-        Some("503") => Finding::wrong("node.not_ready").with("why", body.trim().replace('\n', "; ")),
+        Some("503") => {
+            Finding::wrong("node.not_ready").with("why", body.trim().replace('\n', "; "))
+        }
         _ => Finding::wrong("node.stranger").with("address", address),
     }
 }
@@ -89,14 +96,24 @@ pub async fn others(
                 Ok(_) if holds_shares => Some(clients.budget(&id).await),
                 Ok(_) | Err(_) => None,
             };
-            Answer { member: id, endpoint, clock, budget }
+            Answer {
+                member: id,
+                endpoint,
+                clock,
+                budget,
+            }
         });
     }
     let mut answers: Vec<Answer> = asking.join_all().await;
     answers.sort_by(|a, b| a.member.cmp(&b.member));
     let mut findings = clocks(clock.now(), &answers);
     findings.extend(peers(&answers, &custodians));
-    findings.extend(of_custodians(&config.member, &roster, &answers, &custodians));
+    findings.extend(of_custodians(
+        &config.member,
+        &roster,
+        &answers,
+        &custodians,
+    ));
     findings
 }
 
@@ -105,12 +122,21 @@ pub async fn others(
 fn clocks(now: UnixSeconds, answers: &[Answer]) -> Vec<Finding> {
     let mut skews: Vec<(i64, &MemberId)> = answers
         .iter()
-        .filter_map(|a| Some((now.saturating_sub(a.clock.as_ref().ok().copied()??), &a.member)))
+        .filter_map(|a| {
+            Some((
+                now.saturating_sub(a.clock.as_ref().ok().copied()??),
+                &a.member,
+            ))
+        })
         .collect();
     skews.sort_unstable();
-    let Some((median, member)) = skews.get(skews.len() / 2).copied() else { return vec![] };
+    let Some((median, member)) = skews.get(skews.len() / 2).copied() else {
+        return vec![];
+    };
     let skewed = |make: fn(&'static str) -> Finding, skew: i64, member: &MemberId| {
-        make("clock.skewed").with("member", member).with("seconds", skew.unsigned_abs())
+        make("clock.skewed")
+            .with("member", member)
+            .with("seconds", skew.unsigned_abs())
     };
     if median.abs() > SKEW_S {
         return vec![skewed(Finding::wrong, median, member)];
@@ -121,7 +147,11 @@ fn clocks(now: UnixSeconds, answers: &[Answer]) -> Vec<Finding> {
         .map(|(skew, member)| skewed(Finding::warning, *skew, member))
         .collect();
     if far.is_empty() {
-        let most = skews.iter().map(|(skew, _)| skew.unsigned_abs()).max().unwrap_or(0);
+        let most = skews
+            .iter()
+            .map(|(skew, _)| skew.unsigned_abs())
+            .max()
+            .unwrap_or(0);
         return vec![Finding::ok("clock.ok").with("seconds", most)];
     }
     far
@@ -147,7 +177,11 @@ fn silent(
     unreachable: &'static str,
     refused: &'static str,
 ) -> Finding {
-    let code = if error.blame == Blame::Unavailable { unreachable } else { refused };
+    let code = if error.blame == Blame::Unavailable {
+        unreachable
+    } else {
+        refused
+    };
     Finding::warning(code)
         .with("member", &answer.member)
         .with("endpoint", &answer.endpoint)
@@ -178,20 +212,31 @@ fn of_custodians(
     up.extend(custodians.get(own));
     let mut thresholds: Vec<u16> = roster.token_keys.iter().map(|key| key.threshold).collect();
     thresholds.sort_unstable();
-    let Some(threshold) = thresholds.last().copied() else { return findings };
+    let Some(threshold) = thresholds.last().copied() else {
+        return findings;
+    };
     let level = if up.len() < usize::from(threshold) {
         Finding::wrong("custodian.too_few")
     } else {
         Finding::ok("custodian.ok")
     };
-    findings.iter_mut().for_each(|f| f.words.push(("threshold", threshold.to_string())));
+    findings
+        .iter_mut()
+        .for_each(|f| f.words.push(("threshold", threshold.to_string())));
     findings.push(level.with("up", up.len()).with("threshold", threshold));
     findings
 }
 
 fn spent(member: &MemberId, budget: &v1::GetBudgetResponse) -> Vec<Finding> {
-    let spent = budget.lines.iter().filter(|line| line.allowed > 0 && line.spent >= line.allowed);
+    let spent = budget
+        .lines
+        .iter()
+        .filter(|line| line.allowed > 0 && line.spent >= line.allowed);
     spent
-        .map(|line| Finding::warning("custodian.budget").with("member", member).with("date", &line.day))
+        .map(|line| {
+            Finding::warning("custodian.budget")
+                .with("member", member)
+                .with("date", &line.day)
+        })
         .collect()
 }

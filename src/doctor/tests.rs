@@ -55,7 +55,10 @@ impl Home {
         let hefei = &self.dev.members[0];
         let federation = &self.dev.chain.newest().federation;
         let name = identity(federation, hefei.role, &hefei.id, None).expect("a name");
-        let issued = hefei.ca.issue(&name, Validity::days(NOW, days)).expect("it is issued");
+        let issued = hefei
+            .ca
+            .issue(&name, Validity::days(NOW, days))
+            .expect("it is issued");
         fs::write(self.path("node.pem"), &issued.cert_pem).expect("it is written");
         fs::write(self.path("node.key"), issued.key_pem.as_bytes()).expect("it is written");
     }
@@ -69,11 +72,16 @@ impl Home {
         for finding in &all {
             for lang in [Lang::En, Lang::Zh] {
                 let text = finding.text(lang);
-                assert!(!text.contains('{') && !text.contains(finding.code), "{text}");
+                assert!(
+                    !text.contains('{') && !text.contains(finding.code),
+                    "{text}"
+                );
             }
         }
         // A roster without token keys is what every new federation begins with.
-        let bad = all.iter().filter(|f| f.level != Level::Ok && f.code != "roster.no_token_keys");
+        let bad = all
+            .iter()
+            .filter(|f| f.level != Level::Ok && f.code != "roster.no_token_keys");
         bad.map(|f| (f.level, f.code)).collect()
     }
 
@@ -95,7 +103,10 @@ fn a_fresh_node_has_no_trouble() {
 fn a_certificate_that_ran_out_is_named() {
     let home = Home::new();
     home.reissue(20);
-    assert_eq!(home.troubles(NOW), [(Level::Warning, "certificate.expires_soon")]);
+    assert_eq!(
+        home.troubles(NOW),
+        [(Level::Warning, "certificate.expires_soon")]
+    );
     home.only(NOW + 21 * DAY_S, "certificate.expired");
 }
 
@@ -105,7 +116,10 @@ fn a_clock_that_is_late_is_named() {
     let at = NOW - 1_800;
     assert_eq!(home.troubles(at), [(Level::Wrong, "clock.roster_ahead")]);
     let at = NOW - 2 * DAY_S;
-    let both = [(Level::Wrong, "clock.roster_ahead"), (Level::Wrong, "certificate.not_yet_valid")];
+    let both = [
+        (Level::Wrong, "clock.roster_ahead"),
+        (Level::Wrong, "certificate.not_yet_valid"),
+    ];
     assert_eq!(home.troubles(at), both);
 }
 
@@ -128,7 +142,10 @@ fn a_certificate_of_another_authority_is_named() {
     let (hefei, wuhu) = (&home.dev.members[0], &home.dev.members[1]);
     let federation = &home.dev.chain.newest().federation;
     let name = identity(federation, hefei.role, &hefei.id, None).expect("a name");
-    let forged = wuhu.ca.issue_any_name(&name, Validity::days(NOW, 90)).expect("it is issued");
+    let forged = wuhu
+        .ca
+        .issue_any_name(&name, Validity::days(NOW, 90))
+        .expect("it is issued");
     fs::write(home.path("node.pem"), &forged.cert_pem).expect("it is written");
     fs::write(home.path("node.key"), forged.key_pem.as_bytes()).expect("it is written");
     home.only(NOW, "certificate.wrong_authority");
@@ -188,8 +205,11 @@ fn each_broken_roster_is_named() {
 impl Home {
     /// As [`Home::only`], at a time so late that the certificate is near its end too.
     fn only_after(&self, now: i64, code: &'static str) {
-        let wrong: Vec<_> =
-            self.troubles(now).into_iter().filter(|(level, _)| *level == Level::Wrong).collect();
+        let wrong: Vec<_> = self
+            .troubles(now)
+            .into_iter()
+            .filter(|(level, _)| *level == Level::Wrong)
+            .collect();
         assert_eq!(wrong, [(Level::Wrong, code)]);
     }
 }
@@ -199,15 +219,28 @@ fn an_old_roster_file_is_no_fault_of_a_node_that_serves() {
     let home = Home::new();
     let late = NOW + (ROSTER_DAYS + 1) * DAY_S;
     let (_, findings) = offline::roster(&home.config(), late, true);
-    assert!(findings.iter().any(|f| f.code == "roster.file_old" && f.level == Level::Warning));
+    assert!(
+        findings
+            .iter()
+            .any(|f| f.code == "roster.file_old" && f.level == Level::Warning)
+    );
 }
 
 #[test]
 fn a_full_disk_is_named() {
     let dir = Path::new("/var/lib/casegate");
-    assert_eq!(offline::room(dir, offline::FREE_NEEDED_BYTES - 1).level, Level::Wrong);
-    assert_eq!(offline::room(dir, offline::FREE_WARNING_BYTES - 1).level, Level::Warning);
-    assert_eq!(offline::room(dir, offline::FREE_WARNING_BYTES).code, "disk.ok");
+    assert_eq!(
+        offline::room(dir, offline::FREE_NEEDED_BYTES - 1).level,
+        Level::Wrong
+    );
+    assert_eq!(
+        offline::room(dir, offline::FREE_WARNING_BYTES - 1).level,
+        Level::Warning
+    );
+    assert_eq!(
+        offline::room(dir, offline::FREE_WARNING_BYTES).code,
+        "disk.ok"
+    );
 }
 
 #[test]
@@ -216,7 +249,11 @@ fn a_directory_that_cannot_be_written_is_named() {
     let mut config = home.config();
     // No account can make files there, not even root.
     config.dir = "/proc".into();
-    assert!(offline::disk(&config).iter().any(|f| f.code == "disk.not_writable"));
+    assert!(
+        offline::disk(&config)
+            .iter()
+            .any(|f| f.code == "disk.not_writable")
+    );
 }
 
 #[tokio::test]
@@ -232,8 +269,13 @@ async fn a_stopped_node_and_one_that_is_not_ready_are_told_apart() {
         online::read_ready(&format!("{head}\r\nserver: x\r\n\r\n{body}"), address)
     };
     assert_eq!(answer("HTTP/1.1 200 OK", "ready\n").code, "node.ready");
-    let not = answer("HTTP/1.1 503 Service Unavailable", "store: full\nroster: old\n");
-    assert!(not.code == "node.not_ready" && not.text(Lang::En).contains("store: full; roster: old"));
+    let not = answer(
+        "HTTP/1.1 503 Service Unavailable",
+        "store: full\nroster: old\n",
+    );
+    assert!(
+        not.code == "node.not_ready" && not.text(Lang::En).contains("store: full; roster: old")
+    );
     assert_eq!(answer("HTTP/1.1 404 Not Found", "").code, "node.stranger");
     assert_eq!(online::read_ready("", address).code, "node.stranger");
 }

@@ -67,12 +67,12 @@ impl Ledger {
             .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })
     }
 
-    /// Takes a checkpoint that the owner announced: one of the size that is
-    /// held must have the root that is held, and is kept.
+    /// Takes a checkpoint that the owner announced: one of at most the size that
+    /// is held must fit the root that is held; one of that size is kept.
     ///
     /// # Errors
     /// [`LedgerError::Checkpoint`], or [`LedgerError::Root`] when the owner
-    /// signed another root for the same size.
+    /// signed another history of the same entries.
     pub fn accept_checkpoint(
         &self,
         log: &Log,
@@ -82,6 +82,12 @@ impl Ledger {
         let signed = self.open_checkpoint(log, owner, note)?;
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut head = log.head();
+        if signed.size.0 != 0 && signed.size < head.size() {
+            let proof = self.consistency(log, signed.size, head.size())?;
+            let (size, root) = (head.size(), head.root());
+            merkle::verify_consistency(signed.size, &signed.root, size, &root, &proof)
+                .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })?;
+        }
         if signed.size == head.size() {
             self.same_root(log, &head.frontier, &signed)?;
             if head.checkpoint.is_empty() {

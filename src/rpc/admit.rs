@@ -10,15 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Request;
 
 use crate::blame::{Blame, Blamed};
+use crate::config::Limits;
 use crate::ids::MemberId;
 use crate::officers::Officers;
 use crate::policy::{self, Denied, Identity, Method, Permit, Subject};
 use crate::tls::{Peer, RosterHandle};
-
-/// Calls that one member may have under way at once.
-pub const CALLS_PER_PEER_MAX: usize = 64;
-/// Calls a second that one member may start, with a burst of as many.
-pub const CALLS_PER_PEER_PER_S: NonZeroU32 = NonZeroU32::new(500).expect("500 is not 0");
 
 /// Why a call was turned away before it was looked at.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +68,8 @@ pub struct Gate {
     roster: RosterHandle,
     officers: Officers,
     clock: crate::clock::Clock,
+    calls_per_peer_max: usize,
+    calls_per_peer_per_s: NonZeroU32,
     rates: DefaultKeyedRateLimiter<MemberId>,
     running: Mutex<HashMap<MemberId, Arc<Semaphore>>>,
 }
@@ -86,20 +84,24 @@ pub struct Admitted {
 }
 
 impl Gate {
-    /// Makes the gate of one node.
+    /// Makes the gate of one node. A rate of 0 counts as 1: the config refuses it.
     #[must_use]
     pub fn new(
         own: MemberId,
         roster: RosterHandle,
         officers: Officers,
         clock: crate::clock::Clock,
+        limits: &Limits,
     ) -> Self {
+        let rate = NonZeroU32::new(limits.peer_requests_per_s).unwrap_or(NonZeroU32::MIN);
         Self {
             own,
             roster,
             officers,
             clock,
-            rates: RateLimiter::keyed(Quota::per_second(CALLS_PER_PEER_PER_S)),
+            calls_per_peer_max: limits.peer_concurrency,
+            calls_per_peer_per_s: rate,
+            rates: RateLimiter::keyed(Quota::per_second(rate)),
             running: Mutex::default(),
         }
     }
@@ -113,7 +115,7 @@ impl Gate {
         let identity = &peer.identity;
         let place = self.place(&identity.member)?;
         if self.rates.check_key(&identity.member).is_err() {
-            return Err(AdmitError::TooFast(CALLS_PER_PEER_PER_S.get()));
+            return Err(AdmitError::TooFast(self.calls_per_peer_per_s.get()));
         }
         let permit = self.authorize(identity, method)?;
         Ok(Admitted { permit, _place: place })
@@ -125,10 +127,10 @@ impl Gate {
             Arc::clone(
                 running
                     .entry(member.clone())
-                    .or_insert_with(|| Arc::new(Semaphore::new(CALLS_PER_PEER_MAX))),
+                    .or_insert_with(|| Arc::new(Semaphore::new(self.calls_per_peer_max))),
             )
         };
-        semaphore.try_acquire_owned().map_err(|_| AdmitError::TooMany(CALLS_PER_PEER_MAX))
+        semaphore.try_acquire_owned().map_err(|_| AdmitError::TooMany(self.calls_per_peer_max))
     }
 
     /// Judges the caller by the roster and the list of officers of this moment,

@@ -1,5 +1,7 @@
 //! Whole federations in one process, with the helpers that tests share.
 
+pub(crate) mod link;
+
 use std::sync::Arc;
 use std::time::Duration;
 

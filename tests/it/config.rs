@@ -106,7 +106,7 @@ fn mistakes_are_refused_with_their_place() {
             "\"China\"",
             "phone_region: is two capital letters",
         ),
-        ("4194304", "1", "limits.message_bytes_max: is not between"),
+        ("8388608", "1", "limits.message_bytes_max: is not between"),
         ("timeout_s = 30", "timeout_s = 0", "limits: of 0"),
         ("cache_mib = 16", "cache_mib = 0", "store.cache_mib"),
     ] {

@@ -1,17 +1,14 @@
 //! Bureaus publish, exchange and meet over real mutual TLS.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use casegate::ids::{LogIndex, LogName};
 use casegate::ledger::BodyState;
 use casegate::record::Audience;
+use casegate::store::{Batch, Table};
 use casegate::wire::v1::{RetractReason, RetractRequest};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::cluster::link::{Fault, Link};
 use crate::cluster::{Cluster, id, records, wait_for};
 use crate::tamper::{append, element, postings};
 
@@ -210,6 +207,47 @@ async fn a_changed_row_amends_and_the_same_row_does_nothing() {
     cluster.federation.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_sends_a_changed_entry_is_refused_named_and_routed_around() {
+    let mut cluster = Cluster::new(&["hefei", "wuhu"]).await;
+    cluster.stop("wuhu").await;
+    cluster.import("hefei", HEFEI).await;
+    cluster.converge().await;
+    let store = cluster.parts("hefei").ledger.store().clone();
+    let changed = tokio::task::spawn_blocking(move || {
+        let (key, run) = store.scan(Table::Entries, &[0; 4]).expect("runs").remove(0);
+        let mut run = run.to_vec();
+        *run.last_mut().expect("entries") ^= 1;
+        let mut batch = Batch::new();
+        batch.put(Table::Entries, &key, run);
+        store.commit(batch).expect("changed");
+    });
+    changed.await.expect("changed");
+
+    cluster.stop("province").await;
+    cluster.restart("wuhu").await;
+    let alarm = |cluster: &Cluster| {
+        let states = cluster.parts("wuhu").replicator.states();
+        states.get(&id("hefei")).and_then(|state| state.alarm.clone())
+    };
+    wait_for("an alarm about hefei", || alarm(&cluster).is_some()).await;
+    assert!(alarm(&cluster).is_some_and(|text| text.contains("hefei")), "it names the log");
+    let parts = cluster.parts("wuhu");
+    assert!(parts.replicator.counts.refused.load(Relaxed) >= 1);
+    assert_eq!(parts.ledger.log(&records("hefei")).expect("the log").size().0, 0);
+    assert!(postings(&parts.ledger).is_empty(), "nothing of it is indexed");
+
+    cluster.restart("province").await;
+    wait_for("the department relays the true log", || cluster.bodies_upto("wuhu", "hefei") == 5)
+        .await;
+    let parts = cluster.parts("wuhu");
+    let log = parts.ledger.log(&records("hefei")).expect("the log");
+    let roster = parts.rosters.newest();
+    let author = roster.member(&id("hefei")).expect("a member");
+    parts.ledger.verify_log(&log, author).expect("every signature and root holds");
+    cluster.federation.stop().await;
+}
+
 /// Records that are pulled while the link is cut; the time to make them grows with it.
 const MANY: u16 = 20_000;
 
@@ -278,71 +316,4 @@ async fn replicas_converge_over_a_link_that_is_cut_twice_and_flips_a_byte() {
     assert_same_log(&cluster, "wuhu", "hefei");
     assert_eq!(link.faults_done(), 3, "every fault was met");
     cluster.federation.stop().await;
-}
-
-/// What the link does once so many bytes have come from the node behind it.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Cut(u64),
-    Flip(u64),
-}
-
-/// A loopback link in front of a node, with faults.
-struct Link {
-    address: SocketAddr,
-    done: Arc<AtomicUsize>,
-}
-
-impl Link {
-    async fn start(target: SocketAddr, faults: &[Fault]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (passed, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
-        let faults: Arc<[Fault]> = faults.into();
-        let told = Arc::clone(&done);
-        tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let (passed, done) = (Arc::clone(&passed), Arc::clone(&told));
-                tokio::spawn(carry_bytes(near, target, Arc::clone(&faults), passed, done));
-            }
-        });
-        Self { address, done }
-    }
-
-    fn faults_done(&self) -> usize {
-        self.done.load(Relaxed)
-    }
-}
-
-async fn carry_bytes(
-    near: TcpStream,
-    target: SocketAddr,
-    faults: Arc<[Fault]>,
-    passed: Arc<AtomicU64>,
-    done: Arc<AtomicUsize>,
-) {
-    let Ok(far) = TcpStream::connect(target).await else { return };
-    let (mut near_in, mut near_out) = near.into_split();
-    let (mut far_in, mut far_out) = far.into_split();
-    let up = tokio::spawn(async move { tokio::io::copy(&mut near_in, &mut far_out).await });
-    let mut bytes = vec![0; 16 * 1024];
-    while let Ok(n @ 1..) = far_in.read(&mut bytes).await {
-        let so_far = passed.fetch_add(n as u64, Relaxed) + n as u64;
-        let next = faults.get(done.load(Relaxed)).copied();
-        match next {
-            Some(Fault::Cut(at)) if so_far >= at => {
-                done.fetch_add(1, Relaxed);
-                break;
-            }
-            Some(Fault::Flip(at)) if so_far >= at => {
-                done.fetch_add(1, Relaxed);
-                bytes[n / 2] ^= 1;
-            }
-            _ => {}
-        }
-        if near_out.write_all(&bytes[..n]).await.is_err() {
-            break;
-        }
-    }
-    up.abort();
 }

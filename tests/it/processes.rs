@@ -63,10 +63,14 @@ impl NodeProcess {
                 drop(sender.send(line));
             }
         });
-        let node = Self { child, member: member.to_owned() };
+        let node = Self {
+            child,
+            member: member.to_owned(),
+        };
         let line = first_line.recv_timeout(PATIENCE);
         let log = || std::fs::read_to_string(home.join("serve.log")).unwrap_or_default();
-        let line = line.unwrap_or_else(|_| panic!("{member} does not serve: {}", log()));
+        assert!(line.is_ok(), "{member} does not serve: {}", log());
+        let line = line.expect("one was printed");
         let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
         assert_eq!(ready["schema"], "casegate.serve/1", "{line}");
         assert_eq!(ready["pid"], node.child.id(), "{line}");
@@ -81,7 +85,10 @@ impl NodeProcess {
 
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status().expect("kill runs");
+        let sent = Command::new("kill")
+            .args([name, &pid])
+            .status()
+            .expect("kill runs");
         assert!(sent.success(), "{name} to {}", self.member);
     }
 
@@ -97,7 +104,9 @@ impl NodeProcess {
                 looks.tick().await;
             }
         };
-        tokio::time::timeout(PATIENCE, ending).await.expect("it drains in time")
+        tokio::time::timeout(PATIENCE, ending)
+            .await
+            .expect("it drains in time")
     }
 }
 
@@ -111,14 +120,20 @@ impl Drop for NodeProcess {
 
 fn casegate(config: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_casegate"));
-    command.arg("--config").arg(config).arg("--json").args(["--lang", "en"]).args(words);
+    command
+        .arg("--config")
+        .arg(config)
+        .arg("--json")
+        .args(["--lang", "en"])
+        .args(words);
     command
 }
 
-/// Runs a command to its end.
+/// What a command printed.
 fn told(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("no JSON: {output:?}"))
+    let read = serde_json::from_slice(&output.stdout);
+    assert!(read.is_ok(), "no JSON: {output:?}");
+    read.expect("it was read")
 }
 
 /// A federation written to a directory; its nodes are processes.
@@ -134,7 +149,9 @@ fn free_addresses(count: usize) -> Vec<String> {
     let held: Vec<_> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
         .collect();
-    held.iter().map(|l| l.local_addr().expect("bound").to_string()).collect()
+    held.iter()
+        .map(|l| l.local_addr().expect("bound").to_string())
+        .collect()
 }
 
 impl Processes {
@@ -145,8 +162,11 @@ impl Processes {
         let mut addresses = free_addresses(15).into_iter();
         let (mut members, mut listen, mut desks) = (vec![], vec![], BTreeMap::new());
         for name in BUREAUS.iter().chain(&CUSTODIANS) {
-            let role =
-                if BUREAUS.contains(name) { MemberRole::Bureau } else { MemberRole::Department };
+            let role = if BUREAUS.contains(name) {
+                MemberRole::Bureau
+            } else {
+                MemberRole::Department
+            };
             let made = dev_member(&federation, &id(name), role, now, &[OFFICER]);
             let mut next = || addresses.next().expect("three addresses a member");
             let three = [next(), next(), next()];
@@ -156,7 +176,12 @@ impl Processes {
         }
         let dev = dev_federation(&federation, members, now).expect("a federation");
         dev.write(dir.path(), &listen).expect("it is written");
-        let this = Self { dir, dev, desks, nodes: BTreeMap::new() };
+        let this = Self {
+            dir,
+            dev,
+            desks,
+            nodes: BTreeMap::new(),
+        };
         for name in CUSTODIANS {
             let path = this.home(name).join("node.toml");
             let text = std::fs::read_to_string(&path).expect("a config");
@@ -196,11 +221,18 @@ impl Processes {
     }
 
     fn node(&self, member: &str, words: &[&str]) -> Output {
-        casegate(&self.home(member).join("node.toml"), words).output().expect("it runs")
+        casegate(&self.home(member).join("node.toml"), words)
+            .output()
+            .expect("it runs")
     }
 
     fn desk(&self, member: &str) -> DeskClient {
-        let made = self.dev.members.iter().find(|m| m.id == id(member)).expect("a member");
+        let made = self
+            .dev
+            .members
+            .iter()
+            .find(|m| m.id == id(member))
+            .expect("a member");
         let roster = Arc::new(arc_swap::ArcSwap::from(Arc::clone(self.dev.chain.newest())));
         let material = made.officer_material(OFFICER).expect("an officer");
         let desk = &self.desks[&id(member)];
@@ -217,8 +249,17 @@ impl Processes {
             .map(|name| {
                 let out = self.home(name).join(format!("{class}.key"));
                 let words = [
-                    "custodian", "keygen", "--ceremony", &ceremony, "--class", class,
-                    "--threshold", "2", "--custodians", &all, "--out",
+                    "custodian",
+                    "keygen",
+                    "--ceremony",
+                    &ceremony,
+                    "--class",
+                    class,
+                    "--threshold",
+                    "2",
+                    "--custodians",
+                    &all,
+                    "--out",
                 ];
                 casegate(&self.officer_config(name), &words)
                     .arg(out)
@@ -232,7 +273,12 @@ impl Processes {
         for child in running {
             let output = child.wait_with_output().expect("it ends");
             assert!(output.status.success(), "{output:?}");
-            keys.insert(told(&output)["token_key"].as_str().expect("a key").to_owned());
+            keys.insert(
+                told(&output)["token_key"]
+                    .as_str()
+                    .expect("a key")
+                    .to_owned(),
+            );
         }
         assert_eq!(keys.len(), 1, "all custodians hold the same key");
         let file = std::fs::read(self.home("court").join(format!("{class}.key")));
@@ -283,9 +329,26 @@ impl Processes {
         csv: &str,
         stop_at: impl Fn(&Event) -> bool,
     ) -> Result<Option<v1::ImportReport>, DeskCallError> {
+        self.import_parts(member, &[csv], stop_at).await
+    }
+
+    async fn import_parts(
+        &self,
+        member: &str,
+        texts: &[&str],
+        stop_at: impl Fn(&Event) -> bool,
+    ) -> Result<Option<v1::ImportReport>, DeskCallError> {
         let (sender, parts) = tokio::sync::mpsc::channel(4);
-        let bytes = bytes::Bytes::from(csv.to_owned());
-        sender.send(v1::ImportPart { options: None, bytes }).await.expect("the channel is open");
+        for text in texts {
+            let bytes = bytes::Bytes::from((*text).to_owned());
+            sender
+                .send(v1::ImportPart {
+                    options: None,
+                    bytes,
+                })
+                .await
+                .expect("it is open");
+        }
         drop(sender);
         let options = v1::ImportOptions {
             file_name: "cases.csv".into(),
@@ -333,7 +396,8 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut
         }
     };
     let answered = tokio::time::timeout(PATIENCE, asking).await;
-    answered.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+    assert!(answered.is_ok(), "waited in vain: {what}");
+    answered.expect("there was an answer")
 }
 
 const HEFEI: &str = "case_no,category,kind,value,role\n\
@@ -345,7 +409,10 @@ const WUHU: &str = "case_no,category,kind,value,role\n\
 fn large() -> String {
     let mut csv = String::from("case_no,category,kind,value,role\n");
     for row in 0..ROWS {
-        csv.push_str(&format!("HF-L{},loan-fraud,domain,site{row}.example,instrument\n", row / 10));
+        csv.push_str(&format!(
+            "HF-L{},loan-fraud,domain,site{row}.example,instrument\n",
+            row / 10
+        ));
     }
     csv
 }
@@ -362,29 +429,46 @@ async fn the_shared_phone_is_found(nodes: &Processes) {
         answer.matches.into_iter().next()
     })
     .await;
-    assert_eq!((found.member.as_str(), found.kind.as_str()), ("wuhu", "phone"));
+    assert_eq!(
+        (found.member.as_str(), found.kind.as_str()),
+        ("wuhu", "phone")
+    );
 }
 
 /// Every element record of a stopped node, as (case, value).
 fn published(config: &Config) -> Vec<(String, String)> {
     let (ledger, rosters) = setup::open_ledger(config, &Clock::System).expect("it opens");
     let own = ledger.own_log(LogName::Records);
-    let owner = rosters.newest().member(&config.member).cloned().expect("a member");
+    let owner = rosters
+        .newest()
+        .member(&config.member)
+        .cloned()
+        .expect("a member");
     let checkpoint = ledger.verify_log(own, &owner).expect("the log verifies");
     let elements = (0..checkpoint.size.0).filter_map(|at| {
         let body = ledger.body(own.number, LogIndex(at)).expect("readable");
-        let Some(Body::Element(element)) = body else { return None };
-        let held = ledger.held(LogIndex(at)).expect("readable").expect("its value is at home");
+        let Some(Body::Element(element)) = body else {
+            return None;
+        };
+        let held = ledger
+            .held(LogIndex(at))
+            .expect("readable")
+            .expect("its value is at home");
         Some((element.case_ref.to_string(), held.raw))
     });
     elements.collect()
 }
 
 fn troubles(findings: &[Finding]) -> Vec<(&'static str, String)> {
-    let bad = findings.iter().filter(|f| f.level != Level::Ok && f.area() != "disk");
+    let bad = findings
+        .iter()
+        .filter(|f| f.level != Level::Ok && f.area() != "disk");
     bad.map(|f| {
         let about = f.words.iter().find(|(name, _)| *name == "member");
-        (f.code, about.map(|(_, word)| word.clone()).unwrap_or_default())
+        (
+            f.code,
+            about.map(|(_, word)| word.clone()).unwrap_or_default(),
+        )
     })
     .collect()
 }
@@ -392,14 +476,24 @@ fn troubles(findings: &[Finding]) -> Vec<(&'static str, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bureau_killed_in_the_middle_of_an_import_loses_nothing_and_repeats_nothing() {
     let mut nodes = Processes::ready().await;
-    nodes.import("hefei", HEFEI, |_| false).await.expect("it is imported").expect("a report");
-    nodes.import("wuhu", WUHU, |_| false).await.expect("it is imported").expect("a report");
+    nodes
+        .import("hefei", HEFEI, |_| false)
+        .await
+        .expect("it is imported")
+        .expect("a report");
+    nodes
+        .import("wuhu", WUHU, |_| false)
+        .await
+        .expect("it is imported")
+        .expect("a report");
     the_shared_phone_is_found(&nodes).await;
 
     // Killed while rows are read, then while they are published.
     let csv = large();
     let before = nodes.records_size("hefei").await;
-    let cut = nodes.import("hefei", &csv, |event| matches!(event, Event::Rows(_))).await;
+    let cut = nodes
+        .import("hefei", &csv, |event| matches!(event, Event::Rows(_)))
+        .await;
     assert_eq!(cut.expect("it had begun"), None);
     nodes.take("hefei").kill();
     nodes.start("hefei");
@@ -419,10 +513,21 @@ async fn a_bureau_killed_in_the_middle_of_an_import_loses_nothing_and_repeats_no
 
     nodes.start("hefei");
     let after = nodes.records_size("hefei").await;
-    assert!(after >= before + acknowledged.get(), "{after} < {before} + {}", acknowledged.get());
-    let report = nodes.import("hefei", &csv, |_| false).await.expect("it is imported");
+    assert!(
+        after >= before + acknowledged.get(),
+        "{after} < {before} + {}",
+        acknowledged.get()
+    );
+    let report = nodes
+        .import("hefei", &csv, |_| false)
+        .await
+        .expect("it is imported");
     let report = report.expect("a report at the end");
-    assert_eq!((report.rows, report.refused), (ROWS as u64, 0), "{report:?}");
+    assert_eq!(
+        (report.rows, report.refused),
+        (ROWS as u64, 0),
+        "{report:?}"
+    );
     assert_eq!(report.fresh + report.unchanged, ROWS as u64, "{report:?}");
     nodes.idle("hefei").await;
     the_shared_phone_is_found(&nodes).await;
@@ -438,7 +543,9 @@ async fn a_bureau_killed_in_the_middle_of_an_import_loses_nothing_and_repeats_no
     let verified = nodes.node("hefei", &["store", "verify"]);
     assert!(verified.status.success(), "{verified:?}");
     let logs = told(&verified)["logs"].as_array().expect("a list").clone();
-    let of_wuhu = logs.iter().find(|log| log["origin"] == "anhui.example/wuhu/records/1");
+    let of_wuhu = logs
+        .iter()
+        .find(|log| log["origin"] == "anhui.example/wuhu/records/1");
     assert!(of_wuhu.is_some_and(|log| log["size"].as_u64() > Some(0) && log["verified"] == true));
 }
 
@@ -451,16 +558,26 @@ async fn doctor_names_who_is_down_and_nobody_else() {
 
     let late = Clock::manual(Clock::System.now() + 600);
     let findings = doctor::examine(&config, &late).await;
-    assert_eq!(troubles(&findings).first().map(|t| t.0), Some("clock.skewed"), "{findings:#?}");
+    assert_eq!(
+        troubles(&findings).first().map(|t| t.0),
+        Some("clock.skewed"),
+        "{findings:#?}"
+    );
 
     nodes.take("wuhu").kill();
     let findings = doctor::examine(&config, &Clock::System).await;
-    assert_eq!(troubles(&findings), [("peer.unreachable", "wuhu".to_owned())]);
+    assert_eq!(
+        troubles(&findings),
+        [("peer.unreachable", "wuhu".to_owned())]
+    );
 
     nodes.take("regulator").kill();
     let findings = doctor::examine(&config, &Clock::System).await;
     let down = |code, member: &str| (code, member.to_owned());
-    let both = [down("peer.unreachable", "wuhu"), down("custodian.down", "regulator")];
+    let both = [
+        down("peer.unreachable", "wuhu"),
+        down("custodian.down", "regulator"),
+    ];
     assert_eq!(troubles(&findings), both);
 
     nodes.take("court").kill();
@@ -496,14 +613,24 @@ fn a_bad_config_ends_serving_with_64_and_names_the_key() {
         ("seal = \"seal.key\"", "seal = \"node.pem\"", "keys.seal"),
         ("pin = \"", "pin = \"00\" #", "pin"),
         ("member = \"hefei\"", "member = \"wuhu\"", "tls.cert"),
-        ("file = \"roster.bin\"", "file = \"none.bin\"", "roster.file"),
+        (
+            "file = \"roster.bin\"",
+            "file = \"none.bin\"",
+            "roster.file",
+        ),
     ] {
         assert!(good.contains(from), "{from}");
         std::fs::write(&path, good.replacen(from, to, 1)).expect("it is written");
         let output = nodes.node("hefei", &["serve"]);
         assert_eq!(output.status.code(), Some(64), "{names}: {output:?}");
-        let message = told(&output)["message"].as_str().expect("a sentence").to_owned();
-        assert!(message.contains(names) && message.contains("node.toml"), "{message}");
+        let message = told(&output)["message"]
+            .as_str()
+            .expect("a sentence")
+            .to_owned();
+        assert!(
+            message.contains(names) && message.contains("node.toml"),
+            "{message}"
+        );
     }
     std::fs::write(&path, good).expect("it is written");
     assert!(nodes.node("hefei", &["serve", "--check"]).status.success());
@@ -514,9 +641,66 @@ fn the_officers_example_has_every_key_and_no_other() {
     let example = include_str!("../../deploy/officer.example.toml");
     let here = Path::new("/etc/casegate");
     let config = DeskConfig::parse(example, here).expect("the example parses");
-    assert_eq!((config.member, config.key), (id("hefei"), here.join("li.wei.key")));
+    assert_eq!(
+        (config.member, config.key),
+        (id("hefei"), here.join("li.wei.key"))
+    );
     for line in example.lines().filter(|line| line.contains(" = ")) {
-        assert!(DeskConfig::parse(&example.replace(line, ""), here).is_err(), "{line}");
+        assert!(
+            DeskConfig::parse(&example.replace(line, ""), here).is_err(),
+            "{line}"
+        );
     }
     assert!(DeskConfig::parse(&format!("{example}\nspare = 1\n"), here).is_err());
+}
+
+/// One bureau whose node takes messages of at most 64 KiB, and three calls a second.
+fn narrow() -> Processes {
+    let mut nodes = Processes::write();
+    let path = nodes.home("hefei").join("node.toml");
+    let config = std::fs::read_to_string(&path).expect("a config");
+    let limits = "[limits]\nmessage_bytes_max = 65536\npeer_requests_per_s = 3\n";
+    std::fs::write(&path, format!("{config}\n{limits}")).expect("it is written");
+    nodes.start("hefei");
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_breaks_off_is_not_taken_for_one_that_ends() {
+    let nodes = narrow();
+    // The first part ends within a row, and what is there of it would be a row.
+    let half = "case_no,category,role,kind,value\nHF-1,x,suspect,domain,trade.exam";
+    let too_large = format!("ple\n{}", "HF-1,x,suspect,domain,a.example\n".repeat(3_000));
+    let parts = [half, too_large.as_str()];
+    let refused = nodes
+        .import_parts("hefei", &parts, |_| false)
+        .await
+        .expect_err("too large");
+    assert!(refused.to_string().contains("65536"), "{refused}");
+    let report = nodes
+        .import("hefei", half, |_| false)
+        .await
+        .expect("it is imported");
+    assert_eq!(report.map(|r| (r.fresh, r.unchanged)), Some((1, 0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_of_the_config_are_those_that_refuse() {
+    let nodes = narrow();
+    let large = format!(
+        "{HEFEI}{}",
+        "HF-1,x,domain,a.example,suspect\n".repeat(3_000)
+    );
+    let refused = nodes
+        .import("hefei", &large, |_| false)
+        .await
+        .expect_err("too large");
+    assert!(refused.to_string().contains("65536"), "{refused}");
+    let desk = nodes.desk("hefei");
+    let code = until("a call that is too fast", || async {
+        let answer = desk.get_status(v1::GetStatusRequest {}).await;
+        answer.err().map(|e| e.shown_code().to_owned())
+    })
+    .await;
+    assert_eq!(code, "admit.too_fast");
 }

@@ -440,6 +440,36 @@ fn a_checkpoint_of_another_size_root_key_or_log_is_refused() {
 }
 
 #[test]
+fn an_announced_checkpoint_that_tells_another_history_is_refused() {
+    let t = Tampering::new();
+    t.accept_good();
+    let author = t.ledgers.member("hefei");
+    let entries = t.owner.entries(0, LogIndex(0), u64::MAX).expect("entries");
+    let leaves: Vec<_> = entries.iter().map(|e| casegate::merkle::leaf_hash(e)).collect();
+    let at = |size: usize| {
+        let mut frontier = Frontier::new();
+        frontier.extend(leaves.iter().copied().take(size));
+        frontier
+    };
+    for size in [5, 8, 14, 20] {
+        let honest = t.checkpoint(&origin("hefei"), &at(size), "hefei");
+        let taken = t.reader.accept_checkpoint(&t.log, &author, &honest).expect("an honest one");
+        assert_eq!(taken, TreeSize(size as u64), "old, held, or ahead of what is held");
+    }
+    for size in [5, 8, 14] {
+        let mut other = at(size - 1);
+        other.append(Digest([7; 32]));
+        let before = holdings(&t.reader, &t.log);
+        let forked = t.checkpoint(&origin("hefei"), &other, "hefei");
+        let error = t.reader.accept_checkpoint(&t.log, &author, &forked).expect_err("a fork");
+        assert_eq!(error.blame(), Blame::Misbehaved, "{size}: {error}");
+        let forged = t.checkpoint(&origin("hefei"), &at(size), "wuhu");
+        t.reader.accept_checkpoint(&t.log, &author, &forged).expect_err("another's signature");
+        assert_eq!(holdings(&t.reader, &t.log), before);
+    }
+}
+
+#[test]
 fn a_consistency_proof_that_is_wrong_short_or_long_is_refused() {
     let t = Tampering::new();
     for at in 0..t.good.consistency.len() {

@@ -41,10 +41,10 @@ struct PartReader {
     current: Bytes,
 }
 
-/// The officer's stream ended before the file did.
+/// The officer's stream ended before the file did, for this reason.
 #[derive(Debug, thiserror::Error)]
-#[error("the file broke off before its end")]
-struct BrokenOff;
+#[error("the file broke off before its end: {0}")]
+struct BrokenOff(String);
 
 impl Read for PartReader {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
@@ -127,7 +127,7 @@ async fn take_in(
             let part = match parts.message().await {
                 Ok(None) => return,
                 Ok(Some(part)) => Ok(part.bytes),
-                Err(_) => Err(BrokenOff),
+                Err(status) => Err(BrokenOff(status.message().to_owned())),
             };
             let ended = part.is_err();
             if file.send(part).await.is_err() || ended {
