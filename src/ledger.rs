@@ -175,7 +175,7 @@ impl From<segment::RunError> for LedgerError {
     }
 }
 
-/// Whether the own records log may be appended to (WIRE.md section 2).
+/// Whether the own records log may be appended to (PROTOCOL.md section 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Nobody has said yet how far others saw the own log.

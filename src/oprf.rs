@@ -29,7 +29,7 @@ pub const POINT_BYTES: usize = 32;
 /// Bytes of one batch proof: c ‖ s.
 pub const PROOF_BYTES: usize = 64;
 
-/// Points of one batch at most (TOKENS: 32 bytes a point each way).
+/// Points of one batch at most (PROTOCOL.md section 9: 32 bytes a point each way).
 pub const BATCH_POINTS_MAX: usize = 4096;
 
 /// Bytes of one input at most: RFC 9497 writes its length in two bytes.

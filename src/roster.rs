@@ -38,7 +38,7 @@ pub const ROOTS_MAX: usize = 16;
 pub const TOKEN_KEYS_MAX: usize = 32;
 /// The most grants that a roster may list.
 pub const GRANTS_MAX: usize = 4_000;
-/// The daily budget of enumerable kinds where the policy names none (WIRE.md section 4).
+/// The daily budget of enumerable kinds where the policy names none (PROTOCOL.md section 3).
 pub const ENUMERABLE_POINTS_PER_DAY: u64 = 20_000;
 /// The daily budget of open kinds where the policy names none.
 pub const OPEN_POINTS_PER_DAY: u64 = 1_000_000;
@@ -95,7 +95,7 @@ pub enum KeyUse {
     Witness,
 }
 
-/// Where a token key stands in its life (WIRE.md section 4).
+/// Where a token key stands in its life (PROTOCOL.md section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TokenKeyState {
     /// Generated, not used yet.

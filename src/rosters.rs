@@ -158,7 +158,7 @@ impl Rosters {
 }
 
 /// Checks that the public shares of a token key make up its public key for
-/// every set of custodians that may answer (TOKENS.md, pitfalls).
+/// every set of custodians that may answer (PROTOCOL.md section 9).
 #[must_use]
 pub fn shares_fit(key: &TokenKey) -> bool {
     let shares: Vec<_> = key.shares.iter().map(|s| (s.index, s.public_share)).collect();

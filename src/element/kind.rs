@@ -3,7 +3,7 @@
 
 use crate::wire::v1::{ElementKind, ElementRole};
 
-/// Which token key covers a kind (TOKENS: one budget for what can be enumerated).
+/// Which token key covers a kind (TRUST.md: what can be enumerated has a budget of its own).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TokenClass {
     /// Few enough values exist that guessing all of them is an attack.

@@ -1,7 +1,7 @@
 //! Start and restore: before a node appends to its own records log it asks the
 //! others for the highest checkpoint of that log that they saw. A restored
 //! backup is behind it and is brought up first; a conflict is never papered
-//! over (WIRE.md section 2).
+//! over (PROTOCOL.md section 8).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which roster follows which (WIRE.md section 3): version 1 is pinned by its
+//! Which roster follows which (PROTOCOL.md section 3): version 1 is pinned by its
 //! SHA-256, version v + 1 names the SHA-256 of v and is signed by enough roots
 //! of both. Nothing older than what was ever seen is taken back.
 

@@ -3,7 +3,7 @@
 /// The years that a member needs for `space` guesses at a token key of
 /// `threshold` of `custodians`, when `colluding` custodians help without
 /// counting and the others each allow `points_per_day`: a day gives at most
-/// (n - c)·q / (t - c) evaluations (TOKENS: the guess bound). No time at all
+/// (n - c)·q / (t - c) evaluations (TRUST.md). No time at all
 /// when a threshold of custodians colludes.
 #[must_use]
 pub fn guess_years(

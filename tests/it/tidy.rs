@@ -445,6 +445,21 @@ fn documents_link_to_files_that_are_there() {
 }
 
 #[test]
+fn comments_cite_only_documents_that_are_there() {
+    for (name, text) in sources() {
+        for (at, _) in text.match_indices(".md") {
+            let outside = |c: char| !c.is_ascii_alphanumeric() && c != '/';
+            let stem = text[..at].rsplit(outside).next().unwrap_or_default();
+            let document = format!("{stem}.md");
+            assert!(
+                root().join(&document).is_file(),
+                "{name} cites {document}, which is not there"
+            );
+        }
+    }
+}
+
+#[test]
 fn architecture_names_every_module_and_no_other() {
     let text = read(&root().join("ARCHITECTURE.md"));
     assert!(

@@ -1,5 +1,5 @@
 //! The officer's own signature over a request that names a purpose: a node
-//! cannot invent officers (WIRE.md section 5).
+//! cannot invent officers (PROTOCOL.md section 11).
 
 use prost::Message;
 use tonic::{Request, Status};
