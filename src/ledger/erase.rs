@@ -209,6 +209,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// The element that the amendment at `at` amends, unless a later one does.
+    fn amended_by(&self, log: u32, at: LogIndex) -> Result<Option<LogIndex>, LedgerError> {
+        let Some(Body::Amend(amend)) = self.body(log, at)? else { return Ok(None) };
+        let newest = self.amendment(log, amend.target_index)?;
+        Ok((newest.as_ref() == Some(&amend)).then_some(amend.target_index))
+    }
+
     /// Erases every body whose retention end has passed, in all logs; returns
     /// how many. Their entries stay.
     ///
@@ -226,10 +233,18 @@ impl Ledger {
             while at < upto {
                 let end = upto.min(at + 1_024);
                 for (index, entry) in (at..).zip(self.entries(log.number, LogIndex(at), end)?) {
-                    let expires = Entry::parse(entry).map_or(0, |e| e.statement.expires_at);
-                    if expires != 0 && expires <= now {
-                        erased += self.erase_block(&log, index, index + 1)?;
+                    let Ok(Entry { statement, .. }) = Entry::parse(entry) else { continue };
+                    if statement.expires_at == 0 || statement.expires_at > now {
+                        continue;
                     }
+                    // An amendment carries its element's new end, and must not
+                    // end before it: the element would be as it was before.
+                    if statement.body_type == v1::BodyType::Amend
+                        && let Some(target) = self.amended_by(log.number, LogIndex(index))?
+                    {
+                        erased += self.erase_block(&log, target.0, target.0 + 1)?;
+                    }
+                    erased += self.erase_block(&log, index, index + 1)?;
                 }
                 at = end;
             }

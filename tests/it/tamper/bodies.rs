@@ -452,3 +452,33 @@ fn a_late_body_that_was_stored_but_not_indexed_is_indexed_at_the_next_start() {
     let log = reader.log(&origin("hefei")).expect("the replica");
     assert!(reader.absent(&log, 10).expect("absent").is_empty());
 }
+
+#[test]
+fn an_amended_end_ends_the_element_with_its_amendment() {
+    let ledgers = Ledgers::new();
+    let (owner, reader) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    append(&owner, (0..2).map(|n| element("hefei", n, Audience::Federation)).collect());
+    for (target, ends) in [(0, 100), (1, 100), (1, 1_000)] {
+        let mut amend = amendment(&owner, target, 20_001, Audience::Federation);
+        let Body::Amend(body) = &mut amend.body else {
+            unreachable!("it is an amendment");
+        };
+        body.expires_at = NOW + ends;
+        amend.expires_at = NOW + ends;
+        append(&owner, vec![amend]);
+    }
+    carry(&ledgers, &owner, &reader, "hefei");
+    ledgers.clock.advance(100);
+    for ledger in [&owner, &reader] {
+        ledger.sweep_expired().expect("swept");
+        let log = ledger.log(&origin("hefei")).expect("the log");
+        let states = ledger.body_states(log.number, LogIndex(0), 5).expect("states");
+        let held: Vec<_> = states.iter().map(|s| matches!(s, BodyState::Held(_))).collect();
+        assert_eq!(held, [false, true, false, false, true], "the later end of the second counts");
+    }
+    ledgers.clock.advance(900);
+    for ledger in [&owner, &reader] {
+        ledger.sweep_expired().expect("swept");
+        assert!(postings(ledger).is_empty());
+    }
+}
