@@ -150,7 +150,10 @@ impl Federation {
                 dev_member(&spec.federation, &member.id, member.role, now, &[OFFICER])?;
             let made = DevMember { region: member.region.clone(), ..made };
             members.push((made, peer.to_string()));
-            listens.push([peer.to_string(), desk.to_string(), "127.0.0.1:0".to_owned()]);
+            let admin = listeners.admin.as_ref().map(TcpListener::local_addr);
+            let admin = admin.transpose().map_err(FederationError::Listen)?;
+            let admin = admin.map_or_else(String::new, |a| a.to_string());
+            listens.push([peer.to_string(), desk.to_string(), admin]);
             sockets.insert(member.id.clone(), (listeners, behind, desk));
         }
         let dev = dev_federation(&spec.federation, members, now)?;

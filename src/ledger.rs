@@ -242,6 +242,7 @@ struct Inner {
     indexing: Mutex<index::HitSequence>,
     queue: queue::QueueSequence,
     ended: Mutex<HashMap<u32, erase::Ended>>,
+    expiring: Mutex<HashMap<u32, erase::Expiring>>,
 }
 
 impl Ledger {
@@ -290,6 +291,7 @@ impl Ledger {
             indexing: Mutex::new(index::HitSequence::open(&store)?),
             queue: queue::QueueSequence::open(&store)?,
             ended: Mutex::new(HashMap::new()),
+            expiring: Mutex::new(HashMap::new()),
             logs: RwLock::new(logs),
             by_number: RwLock::new(by_number),
             published,

@@ -159,7 +159,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Binds peer and desk to free ports of loopback.
+    /// Binds all three to free ports of loopback.
     ///
     /// # Errors
     /// What the operating system says.
@@ -167,7 +167,7 @@ impl Listeners {
         Ok(Self {
             peer: TcpListener::bind("127.0.0.1:0").await?,
             desk: TcpListener::bind("127.0.0.1:0").await?,
-            admin: None,
+            admin: Some(TcpListener::bind("127.0.0.1:0").await?),
         })
     }
 }

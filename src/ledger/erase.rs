@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use super::log::{Log, OWN_RECORDS};
 use super::segment::{self, BodyState, BodyRun};
 use super::{Ledger, LedgerError, Range};
+use crate::clock::UnixSeconds;
 use crate::ids::{LogIndex, LogName};
 use crate::postings::{Pointer, PostingKey, PostingsBatch};
 use crate::record::{Body, Entry, RetractBody};
@@ -228,29 +229,46 @@ impl Ledger {
             if log.origin.log == LogName::Access {
                 continue;
             }
-            let upto = log.head().bodies_upto;
-            let mut at = 0;
-            while at < upto {
-                let end = upto.min(at + 1_024);
-                for (index, entry) in (at..).zip(self.entries(log.number, LogIndex(at), end)?) {
-                    let Ok(Entry { statement, .. }) = Entry::parse(entry) else { continue };
-                    if statement.expires_at == 0 || statement.expires_at > now {
-                        continue;
-                    }
-                    // An amendment carries its element's new end, and must not
-                    // end before it: the element would be as it was before.
-                    if statement.body_type == v1::BodyType::Amend
-                        && let Some(target) = self.amended_by(log.number, LogIndex(index))?
-                    {
-                        erased += self.erase_block(&log, target.0, target.0 + 1)?;
-                    }
-                    erased += self.erase_block(&log, index, index + 1)?;
+            for (index, amends) in self.due(&log, now)? {
+                // An amendment carries its element's new end, and must not
+                // end before it: the element would be as it was before.
+                if amends && let Some(target) = self.amended_by(log.number, LogIndex(index))? {
+                    erased += self.erase_block(&log, target.0, target.0 + 1)?;
                 }
-                at = end;
+                erased += self.erase_block(&log, index, index + 1)?;
             }
         }
         Ok(erased)
     }
+
+    /// Entries of a log whose end has come, and whether each is an amendment.
+    /// Every entry is looked at once; only those with an end are remembered.
+    fn due(&self, log: &Log, now: UnixSeconds) -> Result<Vec<(u64, bool)>, LedgerError> {
+        let mut all = self.0.expiring.lock().unwrap_or_else(PoisonError::into_inner);
+        let expiring = all.entry(log.number).or_default();
+        let upto = log.head().bodies_upto;
+        while expiring.seen_upto < upto {
+            let (at, end) = (expiring.seen_upto, upto.min(expiring.seen_upto + 1_024));
+            for (index, entry) in (at..).zip(self.entries(log.number, LogIndex(at), end)?) {
+                let Ok(Entry { statement, .. }) = Entry::parse(entry) else { continue };
+                if statement.expires_at != 0 {
+                    let amends = statement.body_type == v1::BodyType::Amend;
+                    expiring.ends.insert((statement.expires_at, index), amends);
+                }
+            }
+            expiring.seen_upto = end;
+        }
+        let later = expiring.ends.split_off(&(now.saturating_add(1), 0));
+        let due = std::mem::replace(&mut expiring.ends, later);
+        Ok(due.into_iter().map(|((_, index), amends)| (index, amends)).collect())
+    }
+}
+
+/// The entries of one log that end some day, by their end.
+#[derive(Debug, Default)]
+pub(super) struct Expiring {
+    seen_upto: u64,
+    ends: BTreeMap<(UnixSeconds, u64), bool>,
 }
 
 fn key_of(token_mac: [u8; 16], log: u32, index: LogIndex) -> PostingKey {
