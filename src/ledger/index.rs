@@ -345,6 +345,10 @@ impl Ledger {
 
     /// Brings the index up to what the logs hold; after a crash, the tail.
     pub(super) fn catch_up_index(&self) -> Result<(), LedgerError> {
+        if self.0.postings.position(OWN_RECORDS)? == 0 {
+            // A lost or new index; notes are in no log, so no replay points at them.
+            self.point_notes(&self.notes()?)?;
+        }
         for log in self.logs() {
             if log.origin.log == LogName::Access {
                 continue;

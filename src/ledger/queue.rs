@@ -10,12 +10,16 @@ use prost::Message;
 use super::segment::{self, BodyState};
 use super::{Ledger, LedgerError};
 use crate::ids::LogIndex;
+use crate::postings::{Pointer, PostingsBatch};
 use crate::shred::SlotId;
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1;
 
 /// Elements that one queued run holds at most.
 const QUEUED_RUN_MAX: usize = segment::RUN_BODIES_MAX;
+
+/// Where the row of a note points: at no entry.
+const NOTED: LogIndex = LogIndex(u64::MAX - 1);
 
 /// The next free places in the queue and among the notes.
 #[derive(Debug)]
@@ -80,7 +84,19 @@ impl Ledger {
         elements: &[v1::HeldElement],
         with: Batch,
     ) -> Result<(), LedgerError> {
-        self.put_sealed(Table::Notes, elements, with)
+        self.put_sealed(Table::Notes, elements, with)?;
+        self.point_notes(elements)
+    }
+
+    /// Lets the rows of notes be found, so that the same row is kept once.
+    /// Refused rows that are kept as they came have no canonical value, and so
+    /// no identity.
+    pub(super) fn point_notes(&self, notes: &[v1::HeldElement]) -> Result<(), LedgerError> {
+        let mut batch = PostingsBatch::default();
+        for note in notes.iter().filter(|note| !note.canonical.is_empty()) {
+            batch.put_pointer(Pointer::Row, &self.row_mac(note), &NOTED.0.to_be_bytes());
+        }
+        Ok(self.0.postings.apply(batch)?)
     }
 
     fn put_sealed(

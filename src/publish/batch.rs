@@ -105,15 +105,27 @@ impl Plan {
         ledger: &Ledger,
         rows: &mut HashMap<[u8; 16], Place>,
     ) -> Result<(), PublishError> {
+        let row = ledger.row_mac(&held);
         if held.note {
-            self.notes.push(held);
+            // A refused row that is kept as it came has no identity.
+            let kept = !held.canonical.is_empty()
+                && (rows.insert(row, Place::Note).is_some()
+                    || ledger
+                        .postings()
+                        .pointer(Pointer::Row, &row)
+                        .map_err(crate::ledger::LedgerError::from)?
+                        .is_some());
+            if kept {
+                self.unchanged += 1;
+            } else {
+                self.notes.push(held);
+            }
             return Ok(());
         }
-        let row = ledger.row_mac(&held);
         let earlier = match rows.get(&row) {
             Some(Place::New(at)) => self.new.get_mut(*at),
             Some(Place::Amended(at)) => self.amendments.get_mut(*at).map(|(_, held)| held),
-            None => None,
+            Some(Place::Note) | None => None,
         };
         if let Some(earlier) = earlier {
             correct(earlier, held);
@@ -267,6 +279,7 @@ impl Plan {
 enum Place {
     New(usize),
     Amended(usize),
+    Note,
 }
 
 /// The same row again, queued before the first was published: what it says last counts.

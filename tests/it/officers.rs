@@ -295,6 +295,25 @@ async fn a_preview_counts_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bare_name_is_kept_once_at_home_and_never_published() {
+    let mut cluster = Cluster::new(&["hefei"]).await;
+    let names = csv(&["HF-2,loan-fraud,person,张三,suspect,"]);
+    let report = cluster.import("hefei", &names).await;
+    assert_eq!((report.fresh, report.not_linkable), (1, 1));
+    assert_eq!(bureau_state(&cluster), (0, 1, true, 1));
+    let report = cluster.import("hefei", &names).await;
+    assert_eq!((report.fresh, report.unchanged), (0, 1), "the same file twice");
+    cluster.stop("hefei").await;
+    let index = cluster.federation.member_dir(&id("hefei")).join("store").join("index");
+    std::fs::remove_dir_all(index).expect("removed");
+    cluster.restart("hefei").await;
+    let report = cluster.import("hefei", &names).await;
+    assert_eq!((report.fresh, report.unchanged), (0, 1), "with a lost index too");
+    assert_eq!(bureau_state(&cluster), (0, 1, true, 1));
+    cluster.federation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refused_rows_are_told_with_line_column_and_code_and_can_be_mended() {
     let cluster = Cluster::new(&["hefei"]).await;
     let (report, refused) = cluster

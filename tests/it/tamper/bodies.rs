@@ -457,7 +457,12 @@ fn a_late_body_that_was_stored_but_not_indexed_is_indexed_at_the_next_start() {
 fn an_amended_end_ends_the_element_with_its_amendment() {
     let ledgers = Ledgers::new();
     let (owner, reader) = (ledgers.open("hefei"), ledgers.open("wuhu"));
-    append(&owner, (0..2).map(|n| element("hefei", n, Audience::Federation)).collect());
+    append(
+        &owner,
+        (0..2)
+            .map(|n| element("hefei", n, Audience::Federation))
+            .collect(),
+    );
     for (target, ends) in [(0, 100), (1, 100), (1, 1_000)] {
         let mut amend = amendment(&owner, target, 20_001, Audience::Federation);
         let Body::Amend(body) = &mut amend.body else {
@@ -472,9 +477,18 @@ fn an_amended_end_ends_the_element_with_its_amendment() {
     for ledger in [&owner, &reader] {
         ledger.sweep_expired().expect("swept");
         let log = ledger.log(&origin("hefei")).expect("the log");
-        let states = ledger.body_states(log.number, LogIndex(0), 5).expect("states");
-        let held: Vec<_> = states.iter().map(|s| matches!(s, BodyState::Held(_))).collect();
-        assert_eq!(held, [false, true, false, false, true], "the later end of the second counts");
+        let states = ledger
+            .body_states(log.number, LogIndex(0), 5)
+            .expect("states");
+        let held: Vec<_> = states
+            .iter()
+            .map(|s| matches!(s, BodyState::Held(_)))
+            .collect();
+        assert_eq!(
+            held,
+            [false, true, false, false, true],
+            "the later end of the second counts"
+        );
     }
     ledgers.clock.advance(900);
     for ledger in [&owner, &reader] {
