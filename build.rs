@@ -1,7 +1,10 @@
 //! Compiles `proto/` with protox, so that no protoc has to be installed.
 use prost::Message;
 
-#[allow(clippy::disallowed_methods, reason = "cargo tells the output directory in a variable")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "cargo tells the output directory in a variable"
+)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "casegate/v1/record.proto",
@@ -15,8 +18,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let fds = protox::compile(files, ["proto"])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("casegate.fds"), fds.encode_to_vec())?;
-    tonic_prost_build::configure()
-        .bytes(".")
-        .compile_fds(fds)?;
+    tonic_prost_build::configure().bytes(".").compile_fds(fds)?;
     Ok(())
 }

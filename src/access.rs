@@ -9,9 +9,7 @@ use crate::ids::{CaseRef, Digest, LogIndex, LogName, QueryId, random};
 use crate::ledger::{Ledger, LedgerError, NewEntry};
 use crate::record::{self, Body};
 use crate::store::Batch;
-use crate::wire::v1::{
-    AccessBody, AccessScope, AskedMember, OpenedPurpose, Purpose, SeenPurpose,
-};
+use crate::wire::v1::{AccessBody, AccessScope, AskedMember, OpenedPurpose, Purpose, SeenPurpose};
 
 /// What an officer signed to ask for something.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +121,11 @@ impl AccessLog {
             officer_signature: line.officer.signature,
             officer_certificate: line.officer.certificate,
         });
-        let entry = NewEntry { body, expires_at: 0, private: None };
+        let entry = NewEntry {
+            body,
+            expires_at: 0,
+            private: None,
+        };
         self.0.append(LogName::Access, vec![entry], Batch::new())
     }
 

@@ -27,7 +27,10 @@ pub async fn serve(parts: Arc<Parts>, socket: TcpListener, mut stop: watch::Rece
             }
         }
     };
-    if let Err(e) = axum::serve(socket, router).with_graceful_shutdown(ending).await {
+    if let Err(e) = axum::serve(socket, router)
+        .with_graceful_shutdown(ending)
+        .await
+    {
         tracing::error!(error = %e, "the admin listener ended");
     }
 }
@@ -51,7 +54,9 @@ pub fn unready(parts: &Parts) -> Vec<String> {
         why.push("roster: the newest roster does not list this member any more".to_owned());
     }
     if parts.material.expires_at() <= parts.clock.now() {
-        why.push("certificate: it has run out; request a new one (casegate pki request)".to_owned());
+        why.push(
+            "certificate: it has run out; request a new one (casegate pki request)".to_owned(),
+        );
     }
     why
 }
@@ -75,21 +80,60 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
     let replicate = &parts.replicator.counts;
     let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let mut out = vec![
-        Reading::counter("casegate_publish_records_total", "Element records signed", of(&publish.records)),
-        Reading::counter("casegate_publish_evaluated_total", "Values that custodians evaluated", of(&publish.evaluated)),
-        Reading::counter("casegate_replicate_verified_total", "Foreign entries verified on receipt", of(&replicate.verified)),
-        Reading::counter("casegate_replicate_refused_total", "Answers of peers that were refused", of(&replicate.refused)),
-        Reading::counter("casegate_replicate_bodies_total", "Bodies received and checked", of(&replicate.bodies)),
-        Reading::gauge("casegate_ledger_records_size", "Entries of the own records log", crate::node::records_size(parts)),
-        Reading::gauge("casegate_store_disk_bytes", "Bytes of the store on disk", parts.ledger.store().disk_bytes()),
-        Reading::gauge("casegate_roster_version", "Version of the newest roster", parts.rosters.newest().version),
-        Reading::gauge("casegate_node_ready", "1 when the node is ready", u64::from(unready(parts).is_empty())),
+        Reading::counter(
+            "casegate_publish_records_total",
+            "Element records signed",
+            of(&publish.records),
+        ),
+        Reading::counter(
+            "casegate_publish_evaluated_total",
+            "Values that custodians evaluated",
+            of(&publish.evaluated),
+        ),
+        Reading::counter(
+            "casegate_replicate_verified_total",
+            "Foreign entries verified on receipt",
+            of(&replicate.verified),
+        ),
+        Reading::counter(
+            "casegate_replicate_refused_total",
+            "Answers of peers that were refused",
+            of(&replicate.refused),
+        ),
+        Reading::counter(
+            "casegate_replicate_bodies_total",
+            "Bodies received and checked",
+            of(&replicate.bodies),
+        ),
+        Reading::gauge(
+            "casegate_ledger_records_size",
+            "Entries of the own records log",
+            crate::node::records_size(parts),
+        ),
+        Reading::gauge(
+            "casegate_store_disk_bytes",
+            "Bytes of the store on disk",
+            parts.ledger.store().disk_bytes(),
+        ),
+        Reading::gauge(
+            "casegate_roster_version",
+            "Version of the newest roster",
+            parts.rosters.newest().version,
+        ),
+        Reading::gauge(
+            "casegate_node_ready",
+            "1 when the node is ready",
+            u64::from(unready(parts).is_empty()),
+        ),
     ];
     let mut watching = 0;
     for state in parts.replicator.states().values() {
         watching += u64::from(state.watching);
     }
-    out.push(Reading::gauge("casegate_replicate_watching", "Members whose logs are being watched", watching));
+    out.push(Reading::gauge(
+        "casegate_replicate_watching",
+        "Members whose logs are being watched",
+        watching,
+    ));
     out
 }
-

@@ -87,7 +87,11 @@ impl Cases {
     /// Opens the case table of a ledger.
     #[must_use]
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, changing: Arc::default(), pointed: Arc::default() }
+        Self {
+            ledger,
+            changing: Arc::default(),
+            pointed: Arc::default(),
+        }
     }
 
     fn key(&self, case_no: &str) -> [u8; 16] {
@@ -96,7 +100,11 @@ impl Cases {
 
     fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<CaseRow, CaseError> {
         let damaged = || CaseError::from(StoreError::Damaged("case row"));
-        let plain = self.ledger.seal().open(key, sealed).map_err(|_| damaged())?;
+        let plain = self
+            .ledger
+            .seal()
+            .open(key, sealed)
+            .map_err(|_| damaged())?;
         CaseRow::decode(&plain[..]).map_err(|_| damaged())
     }
 
@@ -119,7 +127,10 @@ impl Cases {
     pub fn by_ref(&self, case: &CaseRef) -> Result<Option<CaseRow>, CaseError> {
         let mac = self.ledger.seal().lookup("case-ref", &[case.as_bytes()]);
         let pointer = || {
-            self.ledger.postings().pointer(Pointer::Case, &mac).map_err(LedgerError::from)
+            self.ledger
+                .postings()
+                .pointer(Pointer::Case, &mac)
+                .map_err(LedgerError::from)
         };
         let mut key = pointer()?;
         // The pointers are derived and may be lost with the index; case rows are
@@ -140,7 +151,9 @@ impl Cases {
     /// # Errors
     /// [`CaseError::Unknown`] or [`CaseError::Closed`].
     pub fn open_case(&self, case_no: &str) -> Result<CaseRow, CaseError> {
-        let row = self.find(case_no)?.ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;
+        let row = self
+            .find(case_no)?
+            .ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;
         if row.state() == CaseState::Closed {
             return Err(CaseError::Closed(case_no.to_owned()));
         }
@@ -152,7 +165,8 @@ impl Cases {
     /// # Errors
     /// [`CaseError::Unknown`].
     pub fn open_or_closed(&self, case_no: &str) -> Result<CaseRow, CaseError> {
-        self.find(case_no)?.ok_or_else(|| CaseError::Unknown(case_no.to_owned()))
+        self.find(case_no)?
+            .ok_or_else(|| CaseError::Unknown(case_no.to_owned()))
     }
 
     /// The operation of that number, unless it has ended.
@@ -219,7 +233,10 @@ impl Cases {
         );
         let mut pointers = PostingsBatch::default();
         self.point(row, key, &mut pointers);
-        self.ledger.postings().apply(pointers).map_err(LedgerError::from)?;
+        self.ledger
+            .postings()
+            .apply(pointers)
+            .map_err(LedgerError::from)?;
         Ok(())
     }
 
@@ -234,8 +251,9 @@ impl Cases {
     /// [`CaseError::Unknown`].
     pub fn close(&self, case_no: &str) -> Result<CaseRow, CaseError> {
         let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut row =
-            self.find(case_no)?.ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;
+        let mut row = self
+            .find(case_no)?
+            .ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;
         row.set_state(CaseState::Closed);
         let mut batch = Batch::new();
         self.stage(&row, &mut batch)?;
@@ -265,7 +283,10 @@ impl Cases {
         for row in self.all()? {
             let mut pointers = PostingsBatch::default();
             self.point(&row, self.key(&row.case_no), &mut pointers);
-            self.ledger.postings().apply(pointers).map_err(LedgerError::from)?;
+            self.ledger
+                .postings()
+                .apply(pointers)
+                .map_err(LedgerError::from)?;
         }
         Ok(())
     }

@@ -218,11 +218,15 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
             Ok(runtime.block_on(at_desk(cli, command, clock, output))?)
         }
         Command::Node(command) => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(at_node(cli, command, clock, output))
         }
         Command::Demo(args) => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(demo::run(args, clock, output))
         }
         Command::Pki(args) => pki::run(args, clock.now(), output).map(|()| Exit::Done),

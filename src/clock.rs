@@ -44,7 +44,10 @@ impl Clock {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the wall clock"
+)]
 fn system_now() -> UnixSeconds {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -58,7 +61,10 @@ pub struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Starts a stopwatch.
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the monotonic clock"
+    )]
     #[must_use]
     pub fn start() -> Self {
         Self(Instant::now())

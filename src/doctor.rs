@@ -48,7 +48,11 @@ pub struct Finding {
 
 impl Finding {
     fn new(level: Level, code: &'static str) -> Self {
-        Self { level, code, words: vec![] }
+        Self {
+            level,
+            code,
+            words: vec![],
+        }
     }
 
     fn ok(code: &'static str) -> Self {
@@ -71,7 +75,9 @@ impl Finding {
     /// What part of the node it is about, such as `certificate`.
     #[must_use]
     pub fn area(&self) -> &'static str {
-        self.code.split_once('.').map_or(self.code, |(area, _)| area)
+        self.code
+            .split_once('.')
+            .map_or(self.code, |(area, _)| area)
     }
 
     /// The sentence: what was found, and what to do about it.

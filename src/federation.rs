@@ -136,8 +136,13 @@ impl Federation {
         let mut listens = vec![];
         let mut front = None;
         for member in &spec.members {
-            let listeners = Listeners::loopback().await.map_err(FederationError::Listen)?;
-            let mut peer = listeners.peer.local_addr().map_err(FederationError::Listen)?;
+            let listeners = Listeners::loopback()
+                .await
+                .map_err(FederationError::Listen)?;
+            let mut peer = listeners
+                .peer
+                .local_addr()
+                .map_err(FederationError::Listen)?;
             let behind = peer;
             if spec.behind.as_ref() == Some(&member.id) {
                 let socket = TcpListener::bind("127.0.0.1:0").await;
@@ -145,10 +150,15 @@ impl Federation {
                 peer = socket.local_addr().map_err(FederationError::Listen)?;
                 front = Some((socket, behind));
             }
-            let desk = listeners.desk.local_addr().map_err(FederationError::Listen)?;
-            let made =
-                dev_member(&spec.federation, &member.id, member.role, now, &[OFFICER])?;
-            let made = DevMember { region: member.region.clone(), ..made };
+            let desk = listeners
+                .desk
+                .local_addr()
+                .map_err(FederationError::Listen)?;
+            let made = dev_member(&spec.federation, &member.id, member.role, now, &[OFFICER])?;
+            let made = DevMember {
+                region: member.region.clone(),
+                ..made
+            };
             members.push((made, peer.to_string()));
             let admin = listeners.admin.as_ref().map(TcpListener::local_addr);
             let admin = admin.transpose().map_err(FederationError::Listen)?;
@@ -160,7 +170,10 @@ impl Federation {
         dev.write(&spec.dir, &listens)?;
         let mut federation = Self {
             seals: BTreeMap::new(),
-            addresses: sockets.iter().map(|(id, (_, p, d))| (id.clone(), (*p, *d))).collect(),
+            addresses: sockets
+                .iter()
+                .map(|(id, (_, p, d))| (id.clone(), (*p, *d)))
+                .collect(),
             nodes: BTreeMap::new(),
             front,
             spec,
@@ -185,10 +198,7 @@ impl Federation {
 
     /// The addresses of a member's node: for peers, for officers.
     #[must_use]
-    pub fn addresses(
-        &self,
-        member: &MemberId,
-    ) -> Option<(SocketAddr, SocketAddr)> {
+    pub fn addresses(&self, member: &MemberId) -> Option<(SocketAddr, SocketAddr)> {
         self.addresses.get(member).copied()
     }
 
@@ -231,9 +241,13 @@ impl Federation {
             index: PostingsOptions::default(),
             limits: crate::config::Limits::default(),
         };
-        let node = Node::start(options, listeners)
-            .await
-            .map_err(|source| FederationError::Node { member: member.clone(), source })?;
+        let node =
+            Node::start(options, listeners)
+                .await
+                .map_err(|source| FederationError::Node {
+                    member: member.clone(),
+                    source,
+                })?;
         self.nodes.insert(member.clone(), node);
         Ok(())
     }
@@ -282,15 +296,23 @@ impl Federation {
             ceremony: random::<16>().to_vec().into(),
             token_class: class as i32,
             threshold: u32::from(self.spec.threshold),
-            custodians: self.spec.custodians.iter().map(ToString::to_string).collect(),
+            custodians: self
+                .spec
+                .custodians
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         };
         let mut running = JoinSet::new();
         for id in &self.spec.custodians {
-            let node = self.nodes.get(id).ok_or_else(|| FederationError::NoMember(id.clone()))?;
+            let node = self
+                .nodes
+                .get(id)
+                .ok_or_else(|| FederationError::NoMember(id.clone()))?;
             let (parts, plan, id) = (Arc::clone(node.parts()), plan.clone(), id.clone());
-            running.spawn(async move {
-                keygen::run(&parts.custodian, &parts.peers, &id, &plan).await
-            });
+            running.spawn(
+                async move { keygen::run(&parts.custodian, &parts.peers, &id, &plan).await },
+            );
         }
         let mut keys = vec![];
         while let Some(done) = running.join_next().await {
@@ -321,7 +343,10 @@ impl Federation {
         }
         let bytes = self.dev.chain.to_bytes();
         let files = std::iter::once(self.spec.dir.join("roster.bin")).chain(
-            self.spec.members.iter().map(|m| self.member_dir(&m.id).join("roster.bin")),
+            self.spec
+                .members
+                .iter()
+                .map(|m| self.member_dir(&m.id).join("roster.bin")),
         );
         for file in files {
             std::fs::write(&file, &bytes)
@@ -333,7 +358,11 @@ impl Federation {
     /// A draft of the next roster, to be changed and installed.
     #[must_use]
     pub fn next_roster(&self) -> Draft {
-        Draft::after(self.dev.chain.newest(), self.spec.clock.now(), ROSTER_DAYS * DAY_S)
+        Draft::after(
+            self.dev.chain.newest(),
+            self.spec.clock.now(),
+            ROSTER_DAYS * DAY_S,
+        )
     }
 
     /// The certificate of a member's officer.
@@ -445,5 +474,7 @@ fn read_seal(path: &Path) -> Result<[u8; 32], FederationError> {
     let bad = |why: String| FederationError::File(format!("{}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
     let bytes = hex::decode(text.trim()).map_err(|e| bad(e.to_string()))?;
-    bytes.try_into().map_err(|_| bad("a seal key has 64 hex digits".into()))
+    bytes
+        .try_into()
+        .map_err(|_| bad("a seal key has 64 hex digits".into()))
 }

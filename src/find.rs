@@ -103,13 +103,14 @@ pub struct Found {
 impl Finder {
     /// Makes a finder over a node's replicas and case table.
     #[must_use]
-    pub fn new(
-        ledger: Ledger,
-        cases: Cases,
-        roster: Arc<ArcSwap<Roster>>,
-        rules: Rules,
-    ) -> Self {
-        Self { ledger, cases, roster, rules, total: Arc::default() }
+    pub fn new(ledger: Ledger, cases: Cases, roster: Arc<ArcSwap<Roster>>, rules: Rules) -> Self {
+        Self {
+            ledger,
+            cases,
+            roster,
+            rules,
+            total: Arc::default(),
+        }
     }
 
     /// The rules under which values are made canonical here.
@@ -128,7 +129,10 @@ impl Finder {
         row: &CaseRow,
         specs: &[ElementSpec],
     ) -> Result<Vec<Posting>, FindError> {
-        let own = self.ledger.postings().own_postings(&self.ledger.case_mac(&case_ref(row)))?;
+        let own = self
+            .ledger
+            .postings()
+            .own_postings(&self.ledger.case_mac(&case_ref(row)))?;
         if specs.is_empty() {
             return Ok(own);
         }
@@ -159,14 +163,15 @@ impl Finder {
         Ok(out)
     }
 
-    fn own_row(
-        &self,
-        own: &[Posting],
-        held: &HeldElement,
-    ) -> Result<Option<Posting>, FindError> {
+    fn own_row(&self, own: &[Posting], held: &HeldElement) -> Result<Option<Posting>, FindError> {
         let mac = self.ledger.row_mac(held);
-        let pointer = self.ledger.postings().pointer(crate::postings::Pointer::Row, &mac)?;
-        let index = pointer.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let pointer = self
+            .ledger
+            .postings()
+            .pointer(crate::postings::Pointer::Row, &mac)?;
+        let index = pointer
+            .and_then(|b| b.try_into().ok())
+            .map(u64::from_be_bytes);
         Ok(own.iter().find(|p| Some(p.index.0) == index).cloned())
     }
 
@@ -177,8 +182,8 @@ impl Finder {
     pub fn canonical(&self, spec: &ElementSpec) -> Result<(Kind, String), FindError> {
         let kind = Kind::parse(&spec.kind).ok_or_else(|| FindError::Kind(spec.kind.clone()))?;
         let qualifier = (!spec.qualifier.is_empty()).then_some(spec.qualifier.as_str());
-        let canonical = canonicalize(kind, &spec.value, qualifier, &self.rules)
-            .map_err(FindError::Element)?;
+        let canonical =
+            canonicalize(kind, &spec.value, qualifier, &self.rules).map_err(FindError::Element)?;
         Ok((kind, canonical.value))
     }
 
@@ -189,7 +194,10 @@ impl Finder {
     pub fn query(&self, case_no: &str, specs: &[ElementSpec]) -> Result<Found, FindError> {
         let row = self.cases.open_case(case_no)?;
         let own = self.elements(&row, specs)?;
-        let mut found = Found { asked: own.len() as u64, ..Default::default() };
+        let mut found = Found {
+            asked: own.len() as u64,
+            ..Default::default()
+        };
         let mut notices = HashMap::new();
         let total = self.total_cases()?;
         for posting in own {
@@ -216,27 +224,45 @@ impl Finder {
         notices: &mut HashMap<CaseKey, v1::LinkedCase>,
         found: &mut Found,
     ) -> Result<(), FindError> {
-        let Some(element) = self.ledger.element(OWN_RECORDS, own.index)? else { return Ok(()) };
-        let mac = self.ledger.token_mac(element.body.token_key_id, &element.body.token);
+        let Some(element) = self.ledger.element(OWN_RECORDS, own.index)? else {
+            return Ok(());
+        };
+        let mac = self
+            .ledger
+            .token_mac(element.body.token_key_id, &element.body.token);
         let all = self.ledger.postings().postings(&mac)?;
         let with_token = distinct_cases(&all);
         let mut value = None;
         for other in all {
-            let Some(key) = self.foreign_case(&other) else { continue };
+            let Some(key) = self.foreign_case(&other) else {
+                continue;
+            };
             let value = match &value {
                 Some(value) => value,
-                None => value.insert(self.ledger.held(own.index)?.map_or_else(String::new, |h| h.raw)),
+                None => value.insert(
+                    self.ledger
+                        .held(own.index)?
+                        .map_or_else(String::new, |h| h.raw),
+                ),
             };
             let case = self.describe(&key, notices)?;
-            let leaf = self.ledger.entry(other.log, other.index)?.map(|e| e.leaf_hash());
+            let leaf = self
+                .ledger
+                .entry(other.log, other.index)?
+                .map(|e| e.leaf_hash());
             found.matches.push(QueryMatch {
                 kind: kind_name(other.kind).into(),
                 value: value.clone(),
                 member: key.member.to_string(),
                 case_ref: key.case.as_bytes().to_vec().into(),
                 category: case.category,
-                role: Role::from_wire(i32::from(other.role)).map_or("", Role::as_str).into(),
-                month: self.ledger.notice(&key.member, &key.case)?.map_or(0, |n| n.month),
+                role: Role::from_wire(i32::from(other.role))
+                    .map_or("", Role::as_str)
+                    .into(),
+                month: self
+                    .ledger
+                    .notice(&key.member, &key.case)?
+                    .map_or(0, |n| n.month),
                 contact: case.contact,
                 cases_with_token: u32::try_from(with_token).unwrap_or(u32::MAX),
                 rarity: rarity(total, with_token),
@@ -249,8 +275,10 @@ impl Finder {
 
     fn foreign_case(&self, posting: &Posting) -> Option<CaseKey> {
         let log = self.ledger.log_by_number(posting.log)?;
-        (log.origin.member != *self.ledger.own())
-            .then(|| CaseKey { member: log.origin.member.clone(), case: posting.case_ref })
+        (log.origin.member != *self.ledger.own()).then(|| CaseKey {
+            member: log.origin.member.clone(),
+            case: posting.case_ref,
+        })
     }
 
     /// What the newest notice says of a case of another member.
@@ -269,7 +297,9 @@ impl Finder {
         let case = v1::LinkedCase {
             member: key.member.to_string(),
             case_ref: key.case.as_bytes().to_vec().into(),
-            category: notice.as_ref().map_or_else(String::new, |n| n.category.clone()),
+            category: notice
+                .as_ref()
+                .map_or_else(String::new, |n| n.category.clone()),
             contact: notice.map_or_else(String::new, |n| n.desk),
         };
         seen.insert(key.clone(), case.clone());
@@ -288,7 +318,10 @@ impl Finder {
         {
             return Ok(*total);
         }
-        let count = self.ledger.postings().count_pointers(crate::postings::Pointer::Notice)?;
+        let count = self
+            .ledger
+            .postings()
+            .count_pointers(crate::postings::Pointer::Notice)?;
         *total = Some((Stopwatch::start(), count));
         Ok(count)
     }
@@ -304,7 +337,9 @@ impl Finder {
         };
         let mut out = vec![];
         for hit in self.ledger.hits()? {
-            let Some(own) = self.ledger.element(OWN_RECORDS, hit.own_index)? else { continue };
+            let Some(own) = self.ledger.element(OWN_RECORDS, hit.own_index)? else {
+                continue;
+            };
             let case = own.body.case_ref;
             if wanted.is_none_or(|w| w == case) {
                 out.push((hit, case));
@@ -323,11 +358,17 @@ impl Finder {
         case: &CaseRef,
         seen: &mut HashMap<CaseKey, v1::LinkedCase>,
     ) -> Result<Option<v1::HitLine>, FindError> {
-        let Some(theirs) = self.ledger.element(hit.log, hit.index)? else { return Ok(None) };
-        let mac = self.ledger.token_mac(theirs.body.token_key_id, &theirs.body.token);
+        let Some(theirs) = self.ledger.element(hit.log, hit.index)? else {
+            return Ok(None);
+        };
+        let mac = self
+            .ledger
+            .token_mac(theirs.body.token_key_id, &theirs.body.token);
         let with_token = distinct_cases(&self.ledger.postings().postings(&mac)?);
-        let key =
-            CaseKey { member: theirs.body.member.clone(), case: theirs.body.case_ref };
+        let key = CaseKey {
+            member: theirs.body.member.clone(),
+            case: theirs.body.case_ref,
+        };
         let described = self.describe(&key, seen)?;
         let row = self.cases.by_ref(case)?;
         let held = self.ledger.held(hit.own_index)?;
@@ -356,8 +397,11 @@ impl Finder {
     ) -> Result<Report, FindError> {
         let row = self.cases.open_operation(operation)?;
         let roster = self.roster.load_full();
-        let regions: HashMap<MemberId, String> =
-            roster.members.values().map(|m| (m.id.clone(), m.region.clone())).collect();
+        let regions: HashMap<MemberId, String> = roster
+            .members
+            .values()
+            .map(|m| (m.id.clone(), m.region.clone()))
+            .collect();
         let bounds = bounds_of(&row);
         let by_category = !filter.categories.is_empty();
         let mut notices = HashMap::new();
@@ -367,7 +411,9 @@ impl Finder {
             let (_, postings) = group?;
             let mut kept = vec![];
             for posting in &postings {
-                let Some(key) = self.foreign_case(posting) else { continue };
+                let Some(key) = self.foreign_case(posting) else {
+                    continue;
+                };
                 let category = if by_category {
                     Some(self.describe(&key, &mut notices)?.category)
                 } else {
@@ -393,7 +439,10 @@ impl Finder {
             if let Some(first) = postings.first()
                 && !kept.is_empty()
             {
-                analysis.push(&TokenGroup { kind: kind_name(first.kind), postings: kept });
+                analysis.push(&TokenGroup {
+                    kind: kind_name(first.kind),
+                    postings: kept,
+                });
             }
         }
         Ok(analysis.finish(cases.len() as u64))
@@ -420,12 +469,21 @@ pub fn kind_name(kind: u8) -> &'static str {
 }
 
 fn distinct_cases(postings: &[Posting]) -> usize {
-    postings.iter().map(|p| (p.log, p.case_ref)).collect::<HashSet<_>>().len()
+    postings
+        .iter()
+        .map(|p| (p.log, p.case_ref))
+        .collect::<HashSet<_>>()
+        .len()
 }
 
 /// How much a shared token says: ln(all cases / cases with it), at least 0.
 #[must_use]
-#[allow(clippy::cast_precision_loss, reason = "counts of cases are far below 2^52")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts of cases are far below 2^52"
+)]
 pub fn rarity(total_cases: u64, with_token: usize) -> f64 {
-    (total_cases.max(1) as f64 / with_token.max(1) as f64).ln().max(0.0)
+    (total_cases.max(1) as f64 / with_token.max(1) as f64)
+        .ln()
+        .max(0.0)
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IdError {
     /// A name with characters or a length that names may not have.
-    #[error("{what} {value:?} must be 1 to 63 of a-z, 0-9, '-', '.' and start with a letter or digit")]
+    #[error(
+        "{what} {value:?} must be 1 to 63 of a-z, 0-9, '-', '.' and start with a letter or digit"
+    )]
     Name {
         /// What kind of name it is.
         what: &'static str,
@@ -308,7 +310,14 @@ mod tests {
 
     #[test]
     fn origins_that_are_not_canonical_are_refused() {
-        for bad in ["a/b/records/01", "a/b/records/0", "a/b/other/1", "a/b/records", "a/B/records/1", "a/b/records/1/"] {
+        for bad in [
+            "a/b/records/01",
+            "a/b/records/0",
+            "a/b/other/1",
+            "a/b/records",
+            "a/B/records/1",
+            "a/b/records/1/",
+        ] {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
     }

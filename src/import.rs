@@ -16,9 +16,7 @@ use crate::ledger::{Ledger, LedgerError, OWN_RECORDS};
 use crate::postings::Pointer;
 use crate::record::Audience;
 use crate::store::Batch;
-use crate::wire::v1::{
-    CaseRow, CaseState, HeldElement, ImportReport, KindCount, Purpose, Refusal,
-};
+use crate::wire::v1::{CaseRow, CaseState, HeldElement, ImportReport, KindCount, Purpose, Refusal};
 
 /// Rows that become durable together.
 const BATCH_ROWS: usize = 1_024;
@@ -97,7 +95,12 @@ impl Importer {
     /// Makes the importer of a node; dates in files are `utc_offset_s` ahead of UTC.
     #[must_use]
     pub fn new(ledger: Ledger, cases: Cases, rules: Rules, utc_offset_s: i32) -> Self {
-        Self { ledger, cases, rules, utc_offset_s }
+        Self {
+            ledger,
+            cases,
+            rules,
+            utc_offset_s,
+        }
     }
 
     /// Reads a file to its end. Every good row is durable in the queue when
@@ -225,8 +228,14 @@ impl<'a> Load<'a> {
 
     fn known(&self, mac: [u8; 16], held: &HeldElement) -> Result<Known, ImportError> {
         let ledger = &self.importer.ledger;
-        let pointer = ledger.postings().pointer(Pointer::Row, &mac).map_err(LedgerError::from)?;
-        let Some(index) = pointer.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else {
+        let pointer = ledger
+            .postings()
+            .pointer(Pointer::Row, &mac)
+            .map_err(LedgerError::from)?;
+        let Some(index) = pointer
+            .and_then(|b| b.try_into().ok())
+            .map(u64::from_be_bytes)
+        else {
             return Ok(Known::New);
         };
         if held.note {
@@ -286,7 +295,10 @@ impl<'a> Load<'a> {
             audience: Some(audience.to_wire()),
             handling: row.handling.clone().unwrap_or_default(),
             expires_at: row.expires_on.map_or(0, |day| dates::end_of(day, offset)),
-            purpose: Some(Purpose { case_no: row.case_no.clone(), ..self.run.purpose.clone() }),
+            purpose: Some(Purpose {
+                case_no: row.case_no.clone(),
+                ..self.run.purpose.clone()
+            }),
             note: !row.canonical.linkable,
             ..Default::default()
         }
@@ -304,7 +316,9 @@ impl<'a> Load<'a> {
             self.report.notes += 1;
             self.queue.push(note);
         }
-        let column = reject.field.map_or_else(String::new, |f| f.name().to_owned());
+        let column = reject
+            .field
+            .map_or_else(String::new, |f| f.name().to_owned());
         let refusal = Refusal {
             line: reject.line,
             column,
@@ -345,7 +359,9 @@ impl<'a> Load<'a> {
         }
         let count = |(kind, count): (String, u64)| KindCount { kind, count };
         let named = |map: BTreeMap<&'static str, u64>| {
-            map.into_iter().map(|(k, n)| count((k.to_owned(), n))).collect()
+            map.into_iter()
+                .map(|(k, n)| count((k.to_owned(), n)))
+                .collect()
         };
         self.report.kinds = named(self.kinds);
         self.report.warnings = named(self.warnings);

@@ -42,7 +42,7 @@ pub use append::NewEntry;
 pub use bodies::{BodiesAccepted, BodyReader};
 pub use index::{Hit, IndexedElement};
 pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS};
-pub use queue::{Queued, QueueTicket};
+pub use queue::{QueueTicket, Queued};
 pub use read::StoredElement;
 pub use replica::ChunkAccepted;
 pub use segment::BodyState;
@@ -280,7 +280,10 @@ impl Ledger {
         let (records, access) = (Arc::new(records), Arc::new(access));
         logs.insert(records.origin.clone(), Arc::clone(&records));
         logs.insert(access.origin.clone(), Arc::clone(&access));
-        let by_number = logs.values().map(|log| (log.number, Arc::clone(log))).collect();
+        let by_number = logs
+            .values()
+            .map(|log| (log.number, Arc::clone(log)))
+            .collect();
         for log in [&records, &access] {
             append::sign_empty(&store, log, &options.keys.checkpoint)?;
         }
@@ -359,13 +362,19 @@ impl Ledger {
     /// [`LedgerError::NoLog`].
     pub fn log(&self, origin: &Origin) -> Result<Arc<Log>, LedgerError> {
         let logs = self.0.logs.read().unwrap_or_else(PoisonError::into_inner);
-        logs.get(origin).cloned().ok_or_else(|| LedgerError::NoLog(origin.clone()))
+        logs.get(origin)
+            .cloned()
+            .ok_or_else(|| LedgerError::NoLog(origin.clone()))
     }
 
     /// The log with that number.
     #[must_use]
     pub fn log_by_number(&self, number: u32) -> Option<Arc<Log>> {
-        let logs = self.0.by_number.read().unwrap_or_else(PoisonError::into_inner);
+        let logs = self
+            .0
+            .by_number
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         logs.get(&number).cloned()
     }
 
@@ -393,11 +402,19 @@ impl Ledger {
         let number = logs.values().map(|l| l.number + 1).max().unwrap_or(0);
         let number = number.max(log::FIRST_REPLICA);
         let mut batch = Batch::new();
-        batch.put(Table::LogNumber, origin.to_string().as_bytes(), number.to_be_bytes());
+        batch.put(
+            Table::LogNumber,
+            origin.to_string().as_bytes(),
+            number.to_be_bytes(),
+        );
         self.0.store.commit(batch)?;
         let log = Arc::new(Log::new(origin.clone(), number, Head::new()));
         logs.insert(origin.clone(), Arc::clone(&log));
-        let mut by_number = self.0.by_number.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_number = self
+            .0
+            .by_number
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         by_number.insert(number, Arc::clone(&log));
         Ok(log)
     }

@@ -7,9 +7,9 @@ pub mod admin;
 pub mod doctor;
 pub mod federation;
 pub mod node;
+pub mod pki;
 pub mod rpc;
 pub mod setup;
-pub mod pki;
 pub mod tls;
 
 // SERVICES

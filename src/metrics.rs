@@ -18,13 +18,23 @@ impl Reading {
     /// A number that only grows. `name` ends in `_total`.
     #[must_use]
     pub fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, value, counts: true }
+        Self {
+            name,
+            help,
+            value,
+            counts: true,
+        }
     }
 
     /// A number that goes up and down.
     #[must_use]
     pub fn gauge(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, value, counts: false }
+        Self {
+            name,
+            help,
+            value,
+            counts: false,
+        }
     }
 }
 

@@ -235,11 +235,20 @@ impl Node {
             parts.clock.clone(),
             &limits,
         ));
-        let serving = Serving { parts: &parts, gate: &gate, limits: &limits, stop: &stopped };
+        let serving = Serving {
+            parts: &parts,
+            gate: &gate,
+            limits: &limits,
+            stop: &stopped,
+        };
         let peer_address = serve_peers(&serving, listeners.peer, &mut tasks)?;
         let desk_address = serve_desk(&serving, listeners.desk, &mut tasks)?;
         if let Some(admin) = listeners.admin {
-            tasks.spawn(crate::admin::serve(Arc::clone(&parts), admin, stopped.clone()));
+            tasks.spawn(crate::admin::serve(
+                Arc::clone(&parts),
+                admin,
+                stopped.clone(),
+            ));
         }
         parts.ledger.set_standing(Standing::Fenced);
         tasks.spawn(Arc::clone(&parts.replicator).take_standing(stopped.clone()));
@@ -249,7 +258,13 @@ impl Node {
         }
         tasks.spawn(follow_roster(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(sweep(parts.ledger.clone(), stopped));
-        Ok(Self { parts, stop, tasks, peer_address, desk_address })
+        Ok(Self {
+            parts,
+            stop,
+            tasks,
+            peer_address,
+            desk_address,
+        })
     }
 
     /// The node's parts.
@@ -286,9 +301,8 @@ fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     }
     // The generations of the own logs stand in the roster, which stands in the
     // store: it is opened for the roster first.
-    let rosters_of = |store: Store| {
-        Rosters::open(store, options.clock.clone(), options.pin, &options.rosters)
-    };
+    let rosters_of =
+        |store: Store| Rosters::open(store, options.clock.clone(), options.pin, &options.rosters);
     let (records_generation, access_generation) = {
         let store = Store::open(&options.dir.join("store"), options.cache_bytes)
             .map_err(LedgerError::from)?;
@@ -326,10 +340,12 @@ fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let officers = Officers::open(store.clone(), clock.clone(), options.first_admin.as_ref())?;
     let cases = Cases::new(ledger.clone());
     let access = AccessLog::new(ledger.clone());
-    let peers =
-        Arc::new(PeerClients::new(options.material.clone(), Arc::clone(&roster), clock.clone()));
-    let custodian =
-        Custodian::open(store.clone(), clock.clone(), &options.seal, options.member)?;
+    let peers = Arc::new(PeerClients::new(
+        options.material.clone(),
+        Arc::clone(&roster),
+        clock.clone(),
+    ));
+    let custodian = Custodian::open(store.clone(), clock.clone(), &options.seal, options.member)?;
     let tokenizer = Tokenizer::new(store, clock.clone(), &options.seal, Arc::clone(&peers));
     let publisher = Publisher::new(
         ledger.clone(),
@@ -339,10 +355,13 @@ fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         tokenizer,
     );
     let replicator = Replicator::new(ledger.clone(), Arc::clone(&roster), Arc::clone(&peers));
-    let finder =
-        Finder::new(ledger.clone(), cases.clone(), roster, options.rules);
-    let importer =
-        Importer::new(ledger.clone(), cases.clone(), options.rules, options.utc_offset_s);
+    let finder = Finder::new(ledger.clone(), cases.clone(), roster, options.rules);
+    let importer = Importer::new(
+        ledger.clone(),
+        cases.clone(),
+        options.rules,
+        options.utc_offset_s,
+    );
     Ok(Parts {
         ledger,
         cases,
@@ -414,7 +433,12 @@ fn serve_peers(
     socket: TcpListener,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, NodeError> {
-    let Serving { parts, gate, limits, stop } = *serving;
+    let Serving {
+        parts,
+        gate,
+        limits,
+        stop,
+    } = *serving;
     let tls = TlsServer::new(
         parts.material.clone(),
         parts.rosters.handle(),
@@ -453,7 +477,9 @@ fn serve_peers(
     let address = accepting.address;
     let ending = stopped(stop.clone());
     tasks.spawn(async move {
-        let served = router.serve_with_incoming_shutdown(accepting.incoming, ending).await;
+        let served = router
+            .serve_with_incoming_shutdown(accepting.incoming, ending)
+            .await;
         if let Err(e) = served {
             tracing::error!(error = %e, "the peer listener ended");
         }
@@ -466,7 +492,12 @@ fn serve_desk(
     socket: TcpListener,
     tasks: &mut JoinSet<()>,
 ) -> Result<SocketAddr, NodeError> {
-    let Serving { parts, gate, limits, stop } = *serving;
+    let Serving {
+        parts,
+        gate,
+        limits,
+        stop,
+    } = *serving;
     let tls = TlsServer::new(
         parts.material.clone(),
         parts.rosters.handle(),
@@ -488,7 +519,9 @@ fn serve_desk(
     let address = accepting.address;
     let ending = stopped(stop.clone());
     tasks.spawn(async move {
-        let served = router.serve_with_incoming_shutdown(accepting.incoming, ending).await;
+        let served = router
+            .serve_with_incoming_shutdown(accepting.incoming, ending)
+            .await;
         if let Err(e) = served {
             tracing::error!(error = %e, "the desk listener ended");
         }
@@ -501,15 +534,24 @@ fn serve_desk(
 async fn follow_roster(parts: Arc<Parts>, stop: watch::Receiver<bool>) {
     let mut next = 0_usize;
     loop {
-        let pause = if parts.rosters.is_expired() { 2 } else { ROSTER_POLL_S };
+        let pause = if parts.rosters.is_expired() {
+            2
+        } else {
+            ROSTER_POLL_S
+        };
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(pause)) => {}
             () = stopped(stop.clone()) => return,
         }
         let roster = parts.rosters.newest();
-        let others: Vec<_> =
-            roster.members.keys().filter(|id| *id != parts.ledger.own()).collect();
-        let Some(peer) = others.get(next % others.len().max(1)) else { continue };
+        let others: Vec<_> = roster
+            .members
+            .keys()
+            .filter(|id| *id != parts.ledger.own())
+            .collect();
+        let Some(peer) = others.get(next % others.len().max(1)) else {
+            continue;
+        };
         next = next.wrapping_add(1);
         match parts.peers.rosters(peer, roster.version).await {
             Ok(newer) if newer.is_empty() => {}

@@ -20,7 +20,9 @@ pub enum OfficerError {
     #[error("no officer {0} on this node's list")]
     Unknown(OfficerName),
     /// A word that is no right.
-    #[error("{0:?} is not a right; rights are publish, query, confirm, disclose-request, disclose-approve, export, admin")]
+    #[error(
+        "{0:?} is not a right; rights are publish, query, confirm, disclose-request, disclose-approve, export, admin"
+    )]
     Right(String),
     /// The change would leave nobody who may change the list.
     #[error("{0} is the last active officer with the right admin")]
@@ -70,14 +72,20 @@ impl Officers {
     ) -> Result<Self, OfficerError> {
         let mut rows = BTreeMap::new();
         for (key, value) in store.scan(Table::Officers, b"")? {
-            let name = std::str::from_utf8(&key).ok().and_then(|n| OfficerName::new(n).ok());
+            let name = std::str::from_utf8(&key)
+                .ok()
+                .and_then(|n| OfficerName::new(n).ok());
             let row = OfficerRow::decode(value).ok();
             let (Some(name), Some(row)) = (name, row) else {
                 return Err(StoreError::Damaged("officer").into());
             };
             rows.insert(name, row);
         }
-        let officers = Self { store, clock, rows: Arc::new(RwLock::new(rows)) };
+        let officers = Self {
+            store,
+            clock,
+            rows: Arc::new(RwLock::new(rows)),
+        };
         if let Some(admin) = first_admin
             && officers.list().is_empty()
         {
@@ -92,7 +100,12 @@ impl Officers {
     pub fn rights(&self, name: &OfficerName) -> Option<Vec<Right>> {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         let row = rows.get(name).filter(|row| !row.suspended)?;
-        Some(row.rights.iter().filter_map(|r| Right::from_word(r)).collect())
+        Some(
+            row.rights
+                .iter()
+                .filter_map(|r| Right::from_word(r))
+                .collect(),
+        )
     }
 
     /// The whole list, by name.
@@ -123,11 +136,7 @@ impl Officers {
     ///
     /// # Errors
     /// [`OfficerError::Unknown`], [`OfficerError::LastAdmin`].
-    pub fn suspend(
-        &self,
-        name: &OfficerName,
-        suspended: bool,
-    ) -> Result<OfficerRow, OfficerError> {
+    pub fn suspend(&self, name: &OfficerName, suspended: bool) -> Result<OfficerRow, OfficerError> {
         let before = {
             let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
             rows.get(name).cloned()
@@ -149,7 +158,11 @@ impl Officers {
             return Err(OfficerError::LastAdmin(name.clone()));
         }
         let mut batch = Batch::new();
-        batch.put(Table::Officers, name.as_str().as_bytes(), row.encode_to_vec());
+        batch.put(
+            Table::Officers,
+            name.as_str().as_bytes(),
+            row.encode_to_vec(),
+        );
         self.store.commit(batch)?;
         rows.insert(name.clone(), row.clone());
         Ok(row)
@@ -202,6 +215,8 @@ mod tests {
             Err(OfficerError::LastAdmin(_))
         ));
         officers.set(&name("li"), &["admin".into()]).expect("added");
-        officers.suspend(&name("chen"), true).expect("another admin is there");
+        officers
+            .suspend(&name("chen"), true)
+            .expect("another admin is there");
     }
 }

@@ -20,9 +20,7 @@ use crate::ids::{CaseRef, LogName};
 use crate::ledger::{Ledger, LedgerError};
 use crate::roster::{Roster, TokenKey};
 use crate::store::Batch;
-use crate::tokens::{
-    CustodianTransport, SegmentInput, TokenKeyInfo, Tokenizer, TokensError,
-};
+use crate::tokens::{CustodianTransport, SegmentInput, TokenKeyInfo, Tokenizer, TokensError};
 use crate::wire::v1::{self, AccessScope};
 
 pub use batch::same_attributes;
@@ -147,7 +145,8 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
                 }
                 Err(e) => {
                     tracing::warn!(error = %e, "publishing waits");
-                    self.state.send_replace(PublishState::Waiting(e.to_string()));
+                    self.state
+                        .send_replace(PublishState::Waiting(e.to_string()));
                     let pause = Duration::from_secs(wait_s);
                     wait_s = (wait_s * 2).min(RETRY_S.1);
                     Some(pause)
@@ -176,7 +175,9 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
     /// [`PublishError`]; the queue is as it was.
     pub async fn publish_batch(self: Arc<Self>) -> Result<usize, PublishError> {
         let this = Arc::clone(&self);
-        let Some(plan) = blocking(move || this.plan()).await? else { return Ok(0) };
+        let Some(plan) = blocking(move || this.plan()).await? else {
+            return Ok(0);
+        };
         let mut plan = plan;
         for class in [TokenClass::Enumerable, TokenClass::Open] {
             let wanted = plan.take_wanted(class);
@@ -196,7 +197,12 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         if queued.ticket.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Plan::new(queued, &self.ledger, &self.cases, &self.roster.load())?))
+        Ok(Some(Plan::new(
+            queued,
+            &self.ledger,
+            &self.cases,
+            &self.roster.load(),
+        )?))
     }
 
     async fn tokenize(
@@ -205,10 +211,15 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         wanted: &[Wanted],
     ) -> Result<Vec<crate::oprf::Evaluation>, PublishError> {
         let roster = self.roster.load_full();
-        let key = roster.token_key(class).ok_or(PublishError::NoTokenKey(class))?;
+        let key = roster
+            .token_key(class)
+            .ok_or(PublishError::NoTokenKey(class))?;
         let key = key_info(key);
-        let mut line =
-            AccessLine::new(AccessScope::Evaluate, "custodian.evaluate", self.ledger.own().as_str());
+        let mut line = AccessLine::new(
+            AccessScope::Evaluate,
+            "custodian.evaluate",
+            self.ledger.own().as_str(),
+        );
         let mut segments: Vec<SegmentInput> = vec![];
         for run in wanted.chunk_by(|a, b| a.case_ref == b.case_ref) {
             let Some(first) = run.first() else { continue };
@@ -229,7 +240,9 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         let access = self.access.clone();
         blocking(move || access.write(line).map_err(PublishError::from)).await?;
         let evaluated = self.tokenizer.evaluate(&key, query_id, segments).await?;
-        self.counts.evaluated.fetch_add(evaluated.len() as u64, Ordering::Relaxed);
+        self.counts
+            .evaluated
+            .fetch_add(evaluated.len() as u64, Ordering::Relaxed);
         Ok(evaluated)
     }
 
@@ -241,7 +254,10 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
             self.ledger.keep_notes(&ready.notes, Batch::new())?;
         }
         if ready.entries.is_empty() {
-            self.ledger.store().commit(with).map_err(LedgerError::from)?;
+            self.ledger
+                .store()
+                .commit(with)
+                .map_err(LedgerError::from)?;
         } else {
             self.ledger.append(LogName::Records, ready.entries, with)?;
         }

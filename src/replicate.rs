@@ -52,8 +52,9 @@ pub trait PeerTransport: Send + Sync + 'static {
     fn watch(
         &self,
         member: &MemberId,
-    ) -> impl Future<Output = Result<mpsc::Receiver<Result<v1::CheckpointNotice, PeerError>>, PeerError>>
-    + Send;
+    ) -> impl Future<
+        Output = Result<mpsc::Receiver<Result<v1::CheckpointNotice, PeerError>>, PeerError>,
+    > + Send;
     /// Streams the chunks of a log from an index.
     fn pull(
         &self,
@@ -73,8 +74,7 @@ pub trait PeerTransport: Send + Sync + 'static {
         member: &MemberId,
         origin: &Origin,
         ranges: Vec<(u64, u64)>,
-    ) -> impl Future<Output = Result<mpsc::Receiver<Result<v1::BodyChunk, PeerError>>, PeerError>>
-    + Send;
+    ) -> impl Future<Output = Result<mpsc::Receiver<Result<v1::BodyChunk, PeerError>>, PeerError>> + Send;
 }
 
 /// Why a pull stopped.
@@ -160,7 +160,10 @@ impl<P: PeerTransport> Replicator<P> {
     /// What is known about each member's replica.
     #[must_use]
     pub fn states(&self) -> BTreeMap<MemberId, ReplicaState> {
-        self.states.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.states
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A number that grows whenever a replica or its state changes.
@@ -290,12 +293,16 @@ impl<P: PeerTransport> Replicator<P> {
         notice: v1::CheckpointNotice,
     ) -> Result<(), PullError> {
         let roster = self.roster.load_full();
-        let (Some(author), Some(origin)) =
-            (roster.member(member), roster.origin(member, LogName::Records))
-        else {
+        let (Some(author), Some(origin)) = (
+            roster.member(member),
+            roster.origin(member, LogName::Records),
+        ) else {
             return Ok(());
         };
-        let refused = |source| PullError::Refused { from: member.clone(), source };
+        let refused = |source| PullError::Refused {
+            from: member.clone(),
+            source,
+        };
         let log = self.ledger.replica(&origin).map_err(refused)?;
         let author = Arc::new(author.clone());
         self.blocking(&log, &author, move |ledger, log, author| {
@@ -331,14 +338,20 @@ impl<P: PeerTransport> Replicator<P> {
     /// # Errors
     /// [`PullError`]; what was accepted before stays.
     pub async fn pull_member(&self, member: &MemberId, from: &MemberId) -> Result<bool, PullError> {
-        let Ok(_turn) = self.pulls.acquire().await else { return Ok(false) };
-        let roster = self.roster.load_full();
-        let (Some(author), Some(origin)) =
-            (roster.member(member), roster.origin(member, LogName::Records))
-        else {
+        let Ok(_turn) = self.pulls.acquire().await else {
             return Ok(false);
         };
-        let refused = |source| PullError::Refused { from: from.clone(), source };
+        let roster = self.roster.load_full();
+        let (Some(author), Some(origin)) = (
+            roster.member(member),
+            roster.origin(member, LogName::Records),
+        ) else {
+            return Ok(false);
+        };
+        let refused = |source| PullError::Refused {
+            from: from.clone(),
+            source,
+        };
         let log = self.ledger.replica(&origin).map_err(refused)?;
         let before = log.size();
         let mut chunks = self.peers.pull(from, &origin, LogIndex(before.0)).await?;
@@ -351,7 +364,9 @@ impl<P: PeerTransport> Replicator<P> {
                 })
                 .await
                 .map_err(refused)?;
-            self.counts.verified.fetch_add(accepted.entries, Ordering::Relaxed);
+            self.counts
+                .verified
+                .fetch_add(accepted.entries, Ordering::Relaxed);
             self.changed.send_modify(|n| *n += 1);
         }
         let fetched = self.fetch_bodies(&log, &author, from).await?;
@@ -364,7 +379,10 @@ impl<P: PeerTransport> Replicator<P> {
         author: &Arc<Member>,
         from: &MemberId,
     ) -> Result<bool, PullError> {
-        let refused = |source| PullError::Refused { from: from.clone(), source };
+        let refused = |source| PullError::Refused {
+            from: from.clone(),
+            source,
+        };
         let (start, end) = (log.head().bodies_upto, log.size().0);
         let retractions = self
             .blocking(log, author, move |ledger, log, _| {
@@ -386,7 +404,9 @@ impl<P: PeerTransport> Replicator<P> {
         }
         let mut held = 0;
         if start < end {
-            held += self.fetch_ranges(log, author, from, vec![(start, end)]).await?;
+            held += self
+                .fetch_ranges(log, author, from, vec![(start, end)])
+                .await?;
         }
         if *from == author.id || start == end {
             let absent = self.ledger.absent(log, ABSENT_MAX).map_err(refused)?;
@@ -404,7 +424,10 @@ impl<P: PeerTransport> Replicator<P> {
         from: &MemberId,
         ranges: Vec<(u64, u64)>,
     ) -> Result<u64, PullError> {
-        let refused = |source| PullError::Refused { from: from.clone(), source };
+        let refused = |source| PullError::Refused {
+            from: from.clone(),
+            source,
+        };
         let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
         let mut held = 0;
         while let Some(chunk) = answers.recv().await {
@@ -416,7 +439,9 @@ impl<P: PeerTransport> Replicator<P> {
                 .await
                 .map_err(refused)?;
             held += accepted.held;
-            self.counts.bodies.fetch_add(accepted.held, Ordering::Relaxed);
+            self.counts
+                .bodies
+                .fetch_add(accepted.held, Ordering::Relaxed);
         }
         Ok(held)
     }
@@ -448,5 +473,8 @@ fn jitter(base: u64) -> u64 {
 /// The checkpoint note of a notice.
 #[must_use]
 pub fn notice_of(origin: &Origin, checkpoint: Bytes) -> v1::CheckpointNotice {
-    v1::CheckpointNotice { origin: origin.to_string(), checkpoint }
+    v1::CheckpointNotice {
+        origin: origin.to_string(),
+        checkpoint,
+    }
 }

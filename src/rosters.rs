@@ -88,7 +88,12 @@ impl Rosters {
         }
         let chain = chain.ok_or(RostersError::None)?;
         let newest = Arc::new(ArcSwap::from(Arc::clone(chain.newest())));
-        let rosters = Self { store, clock, chain: Arc::new(Mutex::new(chain)), newest };
+        let rosters = Self {
+            store,
+            clock,
+            chain: Arc::new(Mutex::new(chain)),
+            newest,
+        };
         rosters.keep()?;
         Ok(rosters)
     }
@@ -129,7 +134,10 @@ impl Rosters {
         drop(chain);
         if changed {
             self.keep()?;
-            tracing::info!(roster.version = newest.version, "a newer roster counts from now on");
+            tracing::info!(
+                roster.version = newest.version,
+                "a newer roster counts from now on"
+            );
             self.newest.store(newest);
         }
         refused.map_or(Ok(changed), |e| Err(e.into()))
@@ -161,6 +169,10 @@ impl Rosters {
 /// every set of custodians that may answer (PROTOCOL.md section 9).
 #[must_use]
 pub fn shares_fit(key: &TokenKey) -> bool {
-    let shares: Vec<_> = key.shares.iter().map(|s| (s.index, s.public_share)).collect();
+    let shares: Vec<_> = key
+        .shares
+        .iter()
+        .map(|s| (s.index, s.public_share))
+        .collect();
     oprf::KeySet::new(key.threshold, key.epoch, &key.public_key, &shares).is_ok()
 }

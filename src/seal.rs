@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn look_up_keys_do_not_confuse_fields() {
         let key = SealKey::new([1; 32]);
-        assert_ne!(key.lookup("a", &[b"bc", b"d"]), key.lookup("a", &[b"b", b"cd"]));
+        assert_ne!(
+            key.lookup("a", &[b"bc", b"d"]),
+            key.lookup("a", &[b"b", b"cd"])
+        );
         assert_ne!(key.lookup("a", &[b"b"]), key.lookup("b", &[b"b"]));
     }
 }

@@ -222,7 +222,9 @@ struct Inner {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("dir", &self.0.dir).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("dir", &self.0.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -244,7 +246,10 @@ impl Store {
     /// [`StoreError::Open`] when the directory is in use or unreadable,
     /// [`StoreError::Format`] when another version wrote it.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let open_error = |reason: String| StoreError::Open { dir: dir.to_path_buf(), reason };
+        let open_error = |reason: String| StoreError::Open {
+            dir: dir.to_path_buf(),
+            reason,
+        };
         std::fs::create_dir_all(dir).map_err(|e| open_error(e.to_string()))?;
         let db = open_sled(dir, cache_bytes).map_err(|e| open_error(e.to_string()))?;
         let synced = File::open(dir.join("db")).map_err(|e| open_error(e.to_string()))?;
@@ -305,7 +310,12 @@ impl Store {
         let Some(writes) = &self.0.writes else {
             return Err(StoreError::Closed);
         };
-        writes.send(Write { batch: batch.0, done }).map_err(|_| StoreError::Closed)
+        writes
+            .send(Write {
+                batch: batch.0,
+                done,
+            })
+            .map_err(|_| StoreError::Closed)
     }
 
     /// Writes `batch` and returns when it is flushed and synced. Blocks: async
@@ -427,14 +437,20 @@ fn read_error(e: sled::Error) -> StoreError {
 }
 
 fn check_format(db: &sled::Db) -> Result<(), StoreError> {
-    let Some(found) = db.get(full_key(Table::Meta, b"format")).map_err(read_error)? else {
+    let Some(found) = db
+        .get(full_key(Table::Meta, b"format"))
+        .map_err(read_error)?
+    else {
         return Ok(());
     };
     let found = <[u8; 4]>::try_from(&found[..]).map_or(0, u32::from_be_bytes);
     if found == FORMAT_VERSION {
         Ok(())
     } else {
-        Err(StoreError::Format { found, want: FORMAT_VERSION })
+        Err(StoreError::Format {
+            found,
+            want: FORMAT_VERSION,
+        })
     }
 }
 
@@ -498,7 +514,10 @@ mod tests {
             store.commit(batch).expect("durable");
         }
         let refused = Store::open(dir.path(), 1 << 20).expect_err("another format");
-        assert!(matches!(refused, StoreError::Format { found: 99, .. }), "{refused}");
+        assert!(
+            matches!(refused, StoreError::Format { found: 99, .. }),
+            "{refused}"
+        );
     }
 
     #[test]

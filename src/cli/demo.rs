@@ -73,7 +73,10 @@ pub async fn run(args: &DemoArgs, clock: &Clock, output: &Output) -> anyhow::Res
     if args.threshold == 0 || args.threshold > args.custodians || args.custodians > 16 {
         bail!("--threshold is from 1 to --custodians, which is at most 16");
     }
-    let sample = args.data.is_none().then(|| generate(SEED, SampleSize::default()));
+    let sample = args
+        .data
+        .is_none()
+        .then(|| generate(SEED, SampleSize::default()));
     let files = match (&args.data, &sample) {
         (Some(dir), _) => read_files(dir)?,
         (None, Some(sample)) => sample_files(sample)?,
@@ -81,7 +84,11 @@ pub async fn run(args: &DemoArgs, clock: &Clock, output: &Output) -> anyhow::Res
     };
     let temporary = match &args.dir {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("casegate-demo-").tempdir()?),
+        None => Some(
+            tempfile::Builder::new()
+                .prefix("casegate-demo-")
+                .tempdir()?,
+        ),
     };
     let dir = match (&args.dir, &temporary) {
         (Some(dir), _) => dir.clone(),
@@ -100,7 +107,9 @@ pub async fn run(args: &DemoArgs, clock: &Clock, output: &Output) -> anyhow::Res
     findings.numbers.wall_s = watch.seconds();
     findings.numbers.tampering.clone_from(&caught);
     findings.next = next_commands(args, &stage, &dir);
-    output.emit("demo", &findings.numbers, |screen| report::draw(screen, &findings))?;
+    output.emit("demo", &findings.numbers, |screen| {
+        report::draw(screen, &findings)
+    })?;
     if args.keep {
         keep(&stage, output).await?;
     }
@@ -113,7 +122,11 @@ fn verdict(args: &DemoArgs, findings: &Findings) -> Exit {
     let wrong = numbers.planted != numbers.planted_found
         || numbers.planted_false.unwrap_or(0) > 0
         || (!args.tamper && numbers.signatures_bad > 0);
-    if args.tamper || wrong { Exit::Refused } else { Exit::Done }
+    if args.tamper || wrong {
+        Exit::Refused
+    } else {
+        Exit::Done
+    }
 }
 
 async fn finish(
@@ -125,8 +138,7 @@ async fn finish(
     let (shared, mut findings) = stage.finish(output).await?;
     findings.numbers.shared = shared.len() as u64;
     if let Some(file) = &args.shared_out {
-        std::fs::write(file, shared::lines(&shared))
-            .with_context(|| file.display().to_string())?;
+        std::fs::write(file, shared::lines(&shared)).with_context(|| file.display().to_string())?;
     }
     if let (Some(sample), false) = (sample, args.tamper) {
         judge(sample, &shared, &mut findings);
@@ -139,11 +151,14 @@ fn judge(sample: &Sample, shared: &Shared, findings: &mut Findings) {
         .values()
         .map(|element| element.bureaus.iter().map(String::as_str).collect())
         .collect();
-    let found = shared.keys().zip(&bureaus).map(|((kind, value), bureaus)| Found {
-        kind,
-        value,
-        bureaus,
-    });
+    let found = shared
+        .keys()
+        .zip(&bureaus)
+        .map(|((kind, value), bureaus)| Found {
+            kind,
+            value,
+            bureaus,
+        });
     let judgement = sample.judge(found);
     findings.numbers.planted = Some(judgement.planted as u64);
     findings.numbers.planted_found = Some(judgement.planted_found as u64);
@@ -181,15 +196,25 @@ fn read_files(dir: &Path) -> anyhow::Result<Vec<BureauFile>> {
             Some("jsonl") => "jsonl",
             _ => continue,
         };
-        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_stem()
+            .map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-        let file = BureauFile { id: member_of(&name)?, format, bytes: bytes.into() };
+        let file = BureauFile {
+            id: member_of(&name)?,
+            format,
+            bytes: bytes.into(),
+        };
         if files.insert(file.id.clone(), file).is_some() {
             bail!("two files name the bureau {name:?}");
         }
     }
     if files.is_empty() {
-        bail!("{} has no .csv or .jsonl file: one per bureau is needed", dir.display());
+        bail!(
+            "{} has no .csv or .jsonl file: one per bureau is needed",
+            dir.display()
+        );
     }
     Ok(files.into_values().collect())
 }
@@ -242,7 +267,9 @@ fn next_commands(args: &DemoArgs, stage: &Stage, dir: &Path) -> Vec<String> {
         next.push(format!(
             "casegate --config {config} query --case {case:?} --offence fraud --reason 'shared evidence'"
         ));
-        next.push(format!("casegate --config {config} log --access --newest 5 --verify"));
+        next.push(format!(
+            "casegate --config {config} log --access --newest 5 --verify"
+        ));
     } else {
         next.push("casegate demo --keep --dir ./demo".into());
         next.push("casegate demo --tamper".into());
@@ -259,7 +286,10 @@ async fn keep(stage: &Stage, output: &Output) -> anyhow::Result<()> {
     output.note(&output.lang().text("demo.keep", &[]))?;
     for bureau in stage.members() {
         let config = stage.officer_config(&bureau);
-        output.note(&format!("  {bureau}: casegate --config {} status", config.display()))?;
+        output.note(&format!(
+            "  {bureau}: casegate --config {} status",
+            config.display()
+        ))?;
     }
     tokio::signal::ctrl_c().await?;
     Ok(())
@@ -285,5 +315,8 @@ pub(super) fn progress(
     if total.is_none() {
         output.note(&label)?;
     }
-    Ok(Progressing { bar: output.progress(&label, total), watch: Stopwatch::start() })
+    Ok(Progressing {
+        bar: output.progress(&label, total),
+        watch: Stopwatch::start(),
+    })
 }

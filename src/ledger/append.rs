@@ -43,9 +43,17 @@ struct Planned {
 
 impl OwnLog {
     pub(super) fn open(_store: &Store, log: Arc<Log>) -> Result<Self, StoreError> {
-        let planned = Mutex::new(Planned { head: log.head(), edges: Edges::default() });
+        let planned = Mutex::new(Planned {
+            head: log.head(),
+            edges: Edges::default(),
+        });
         let landed = Mutex::new(log.size().0);
-        Ok(Self { log, planned, landed, landing: Condvar::new() })
+        Ok(Self {
+            log,
+            planned,
+            landed,
+            landing: Condvar::new(),
+        })
     }
 
     /// Waits until everything below `first` has landed. Durable batches land in
@@ -53,7 +61,10 @@ impl OwnLog {
     fn turn(&self, first: LogIndex, end: u64) -> Turn<'_> {
         let mut landed = self.landed.lock().unwrap_or_else(PoisonError::into_inner);
         while *landed < first.0 {
-            landed = self.landing.wait(landed).unwrap_or_else(PoisonError::into_inner);
+            landed = self
+                .landing
+                .wait(landed)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         Turn { own: self, end }
     }
@@ -67,7 +78,11 @@ struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut landed = self.own.landed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut landed = self
+            .own
+            .landed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *landed = self.end.max(*landed);
         drop(landed);
         self.own.landing.notify_all();
@@ -80,7 +95,10 @@ impl OwnLog {
         let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
         let head = self.log.head();
         *self.landed.lock().unwrap_or_else(PoisonError::into_inner) = head.size().0;
-        *planned = Planned { head, edges: Edges::default() };
+        *planned = Planned {
+            head,
+            edges: Edges::default(),
+        };
     }
 }
 
@@ -91,7 +109,11 @@ pub(super) fn sign_empty(store: &Store, log: &Log, key: &SigningKey) -> Result<(
     if !head.checkpoint.is_empty() {
         return Ok(());
     }
-    let empty = Checkpoint { origin: log.origin.clone(), size: head.size(), root: head.root() };
+    let empty = Checkpoint {
+        origin: log.origin.clone(),
+        size: head.size(),
+        root: head.root(),
+    };
     head.checkpoint = empty.sign(key).into_bytes().into();
     let mut batch = Batch::new();
     batch.put(Table::LogHead, &log.number.to_be_bytes(), head.encode());
@@ -133,7 +155,13 @@ impl Ledger {
         with: Batch,
     ) -> Result<LogIndex, LedgerError> {
         let appending = self.plan(name, entries, with)?;
-        let Appending { first, bodies, head, ticket, name } = appending;
+        let Appending {
+            first,
+            bodies,
+            head,
+            ticket,
+            name,
+        } = appending;
         let written = ticket.wait();
         let _turn = self.writer(name).turn(first, head.size().0);
         written?;
@@ -168,7 +196,9 @@ impl Ledger {
         let updates = merkle::append_tiles(
             planned.head.size(),
             |level, tile| -> Result<_, LedgerError> {
-                Ok(planned.edges.read(&self.0.store, own.log.number, level, tile)?)
+                Ok(planned
+                    .edges
+                    .read(&self.0.store, own.log.number, level, tile)?)
             },
             &signed.leaves,
         )?;
@@ -187,9 +217,27 @@ impl Ledger {
 
         let (shred, number) = (&self.0.shred, own.log.number);
         segment::put_entries(&mut with, number, first, &signed.entries);
-        segment::put_bodies(&mut with, shred, Table::Bodies, number, first, &signed.bodies)?;
-        if signed.private.iter().any(|s| matches!(s, BodyState::Held(_))) {
-            segment::put_bodies(&mut with, shred, Table::Private, number, first, &signed.private)?;
+        segment::put_bodies(
+            &mut with,
+            shred,
+            Table::Bodies,
+            number,
+            first,
+            &signed.bodies,
+        )?;
+        if signed
+            .private
+            .iter()
+            .any(|s| matches!(s, BodyState::Held(_)))
+        {
+            segment::put_bodies(
+                &mut with,
+                shred,
+                Table::Private,
+                number,
+                first,
+                &signed.private,
+            )?;
         }
         tiles::put_tiles(&mut with, number, &updates);
         with.put(Table::LogHead, &number.to_be_bytes(), head.encode());
@@ -198,7 +246,13 @@ impl Ledger {
         planned.edges.apply(&updates);
         planned.head = head.clone();
         drop(planned);
-        Ok(Appending { first, bodies: signed.decoded, head, ticket, name })
+        Ok(Appending {
+            first,
+            bodies: signed.decoded,
+            head,
+            ticket,
+            name,
+        })
     }
 
     fn sign(&self, log: &Log, entries: Vec<NewEntry>) -> Signed {

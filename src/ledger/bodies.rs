@@ -59,10 +59,15 @@ impl Ledger {
         end: u64,
         reader: BodyReader<'_>,
     ) -> Result<v1::BodyChunk, LedgerError> {
-        let end = end.min(log.size().0).min(start.0.saturating_add(BODY_ANSWERS_MAX));
+        let end = end
+            .min(log.size().0)
+            .min(start.0.saturating_add(BODY_ANSWERS_MAX));
         let states = self.body_states(log.number, start, end)?;
         let entries = self.entries(log.number, start, end)?;
-        let mut chunk = v1::BodyChunk { start: start.0, ..Default::default() };
+        let mut chunk = v1::BodyChunk {
+            start: start.0,
+            ..Default::default()
+        };
         let (mut answers, mut withheld) = (vec![], Vec::<Range>::new());
         for ((at, state), entry) in (start.0..).zip(states).zip(entries) {
             let answer = match state {
@@ -105,7 +110,9 @@ impl Ledger {
         } else {
             BodyAnswer::Absent
         };
-        let Ok(entry) = Entry::parse(entry) else { return Ok(BodyAnswer::Absent) };
+        let Ok(entry) = Entry::parse(entry) else {
+            return Ok(BodyAnswer::Absent);
+        };
         if self.has_ended(log, index, &entry)? {
             return Ok(BodyAnswer::Erased);
         }
@@ -127,18 +134,16 @@ impl Ledger {
         Ok(if allowed { BodyAnswer::Held } else { outside })
     }
 
-    fn sign_withheld(
-        &self,
-        log: &Log,
-        ranges: &[Range],
-        reader: BodyReader<'_>,
-    ) -> v1::Withheld {
+    fn sign_withheld(&self, log: &Log, ranges: &[Range], reader: BodyReader<'_>) -> v1::Withheld {
         let version = reader.roster.version;
         let bytes = record::withheld_bytes(&log.origin, &reader.member.id, version, ranges);
         let key = &self.0.keys.records;
         v1::Withheld {
             roster_version: version,
-            ranges: ranges.iter().map(|&(start, end)| v1::IndexRange { start, end }).collect(),
+            ranges: ranges
+                .iter()
+                .map(|&(start, end)| v1::IndexRange { start, end })
+                .collect(),
             signature: Some(v1::Signature {
                 key_id: key.id().as_bytes().to_vec().into(),
                 signature: key.sign(&bytes).to_vec().into(),
@@ -161,7 +166,10 @@ impl Ledger {
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut head = log.head();
         let end = chunk.start.saturating_add(chunk.answers.len() as u64);
-        let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
+        let malformed = |what| LedgerError::Malformed {
+            origin: log.origin.clone(),
+            what,
+        };
         if chunk.answers.len() as u64 > BODY_ANSWERS_MAX || end > head.size().0 {
             return Err(malformed("it answers for more bodies than were asked for"));
         }
@@ -266,7 +274,10 @@ impl Ledger {
         chunk: &v1::BodyChunk,
         withheld: &[Range],
     ) -> Result<(Vec<BodyState>, Decoded), LedgerError> {
-        let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
+        let malformed = |what| LedgerError::Malformed {
+            origin: log.origin.clone(),
+            what,
+        };
         let mut decoded = vec![];
         let end = chunk.start + chunk.answers.len() as u64;
         let entries = self.entries(log.number, LogIndex(chunk.start), end)?;
@@ -274,13 +285,19 @@ impl Ledger {
         let mut states = Vec::with_capacity(entries.len());
         for ((at, answer), entry) in (chunk.start..).zip(chunk.answers.iter()).zip(entries) {
             let index = LogIndex(at);
-            let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
+            let refuse = |source| LedgerError::Record {
+                origin: log.origin.clone(),
+                index,
+                source,
+            };
             let entry = Entry::parse(entry).map_err(refuse)?;
             let answer = BodyAnswer::try_from(i32::from(*answer))
                 .map_err(|_| malformed("it has an unknown answer"))?;
             states.push(match answer {
                 BodyAnswer::Held => {
-                    let bytes = bodies.next().ok_or_else(|| malformed("a body is missing"))?;
+                    let bytes = bodies
+                        .next()
+                        .ok_or_else(|| malformed("a body is missing"))?;
                     match self.checked_body(log, index, &entry, bytes)? {
                         Some(body) => {
                             decoded.push((index, body));
@@ -317,7 +334,11 @@ impl Ledger {
         entry: &Entry,
         bytes: &Bytes,
     ) -> Result<Option<Body>, LedgerError> {
-        let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
+        let refuse = |source| LedgerError::Record {
+            origin: log.origin.clone(),
+            index,
+            source,
+        };
         let body = entry.open_body(bytes).map_err(refuse)?;
         if self.has_ended(log, index, entry)? {
             return Ok(None);
@@ -337,8 +358,13 @@ impl Ledger {
         author: &Member,
         withheld: Option<&v1::Withheld>,
     ) -> Result<Vec<Range>, LedgerError> {
-        let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
-        let Some(withheld) = withheld else { return Ok(vec![]) };
+        let malformed = |what| LedgerError::Malformed {
+            origin: log.origin.clone(),
+            what,
+        };
+        let Some(withheld) = withheld else {
+            return Ok(vec![]);
+        };
         let ranges: Vec<Range> = withheld.ranges.iter().map(|r| (r.start, r.end)).collect();
         let own: &MemberId = &self.0.own;
         let bytes = record::withheld_bytes(&log.origin, own, withheld.roster_version, &ranges);
@@ -362,9 +388,17 @@ impl Ledger {
     /// [`LedgerError::Store`].
     pub fn absent(&self, log: &Log, max: usize) -> Result<Vec<Range>, LedgerError> {
         let mut out = Vec::<Range>::new();
-        for item in self.0.store.iter(Table::Absent, &log.number.to_be_bytes()).take(max) {
+        for item in self
+            .0
+            .store
+            .iter(Table::Absent, &log.number.to_be_bytes())
+            .take(max)
+        {
             let (key, _) = item?;
-            let at = key.get(4..).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+            let at = key
+                .get(4..)
+                .and_then(|b| b.try_into().ok())
+                .map_or(0, u64::from_be_bytes);
             match out.last_mut() {
                 Some(last) if last.1 == at => last.1 = at + 1,
                 _ => out.push((at, at + 1)),
@@ -400,11 +434,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Record`] when a body is not the one that was signed.
-    pub fn apply_early(
-        &self,
-        log: &Log,
-        chunk: &v1::BodyChunk,
-    ) -> Result<(), LedgerError> {
+    pub fn apply_early(&self, log: &Log, chunk: &v1::BodyChunk) -> Result<(), LedgerError> {
         let (_, bodies) = self.checked_states(log, chunk, &[(0, u64::MAX)])?;
         for (at, body) in bodies {
             if let Body::Retract(retract) = body {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::log::{Log, OWN_RECORDS};
-use super::segment::{self, BodyState, BodyRun};
+use super::segment::{self, BodyRun, BodyState};
 use super::{Ledger, LedgerError, Range};
 use crate::clock::UnixSeconds;
 use crate::ids::{LogIndex, LogName};
@@ -42,7 +42,10 @@ impl Ended {
     }
 
     fn holds(&self, index: u64) -> bool {
-        self.0.range(..=index).next_back().is_some_and(|(_, end)| index < *end)
+        self.0
+            .range(..=index)
+            .next_back()
+            .is_some_and(|(_, end)| index < *end)
     }
 }
 
@@ -128,8 +131,10 @@ impl Ledger {
             }
         }
         self.0.postings.apply(postings)?;
-        let changes: BTreeMap<u64, BodyState> =
-            held.iter().map(|(index, _)| (index.0, BodyState::Erased)).collect();
+        let changes: BTreeMap<u64, BodyState> = held
+            .iter()
+            .map(|(index, _)| (index.0, BodyState::Erased))
+            .collect();
         self.change_states(Table::Bodies, log.number, &changes, Batch::new())?;
         if log.number == OWN_RECORDS {
             self.change_states(Table::Private, log.number, &changes, Batch::new())?;
@@ -137,20 +142,18 @@ impl Ledger {
         Ok(held.len() as u64)
     }
 
-    fn forget_own(
-        &self,
-        postings: &mut PostingsBatch,
-        index: LogIndex,
-    ) -> Result<(), LedgerError> {
-        let Some(held) = self.held(index)? else { return Ok(()) };
+    fn forget_own(&self, postings: &mut PostingsBatch, index: LogIndex) -> Result<(), LedgerError> {
+        let Some(held) = self.held(index)? else {
+            return Ok(());
+        };
         let kind = v1::ElementKind::try_from(held.kind).unwrap_or_default();
         let spaces = [
             (Pointer::Value, self.value_mac(kind, &held.canonical)),
             (Pointer::Row, self.row_mac(&held)),
         ];
         for (space, mac) in spaces {
-            let points_here = self.0.postings.pointer(space, &mac)?
-                == Some(index.0.to_be_bytes().to_vec());
+            let points_here =
+                self.0.postings.pointer(space, &mac)? == Some(index.0.to_be_bytes().to_vec());
             if points_here {
                 postings.delete_pointer(space, &mac);
             }
@@ -187,7 +190,11 @@ impl Ledger {
         let (store, shred) = (&self.0.store, &self.0.shred);
         let mut old = vec![];
         for run in segment::read_runs(store, shred, table, log, LogIndex(*first), last + 1)? {
-            let BodyRun { start, slot, mut states } = run;
+            let BodyRun {
+                start,
+                slot,
+                mut states,
+            } = run;
             let mut changed = false;
             for (at, state) in (start..).zip(states.iter_mut()) {
                 if let Some(new) = changes.get(&at)
@@ -212,7 +219,9 @@ impl Ledger {
 
     /// The element that the amendment at `at` amends, unless a later one does.
     fn amended_by(&self, log: u32, at: LogIndex) -> Result<Option<LogIndex>, LedgerError> {
-        let Some(Body::Amend(amend)) = self.body(log, at)? else { return Ok(None) };
+        let Some(Body::Amend(amend)) = self.body(log, at)? else {
+            return Ok(None);
+        };
         let newest = self.amendment(log, amend.target_index)?;
         Ok((newest.as_ref() == Some(&amend)).then_some(amend.target_index))
     }
@@ -244,13 +253,19 @@ impl Ledger {
     /// Entries of a log whose end has come, and whether each is an amendment.
     /// Every entry is looked at once; only those with an end are remembered.
     fn due(&self, log: &Log, now: UnixSeconds) -> Result<Vec<(u64, bool)>, LedgerError> {
-        let mut all = self.0.expiring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .0
+            .expiring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let expiring = all.entry(log.number).or_default();
         let upto = log.head().bodies_upto;
         while expiring.seen_upto < upto {
             let (at, end) = (expiring.seen_upto, upto.min(expiring.seen_upto + 1_024));
             for (index, entry) in (at..).zip(self.entries(log.number, LogIndex(at), end)?) {
-                let Ok(Entry { statement, .. }) = Entry::parse(entry) else { continue };
+                let Ok(Entry { statement, .. }) = Entry::parse(entry) else {
+                    continue;
+                };
                 if statement.expires_at != 0 {
                     let amends = statement.body_type == v1::BodyType::Amend;
                     expiring.ends.insert((statement.expires_at, index), amends);
@@ -260,7 +275,10 @@ impl Ledger {
         }
         let later = expiring.ends.split_off(&(now.saturating_add(1), 0));
         let due = std::mem::replace(&mut expiring.ends, later);
-        Ok(due.into_iter().map(|((_, index), amends)| (index, amends)).collect())
+        Ok(due
+            .into_iter()
+            .map(|((_, index), amends)| (index, amends))
+            .collect())
     }
 }
 
@@ -272,7 +290,11 @@ pub(super) struct Expiring {
 }
 
 fn key_of(token_mac: [u8; 16], log: u32, index: LogIndex) -> PostingKey {
-    PostingKey { token_mac, log, index }
+    PostingKey {
+        token_mac,
+        log,
+        index,
+    }
 }
 
 #[cfg(test)]
@@ -282,12 +304,23 @@ mod tests {
     #[test]
     fn ended_ranges_merge_and_hold_exactly_what_was_added() {
         let mut ended = Ended::default();
-        let ranges = [(10, 20), (30, 40), (15, 32), (50, 51), (5, 6), (51, 60), (0, 1), (12, 14)];
+        let ranges = [
+            (10, 20),
+            (30, 40),
+            (15, 32),
+            (50, 51),
+            (5, 6),
+            (51, 60),
+            (0, 1),
+            (12, 14),
+        ];
         for range in ranges {
             ended.add(range);
         }
         for at in 0..70 {
-            let within = ranges.iter().any(|(start, end)| (*start..*end).contains(&at));
+            let within = ranges
+                .iter()
+                .any(|(start, end)| (*start..*end).contains(&at));
             assert_eq!(ended.holds(at), within, "{at}");
         }
         assert_eq!(ended.0.len(), 4, "{ended:?}");

@@ -53,7 +53,9 @@ impl Ledger {
     /// The key in the index of a token under a token key.
     #[must_use]
     pub fn token_mac(&self, key_id: KeyId, token: &Token) -> [u8; 16] {
-        self.0.seal.lookup("token", &[key_id.as_bytes(), token.as_bytes()])
+        self.0
+            .seal
+            .lookup("token", &[key_id.as_bytes(), token.as_bytes()])
     }
 
     /// The key in the index under which the own elements of a case stand.
@@ -63,11 +65,15 @@ impl Ledger {
     }
 
     fn notice_mac(&self, member: &MemberId, case: &CaseRef) -> [u8; 16] {
-        self.0.seal.lookup("notice", &[member.as_str().as_bytes(), case.as_bytes()])
+        self.0
+            .seal
+            .lookup("notice", &[member.as_str().as_bytes(), case.as_bytes()])
     }
 
     fn amend_mac(&self, log: u32, target: LogIndex) -> [u8; 16] {
-        self.0.seal.lookup("amend", &[&log.to_be_bytes(), &target.0.to_be_bytes()])
+        self.0
+            .seal
+            .lookup("amend", &[&log.to_be_bytes(), &target.0.to_be_bytes()])
     }
 
     /// The key under which an own record of this value is found.
@@ -84,7 +90,10 @@ impl Ledger {
             u8::try_from(held.kind).unwrap_or(0),
             u8::try_from(held.role).unwrap_or(0),
         ];
-        self.0.seal.lookup("row", &[held.case_no.as_bytes(), &marks, held.canonical.as_bytes()])
+        self.0.seal.lookup(
+            "row",
+            &[held.case_no.as_bytes(), &marks, held.canonical.as_bytes()],
+        )
     }
 
     /// Indexes bodies of one log and raises the hits that they make. With
@@ -121,7 +130,11 @@ impl Ledger {
         if let Some(position) = position {
             batch.set_position(number, position);
         }
-        let mut sequence = self.0.indexing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sequence = self
+            .0
+            .indexing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.0.postings.apply(batch)?;
         let hits = self.meet(number, log, &elements)?;
         if !hits.is_empty() {
@@ -174,7 +187,10 @@ impl Ledger {
         index: LogIndex,
         element: &ElementBody,
     ) -> Result<(), LedgerError> {
-        batch.put(self.case_mac(&element.case_ref), &posting_of(OWN_RECORDS, index, element));
+        batch.put(
+            self.case_mac(&element.case_ref),
+            &posting_of(OWN_RECORDS, index, element),
+        );
         if let Some(held) = self.held(index)? {
             let at = index.0.to_be_bytes();
             let kind = v1::ElementKind::try_from(held.kind).unwrap_or_default();
@@ -253,7 +269,8 @@ impl Ledger {
     }
 
     fn is_foreign(&self, log: u32) -> bool {
-        self.log_by_number(log).is_some_and(|l| l.origin.member != self.0.own)
+        self.log_by_number(log)
+            .is_some_and(|l| l.origin.member != self.0.own)
     }
 
     fn keep_hits(&self, sequence: &mut HitSequence, hits: Vec<Hit>) -> Result<(), LedgerError> {
@@ -317,8 +334,12 @@ impl Ledger {
             return Ok(None);
         };
         let (Some(log), Some(index)) = (
-            at.get(..4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes),
-            at.get(4..).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes),
+            at.get(..4)
+                .and_then(|b| b.try_into().ok())
+                .map(u32::from_be_bytes),
+            at.get(4..)
+                .and_then(|b| b.try_into().ok())
+                .map(u64::from_be_bytes),
         ) else {
             return Ok(None);
         };
@@ -333,7 +354,10 @@ impl Ledger {
         number: u32,
         target: LogIndex,
     ) -> Result<Option<AmendBody>, LedgerError> {
-        let at = self.0.postings.pointer(Pointer::Amend, &self.amend_mac(number, target))?;
+        let at = self
+            .0
+            .postings
+            .pointer(Pointer::Amend, &self.amend_mac(number, target))?;
         let Some(index) = at.and_then(|b| b.try_into().ok()).map(u64::from_be_bytes) else {
             return Ok(None);
         };

@@ -120,16 +120,25 @@ impl Log {
     /// A copy of the log's durable head.
     #[must_use]
     pub fn head(&self) -> Head {
-        self.head.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.head
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Entries that are stored and proven.
     #[must_use]
     pub fn size(&self) -> TreeSize {
-        self.head.read().unwrap_or_else(std::sync::PoisonError::into_inner).size()
+        self.head
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .size()
     }
 
     pub(crate) fn advance(&self, head: Head) {
-        *self.head.write().unwrap_or_else(std::sync::PoisonError::into_inner) = head;
+        *self
+            .head
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = head;
     }
 }

@@ -67,11 +67,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Store`].
-    pub fn enqueue(
-        &self,
-        elements: &[v1::HeldElement],
-        with: Batch,
-    ) -> Result<(), LedgerError> {
+    pub fn enqueue(&self, elements: &[v1::HeldElement], with: Batch) -> Result<(), LedgerError> {
         self.put_sealed(Table::Queue, elements, with)
     }
 
@@ -79,11 +75,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Store`].
-    pub fn keep_notes(
-        &self,
-        elements: &[v1::HeldElement],
-        with: Batch,
-    ) -> Result<(), LedgerError> {
+    pub fn keep_notes(&self, elements: &[v1::HeldElement], with: Batch) -> Result<(), LedgerError> {
         self.put_sealed(Table::Notes, elements, with)?;
         self.point_notes(elements)
     }
@@ -105,8 +97,17 @@ impl Ledger {
         elements: &[v1::HeldElement],
         mut with: Batch,
     ) -> Result<(), LedgerError> {
-        let mut next = self.0.queue.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = if table == Table::Queue { &mut next.0 } else { &mut next.1 };
+        let mut next = self
+            .0
+            .queue
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let place = if table == Table::Queue {
+            &mut next.0
+        } else {
+            &mut next.1
+        };
         for run in elements.chunks(QUEUED_RUN_MAX) {
             let states: Vec<_> = run
                 .iter()
@@ -126,11 +127,20 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Store`] or [`LedgerError::Shred`].
     pub fn queued(&self, max: usize) -> Result<Queued, LedgerError> {
-        let mut queued = Queued { elements: vec![], ticket: QueueTicket::default() };
-        let first = self.0.store.iter_from(Table::Queue, &segment::run_key(0, LogIndex(0)), 4);
+        let mut queued = Queued {
+            elements: vec![],
+            ticket: QueueTicket::default(),
+        };
+        let first = self
+            .0
+            .store
+            .iter_from(Table::Queue, &segment::run_key(0, LogIndex(0)), 4);
         for item in first {
             let (key, _) = item?;
-            let at = key.get(4..12).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+            let at = key
+                .get(4..12)
+                .and_then(|b| b.try_into().ok())
+                .map_or(0, u64::from_be_bytes);
             for run in self.sealed_run(Table::Queue, at)? {
                 queued.ticket.runs.push(at);
                 queued.ticket.slots.extend(run.slot);
@@ -149,11 +159,7 @@ impl Ledger {
         Ok(queued)
     }
 
-    fn sealed_run(
-        &self,
-        table: Table,
-        at: u64,
-    ) -> Result<Vec<segment::BodyRun>, LedgerError> {
+    fn sealed_run(&self, table: Table, at: u64) -> Result<Vec<segment::BodyRun>, LedgerError> {
         let (store, shred) = (&self.0.store, &self.0.shred);
         let runs = segment::read_runs(store, shred, table, 0, LogIndex(at), at + 1)?;
         Ok(runs.into_iter().filter(|run| run.start == at).collect())
@@ -191,7 +197,10 @@ impl Ledger {
         let mut out = vec![];
         for item in self.0.store.iter(Table::Notes, b"") {
             let (key, _) = item?;
-            let at = key.get(4..12).and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+            let at = key
+                .get(4..12)
+                .and_then(|b| b.try_into().ok())
+                .map_or(0, u64::from_be_bytes);
             for run in self.sealed_run(Table::Notes, at)? {
                 for state in run.states {
                     if let BodyState::Held(bytes) = state {

@@ -27,12 +27,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Store`].
-    pub fn entries(
-        &self,
-        log: u32,
-        start: LogIndex,
-        end: u64,
-    ) -> Result<Vec<Bytes>, LedgerError> {
+    pub fn entries(&self, log: u32, start: LogIndex, end: u64) -> Result<Vec<Bytes>, LedgerError> {
         Ok(segment::read_entries(&self.0.store, log, start, end)?)
     }
 
@@ -72,7 +67,9 @@ impl Ledger {
         let runs = segment::read_runs(&self.0.store, &self.0.shred, table, log, start, end)?;
         for run in runs {
             for (at, state) in (run.start..).zip(run.states) {
-                let slot = at.checked_sub(start.0).and_then(|n| usize::try_from(n).ok());
+                let slot = at
+                    .checked_sub(start.0)
+                    .and_then(|n| usize::try_from(n).ok());
                 if let Some(place) = slot.and_then(|n| out.get_mut(n)) {
                     *place = state;
                 }
@@ -111,7 +108,9 @@ impl Ledger {
         let entries = self.entries(log, start, end)?;
         let mut out = vec![];
         for ((at, state), entry) in (start.0..).zip(states).zip(entries) {
-            let BodyState::Held(bytes) = state else { continue };
+            let BodyState::Held(bytes) = state else {
+                continue;
+            };
             let entry = Entry::parse(entry).map_err(|_| StoreError::Damaged("entry"))?;
             let body = Body::decode(entry.statement.body_type, &bytes);
             out.push((LogIndex(at), body.map_err(|_| StoreError::Damaged("body"))?));
@@ -124,12 +123,16 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Store`] or [`LedgerError::Shred`].
     pub fn body(&self, log: u32, index: LogIndex) -> Result<Option<Body>, LedgerError> {
-        let Some(BodyState::Held(bytes)) =
-            self.body_states(log, index, index.0 + 1)?.into_iter().next()
+        let Some(BodyState::Held(bytes)) = self
+            .body_states(log, index, index.0 + 1)?
+            .into_iter()
+            .next()
         else {
             return Ok(None);
         };
-        let Some(entry) = self.entry(log, index)? else { return Ok(None) };
+        let Some(entry) = self.entry(log, index)? else {
+            return Ok(None);
+        };
         let body = Body::decode(entry.statement.body_type, &bytes);
         Ok(Some(body.map_err(|_| StoreError::Damaged("body"))?))
     }
@@ -138,11 +141,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Store`] or [`LedgerError::Shred`].
-    pub fn element(
-        &self,
-        log: u32,
-        index: LogIndex,
-    ) -> Result<Option<StoredElement>, LedgerError> {
+    pub fn element(&self, log: u32, index: LogIndex) -> Result<Option<StoredElement>, LedgerError> {
         let Some(Body::Element(mut body)) = self.body(log, index)? else {
             return Ok(None);
         };
@@ -231,7 +230,10 @@ impl Ledger {
             start: start.0,
             entries,
             checkpoint: head.checkpoint,
-            consistency: consistency.into_iter().map(|d| d.0.to_vec().into()).collect(),
+            consistency: consistency
+                .into_iter()
+                .map(|d| d.0.to_vec().into())
+                .collect(),
         }))
     }
 }

@@ -48,7 +48,10 @@ impl Ledger {
         chunk: v1::Chunk,
     ) -> Result<ChunkAccepted, LedgerError> {
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let malformed = |what| LedgerError::Malformed { origin: log.origin.clone(), what };
+        let malformed = |what| LedgerError::Malformed {
+            origin: log.origin.clone(),
+            what,
+        };
         let before = log.head();
         if chunk.start != before.size().0 {
             return Err(malformed("it does not start where the replica ends"));
@@ -56,8 +59,7 @@ impl Ledger {
         if chunk.entries.is_empty() || chunk.entries.len() as u64 > CHUNK_ENTRIES_MAX {
             return Err(malformed("it carries no entries, or too many"));
         }
-        let Verified { leaves, bodies } =
-            verify_entries(log, author, chunk.start, &chunk.entries)?;
+        let Verified { leaves, bodies } = verify_entries(log, author, chunk.start, &chunk.entries)?;
         let mut head = before.clone();
         for leaf in &leaves {
             head.frontier.append(*leaf);
@@ -73,7 +75,10 @@ impl Ledger {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| malformed("a proof hash has the wrong length"))?;
         merkle::verify_consistency(head.size(), &head.root(), signed.size, &signed.root, &proof)
-            .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })?;
+            .map_err(|source| LedgerError::Root {
+                origin: log.origin.clone(),
+                source,
+            })?;
         let fresh = self.unrepeated(log, before.size(), &bodies)?;
         if signed.size == head.size() {
             head.checkpoint = chunk.checkpoint;
@@ -183,8 +188,10 @@ impl Ledger {
         note: &Bytes,
     ) -> Result<Checkpoint, LedgerError> {
         let keys: Vec<&PublicKey> = author.checkpoint_keys().collect();
-        Checkpoint::open(note, &log.origin, &keys)
-            .map_err(|source| LedgerError::Checkpoint { origin: log.origin.clone(), source })
+        Checkpoint::open(note, &log.origin, &keys).map_err(|source| LedgerError::Checkpoint {
+            origin: log.origin.clone(),
+            source,
+        })
     }
 }
 
@@ -203,11 +210,18 @@ fn verify_entries(
     let mut bodies = Vec::with_capacity(entries.len());
     for (at, bytes) in (start..).zip(entries) {
         let index = LogIndex(at);
-        let refuse = |source| LedgerError::Record { origin: log.origin.clone(), index, source };
+        let refuse = |source| LedgerError::Record {
+            origin: log.origin.clone(),
+            index,
+            source,
+        };
         let entry = Entry::parse(bytes.clone()).map_err(refuse)?;
         entry.check_place(&log.origin).map_err(refuse)?;
         let Some(key) = author.records_key(entry.statement.key_id, index) else {
-            return Err(LedgerError::UnknownKey { origin: log.origin.clone(), index });
+            return Err(LedgerError::UnknownKey {
+                origin: log.origin.clone(),
+                index,
+            });
         };
         entry.verify(key).map_err(refuse)?;
         leaves.push(entry.leaf_hash());

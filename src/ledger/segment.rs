@@ -210,12 +210,15 @@ fn open_run(
 ) -> Result<BodyRun, RunError> {
     let damaged = || RunError::Store(StoreError::Damaged("body run"));
     let (&count, rest) = value.split_first().ok_or_else(damaged)?;
-    let (codes, rest) = rest.split_at_checked(usize::from(count)).ok_or_else(damaged)?;
+    let (codes, rest) = rest
+        .split_at_checked(usize::from(count))
+        .ok_or_else(damaged)?;
     let mut slot = None;
     let mut plain = Bytes::new();
     if let Some((slot_bytes, sealed)) = rest.split_first_chunk::<8>() {
         let id = SlotId(u64::from_be_bytes(*slot_bytes));
-        plain = Bytes::copy_from_slice(&shred.open_chunk(id, &context(table, log, start), sealed)?);
+        plain =
+            Bytes::copy_from_slice(&shred.open_chunk(id, &context(table, log, start), sealed)?);
         slot = Some(id);
     }
     let mut at = 0;
@@ -241,7 +244,11 @@ fn open_run(
             _ => return Err(damaged()),
         });
     }
-    Ok(BodyRun { start, slot, states })
+    Ok(BodyRun {
+        start,
+        slot,
+        states,
+    })
 }
 
 /// Why a run could not be read.
@@ -275,12 +282,10 @@ pub(crate) fn read_runs(
         }
         let run = match open_run(shred, table, log, base, &value) {
             // The run was written again, under a new key, while it was being read.
-            Err(RunError::Shred(ShredError::Erased { .. })) => {
-                match store.read(table, &key)? {
-                    Some(value) => open_run(shred, table, log, base, &value)?,
-                    None => continue,
-                }
-            }
+            Err(RunError::Shred(ShredError::Erased { .. })) => match store.read(table, &key)? {
+                Some(value) => open_run(shred, table, log, base, &value)?,
+                None => continue,
+            },
             other => other?,
         };
         if base + run.states.len() as u64 > start.0 {

@@ -36,7 +36,11 @@ pub(crate) fn read_tile(
 pub(crate) fn put_tiles(batch: &mut Batch, log: u32, updates: &[TileUpdate]) {
     for update in updates {
         let value: Vec<u8> = update.hashes.iter().flat_map(|h| h.0).collect();
-        batch.put(Table::Tiles, &tile_key(log, update.level, update.tile), value);
+        batch.put(
+            Table::Tiles,
+            &tile_key(log, update.level, update.tile),
+            value,
+        );
     }
 }
 
@@ -63,9 +67,13 @@ impl Edges {
     /// Remembers the last tile of each level that was changed.
     pub(crate) fn apply(&mut self, updates: &[TileUpdate]) {
         for update in updates {
-            let newer = self.0.get(&update.level).is_none_or(|(at, _)| *at <= update.tile);
+            let newer = self
+                .0
+                .get(&update.level)
+                .is_none_or(|(at, _)| *at <= update.tile);
             if newer {
-                self.0.insert(update.level, (update.tile, update.hashes.clone()));
+                self.0
+                    .insert(update.level, (update.tile, update.hashes.clone()));
             }
         }
     }
@@ -81,7 +89,11 @@ pub(crate) struct TileReader<'a> {
 
 impl<'a> TileReader<'a> {
     pub(crate) fn new(store: &'a Store, log: u32) -> Self {
-        Self { store, log, seen: RefCell::new(HashMap::new()) }
+        Self {
+            store,
+            log,
+            seen: RefCell::new(HashMap::new()),
+        }
     }
 
     pub(crate) fn tile(&self, level: u8, tile: u64) -> Result<Vec<Digest>, StoreError> {
@@ -89,7 +101,10 @@ impl<'a> TileReader<'a> {
             return Ok(hashes.clone());
         }
         let hashes = read_tile(self.store, self.log, level, tile)?;
-        debug_assert!(hashes.len() as u64 <= TILE_WIDTH, "a tile has at most 256 hashes");
+        debug_assert!(
+            hashes.len() as u64 <= TILE_WIDTH,
+            "a tile has at most 256 hashes"
+        );
         self.seen.borrow_mut().insert((level, tile), hashes.clone());
         Ok(hashes)
     }

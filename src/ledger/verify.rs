@@ -38,7 +38,9 @@ impl Ledger {
                     what: "entries are missing in the store",
                 });
             }
-            entries.iter().for_each(|entry| frontier.append(merkle::leaf_hash(entry)));
+            entries
+                .iter()
+                .for_each(|entry| frontier.append(merkle::leaf_hash(entry)));
             at = end;
         }
         self.same_root(log, &frontier, &signed)?;
@@ -52,8 +54,12 @@ impl Ledger {
         signed: &Checkpoint,
     ) -> Result<(), LedgerError> {
         let (size, root) = (frontier.size(), frontier.root());
-        merkle::verify_consistency(size, &root, signed.size, &signed.root, &[])
-            .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })
+        merkle::verify_consistency(size, &root, signed.size, &signed.root, &[]).map_err(|source| {
+            LedgerError::Root {
+                origin: log.origin.clone(),
+                source,
+            }
+        })
     }
 
     /// Checks that a log as it is held extends a signed checkpoint of it.
@@ -64,7 +70,10 @@ impl Ledger {
         let head = log.head();
         let proof = self.consistency(log, signed.size, head.size())?;
         merkle::verify_consistency(signed.size, &signed.root, head.size(), &head.root(), &proof)
-            .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })
+            .map_err(|source| LedgerError::Root {
+                origin: log.origin.clone(),
+                source,
+            })
     }
 
     /// Takes a checkpoint that the owner announced: one of at most the size that
@@ -85,8 +94,12 @@ impl Ledger {
         if signed.size.0 != 0 && signed.size < head.size() {
             let proof = self.consistency(log, signed.size, head.size())?;
             let (size, root) = (head.size(), head.root());
-            merkle::verify_consistency(signed.size, &signed.root, size, &root, &proof)
-                .map_err(|source| LedgerError::Root { origin: log.origin.clone(), source })?;
+            merkle::verify_consistency(signed.size, &signed.root, size, &root, &proof).map_err(
+                |source| LedgerError::Root {
+                    origin: log.origin.clone(),
+                    source,
+                },
+            )?;
         }
         if signed.size == head.size() {
             self.same_root(log, &head.frontier, &signed)?;

@@ -137,7 +137,11 @@ pub fn dev_federation(
     }
     let signed = draft.sign(&[&root]);
     let chain = RosterChain::start(draft.digest(), &signed, crate::rosters::shares_fit)?;
-    Ok(DevFederation { root, members: made, chain })
+    Ok(DevFederation {
+        root,
+        members: made,
+        chain,
+    })
 }
 
 impl DevFederation {

@@ -10,12 +10,10 @@ use super::{PublishError, class_of};
 use crate::cases::{Cases, case_ref};
 use crate::element::{CANONICAL_RULES, Kind, TokenClass, token_input};
 use crate::ids::{KeyId, LogIndex, Token, random};
-use crate::ledger::{Ledger, NewEntry, OWN_RECORDS, Queued, QueueTicket};
+use crate::ledger::{Ledger, NewEntry, OWN_RECORDS, QueueTicket, Queued};
 use crate::oprf::Evaluation;
 use crate::postings::Pointer;
-use crate::record::{
-    self, AmendBody, Audience, Body, CaseNoticeBody, ElementBody, ElementRole,
-};
+use crate::record::{self, AmendBody, Audience, Body, CaseNoticeBody, ElementBody, ElementRole};
 use crate::roster::Roster;
 use crate::store::Batch;
 use crate::wire::v1::{CaseRow, ElementKind, HeldElement, Purpose};
@@ -186,7 +184,9 @@ impl Plan {
         let Some(index) = index_of(before.map_err(crate::ledger::LedgerError::from)?) else {
             return Ok(None);
         };
-        let Some(other) = ledger.held(index)? else { return Ok(None) };
+        let Some(other) = ledger.held(index)? else {
+            return Ok(None);
+        };
         let current = self.key_ids.get(&class);
         let (Ok(token), Ok(key_id)) = (
             Token::from_slice(&other.token),
@@ -197,7 +197,11 @@ impl Plan {
         let same = other.kind == held.kind
             && other.canonical == held.canonical
             && current == Some(&key_id);
-        Ok(same.then_some(Known { token, key_id, n: other.n }))
+        Ok(same.then_some(Known {
+            token,
+            key_id,
+            n: other.n,
+        }))
     }
 
     pub(super) fn taken(&self) -> usize {
@@ -219,7 +223,9 @@ impl Plan {
         wanted: &[Wanted],
         evaluated: Vec<Evaluation>,
     ) {
-        let Some(key_id) = self.key_ids.get(&class).copied() else { return };
+        let Some(key_id) = self.key_ids.get(&class).copied() else {
+            return;
+        };
         for (wanted, evaluation) in wanted.iter().zip(evaluated) {
             let known = Known {
                 token: evaluation.token(),
@@ -247,7 +253,10 @@ impl Plan {
             known: self.known,
             unchanged: self.unchanged,
         };
-        let mut notices = Notices { rows: HashMap::new(), changed: vec![] };
+        let mut notices = Notices {
+            rows: HashMap::new(),
+            changed: vec![],
+        };
         for mut held in self.new {
             let Some(known) = self.tokens.get(&(held.kind, held.canonical.clone())) else {
                 continue;
@@ -302,7 +311,9 @@ impl Notices {
             let row = cases.open_or_closed(&held.case_no)?;
             self.rows.insert(held.case_no.clone(), row);
         }
-        let Some(row) = self.rows.get_mut(&held.case_no) else { return Ok(()) };
+        let Some(row) = self.rows.get_mut(&held.case_no) else {
+            return Ok(());
+        };
         let before = Audience::from_wire(row.audience.clone()).ok();
         let wanted = Audience::from_wire(held.audience.clone()).unwrap_or(Audience::Nobody);
         let wider = match before {
@@ -339,8 +350,8 @@ pub fn same_attributes(body: &ElementBody, held: &HeldElement) -> bool {
 fn element_entry(ledger: &Ledger, held: &mut HeldElement, known: &Known) -> NewEntry {
     let log = ledger.own_log(crate::ids::LogName::Records);
     let salt = random::<32>();
-    let case = crate::ids::CaseRef::from_slice(&held.case_ref)
-        .unwrap_or(crate::ids::CaseRef([0; 16]));
+    let case =
+        crate::ids::CaseRef::from_slice(&held.case_ref).unwrap_or(crate::ids::CaseRef([0; 16]));
     let kind_name = Kind::from_wire(held.kind).map_or("", Kind::as_str);
     let commitment = record::commitment(
         &salt,
@@ -384,7 +395,9 @@ fn amend_entry(
     target: LogIndex,
     held: &HeldElement,
 ) -> Result<Option<NewEntry>, PublishError> {
-    let Some(entry) = ledger.entry(OWN_RECORDS, target)? else { return Ok(None) };
+    let Some(entry) = ledger.entry(OWN_RECORDS, target)? else {
+        return Ok(None);
+    };
     let body = AmendBody {
         nonce: random(),
         target_index: target,
@@ -411,7 +424,11 @@ fn notice_entry(row: &CaseRow) -> NewEntry {
         expires_at: row.expires_at,
         audience: Audience::from_wire(row.audience.clone()).unwrap_or(Audience::Nobody),
     };
-    NewEntry { expires_at: row.expires_at, body: Body::CaseNotice(body), private: None }
+    NewEntry {
+        expires_at: row.expires_at,
+        body: Body::CaseNotice(body),
+        private: None,
+    }
 }
 
 /// Year and month of a day since 1970, as 202611; 0 for no day.

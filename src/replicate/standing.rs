@@ -54,8 +54,12 @@ impl<P: PeerTransport> Replicator<P> {
     async fn try_standing(&self) -> Result<bool, PullError> {
         let roster = self.roster.load_full();
         let own = self.ledger.own().clone();
-        let others: Vec<MemberId> =
-            roster.members.keys().filter(|id| **id != own).cloned().collect();
+        let others: Vec<MemberId> = roster
+            .members
+            .keys()
+            .filter(|id| **id != own)
+            .cloned()
+            .collect();
         let heard = self.hear(&others).await;
         if heard.answers == 0 && !others.is_empty() {
             return Ok(false);
@@ -72,7 +76,9 @@ impl<P: PeerTransport> Replicator<P> {
             self.ledger.reload_own();
             return Ok(false);
         }
-        let agrees = self.blocking_own(move |ledger, log| ledger.extends(log, &highest)).await;
+        let agrees = self
+            .blocking_own(move |ledger, log| ledger.extends(log, &highest))
+            .await;
         match agrees {
             Ok(()) => {
                 self.ledger.set_standing(Standing::Open);
@@ -92,8 +98,7 @@ impl<P: PeerTransport> Replicator<P> {
         let roster = self.roster.load_full();
         let asked = stream::iter(others.to_vec()).map(|id| async move {
             let limit = Duration::from_secs(ANSWER_S);
-            let answer =
-                tokio::time::timeout(limit, self.peers.checkpoint(&id, &log.origin)).await;
+            let answer = tokio::time::timeout(limit, self.peers.checkpoint(&id, &log.origin)).await;
             (id, answer)
         });
         let answers: Vec<_> = asked.buffer_unordered(ASKED_AT_ONCE).collect().await;
@@ -104,10 +109,15 @@ impl<P: PeerTransport> Replicator<P> {
                     heard.answers += 1;
                     let author = roster.member(self.ledger.own());
                     let signed = author.and_then(|author| {
-                        self.ledger.open_checkpoint(log, author, &notice.checkpoint).ok()
+                        self.ledger
+                            .open_checkpoint(log, author, &notice.checkpoint)
+                            .ok()
                     });
                     let higher = |c: &Checkpoint| {
-                        heard.highest.as_ref().is_none_or(|(_, seen)| c.size > seen.size)
+                        heard
+                            .highest
+                            .as_ref()
+                            .is_none_or(|(_, seen)| c.size > seen.size)
                     };
                     if let Some(signed) = signed.filter(higher) {
                         heard.highest = Some((id, signed));

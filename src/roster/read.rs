@@ -8,10 +8,10 @@ use prost::Message;
 use rustls::pki_types::CertificateDer;
 
 use super::{
-    CustodianShare, ENUMERABLE_POINTS_PER_DAY, Frozen, GRANTS_MAX, Grant, KEYS_PER_USE_MAX, KeyUse,
-    CUSTODIAN_POINTS_PER_DAY, MEMBERS_MAX, Member, MemberKey, MemberRole, OPEN_POINTS_PER_DAY, Policy, ROOTS_MAX,
-    ROSTER_BYTES_MAX, Roster, RosterError, TOKEN_KEYS_MAX, TokenClass, TokenKey, TokenKeyState,
-    signed_bytes,
+    CUSTODIAN_POINTS_PER_DAY, CustodianShare, ENUMERABLE_POINTS_PER_DAY, Frozen, GRANTS_MAX, Grant,
+    KEYS_PER_USE_MAX, KeyUse, MEMBERS_MAX, Member, MemberKey, MemberRole, OPEN_POINTS_PER_DAY,
+    Policy, ROOTS_MAX, ROSTER_BYTES_MAX, Roster, RosterError, TOKEN_KEYS_MAX, TokenClass, TokenKey,
+    TokenKeyState, signed_bytes,
 };
 use crate::ids::{Digest, FederationId, KeyId, MemberId};
 use crate::keys::PublicKey;

@@ -111,14 +111,20 @@ impl Gate {
     /// # Errors
     /// [`AdmitError`].
     pub fn admit<T>(&self, request: &Request<T>, method: Method) -> Result<Admitted, AdmitError> {
-        let peer = request.extensions().get::<Peer>().ok_or(AdmitError::NoIdentity)?;
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .ok_or(AdmitError::NoIdentity)?;
         let identity = &peer.identity;
         let place = self.place(&identity.member)?;
         if self.rates.check_key(&identity.member).is_err() {
             return Err(AdmitError::TooFast(self.calls_per_peer_per_s.get()));
         }
         let permit = self.authorize(identity, method)?;
-        Ok(Admitted { permit, _place: place })
+        Ok(Admitted {
+            permit,
+            _place: place,
+        })
     }
 
     fn place(&self, member: &MemberId) -> Result<OwnedSemaphorePermit, AdmitError> {
@@ -130,7 +136,9 @@ impl Gate {
                     .or_insert_with(|| Arc::new(Semaphore::new(self.calls_per_peer_max))),
             )
         };
-        semaphore.try_acquire_owned().map_err(|_| AdmitError::TooMany(self.calls_per_peer_max))
+        semaphore
+            .try_acquire_owned()
+            .map_err(|_| AdmitError::TooMany(self.calls_per_peer_max))
     }
 
     /// Judges the caller by the roster and the list of officers of this moment,
@@ -148,6 +156,11 @@ impl Gate {
             Subject::Officer(name) if identity.member == self.own => self.officers.rights(name),
             Subject::Officer(_) | Subject::Node => None,
         };
-        Ok(policy::authorize(identity, &self.own, method, rights.as_deref())?)
+        Ok(policy::authorize(
+            identity,
+            &self.own,
+            method,
+            rights.as_deref(),
+        )?)
     }
 }

@@ -15,8 +15,8 @@ use crate::blame::Blame;
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{LogIndex, MemberId, Origin};
 use crate::replicate::{PeerError, PeerTransport, chunk_channel};
-use crate::tokens::{CustodianTransport, TransportError};
 use crate::tls::{Material, RosterHandle, connector, refusal_in};
+use crate::tokens::{CustodianTransport, TransportError};
 use crate::wire::v1;
 use crate::wire::v1::custodian_client::CustodianClient;
 use crate::wire::v1::exchange_client::ExchangeClient;
@@ -45,7 +45,12 @@ impl PeerClients {
     /// Makes the client side of a node; connects when first asked.
     #[must_use]
     pub fn new(material: Material, roster: RosterHandle, clock: Clock) -> Self {
-        Self { material, roster, clock, channels: Mutex::default() }
+        Self {
+            material,
+            roster,
+            clock,
+            channels: Mutex::default(),
+        }
     }
 
     fn channel(&self, member: &MemberId) -> Result<Channel, PeerError> {
@@ -128,7 +133,11 @@ impl PeerClients {
         let late = || Status::unavailable(format!("no answer within {seconds} s"));
         let answer = answer.unwrap_or_else(|_| Err(late()));
         let answer = answer.map_err(|s| peer_error(member, &s))?;
-        Ok(answer.metadata().get("date").and_then(|v| v.to_str().ok()).and_then(http_date))
+        Ok(answer
+            .metadata()
+            .get("date")
+            .and_then(|v| v.to_str().ok())
+            .and_then(http_date))
     }
 
     /// The rosters after version `after` that a member has.
@@ -143,7 +152,10 @@ impl PeerClients {
         let mut request = tonic::Request::new(v1::GetRosterRequest { after });
         request.set_timeout(Duration::from_secs(CALL_S));
         let answer = self.exchange(member)?.get_roster(request).await;
-        Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner().rosters)
+        Ok(answer
+            .map_err(|s| peer_error(member, &s))?
+            .into_inner()
+            .rosters)
     }
 }
 
@@ -176,7 +188,11 @@ pub fn peer_error(member: &MemberId, status: &Status) -> PeerError {
     PeerError {
         member: member.clone(),
         sentence,
-        blame: if refusal.is_some() { Blame::Denied } else { blame_of(status.code()) },
+        blame: if refusal.is_some() {
+            Blame::Denied
+        } else {
+            blame_of(status.code())
+        },
         code: code_of(status),
     }
 }
@@ -214,7 +230,10 @@ impl PeerTransport for Arc<PeerClients> {
         member: &MemberId,
     ) -> Result<mpsc::Receiver<Result<v1::CheckpointNotice, PeerError>>, PeerError> {
         let answer = self.exchange(member)?.watch(v1::WatchRequest {}).await;
-        Ok(forward(member, answer.map_err(|s| peer_error(member, &s))?.into_inner()))
+        Ok(forward(
+            member,
+            answer.map_err(|s| peer_error(member, &s))?.into_inner(),
+        ))
     }
 
     async fn pull(
@@ -223,9 +242,15 @@ impl PeerTransport for Arc<PeerClients> {
         origin: &Origin,
         start: LogIndex,
     ) -> Result<mpsc::Receiver<Result<v1::Chunk, PeerError>>, PeerError> {
-        let request = v1::PullRequest { origin: origin.to_string(), start: start.0 };
+        let request = v1::PullRequest {
+            origin: origin.to_string(),
+            start: start.0,
+        };
         let answer = self.exchange(member)?.pull(request).await;
-        Ok(forward(member, answer.map_err(|s| peer_error(member, &s))?.into_inner()))
+        Ok(forward(
+            member,
+            answer.map_err(|s| peer_error(member, &s))?.into_inner(),
+        ))
     }
 
     async fn checkpoint(
@@ -233,8 +258,9 @@ impl PeerTransport for Arc<PeerClients> {
         member: &MemberId,
         origin: &Origin,
     ) -> Result<v1::CheckpointNotice, PeerError> {
-        let mut request =
-            tonic::Request::new(v1::GetCheckpointRequest { origin: origin.to_string() });
+        let mut request = tonic::Request::new(v1::GetCheckpointRequest {
+            origin: origin.to_string(),
+        });
         request.set_timeout(Duration::from_secs(CALL_S));
         let answer = self.exchange(member)?.get_checkpoint(request).await;
         Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
@@ -248,10 +274,16 @@ impl PeerTransport for Arc<PeerClients> {
     ) -> Result<mpsc::Receiver<Result<v1::BodyChunk, PeerError>>, PeerError> {
         let request = v1::GetBodiesRequest {
             origin: origin.to_string(),
-            ranges: ranges.into_iter().map(|(start, end)| v1::IndexRange { start, end }).collect(),
+            ranges: ranges
+                .into_iter()
+                .map(|(start, end)| v1::IndexRange { start, end })
+                .collect(),
         };
         let answer = self.exchange(member)?.get_bodies(request).await;
-        Ok(forward(member, answer.map_err(|s| peer_error(member, &s))?.into_inner()))
+        Ok(forward(
+            member,
+            answer.map_err(|s| peer_error(member, &s))?.into_inner(),
+        ))
     }
 }
 
@@ -262,8 +294,9 @@ impl CustodianTransport for PeerClients {
         request: v1::EvaluateRequest,
     ) -> Result<v1::EvaluateResponse, TransportError> {
         let client = self.custodian(member);
-        let mut client =
-            client.map_err(|e| TransportError::Unreachable { reason: e.to_string() })?;
+        let mut client = client.map_err(|e| TransportError::Unreachable {
+            reason: e.to_string(),
+        })?;
         let mut request = tonic::Request::new(request);
         request.set_timeout(Duration::from_secs(CALL_S));
         match client.evaluate(request).await {
@@ -271,9 +304,14 @@ impl CustodianTransport for PeerClients {
             Err(status) => {
                 let error = peer_error(member, &status);
                 if error.code.is_empty() {
-                    Err(TransportError::Unreachable { reason: error.sentence })
+                    Err(TransportError::Unreachable {
+                        reason: error.sentence,
+                    })
                 } else {
-                    Err(TransportError::Refused { code: error.code, blame: error.blame })
+                    Err(TransportError::Refused {
+                        code: error.code,
+                        blame: error.blame,
+                    })
                 }
             }
         }
@@ -286,8 +324,16 @@ mod tests {
 
     #[test]
     fn a_date_of_http_is_read_and_anything_else_is_not() {
-        assert_eq!(http_date("Sun, 22 Nov 2026 00:00:10 GMT"), Some(1_795_305_610));
-        for bad in ["", "Sun, 22 Nov 2026 00:00:10", "Sun, 32 Nov 2026 00:00:10 GMT", "1795305610"] {
+        assert_eq!(
+            http_date("Sun, 22 Nov 2026 00:00:10 GMT"),
+            Some(1_795_305_610)
+        );
+        for bad in [
+            "",
+            "Sun, 22 Nov 2026 00:00:10",
+            "Sun, 32 Nov 2026 00:00:10 GMT",
+            "1795305610",
+        ] {
             assert_eq!(http_date(bad), None, "{bad}");
         }
     }

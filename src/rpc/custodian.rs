@@ -67,8 +67,11 @@ pub fn rules_of(roster: &Roster) -> Rules {
 }
 
 fn line_of(seen: SeenRequest) -> AccessLine {
-    let mut line =
-        AccessLine::new(AccessScope::Evaluate, "custodian.evaluate", seen.caller.as_str());
+    let mut line = AccessLine::new(
+        AccessScope::Evaluate,
+        "custodian.evaluate",
+        seen.caller.as_str(),
+    );
     if let Some(id) = seen.request_id {
         line.query_id = id;
     }
@@ -84,7 +87,10 @@ impl custodian_server::Custodian for CustodianService {
         &self,
         request: Request<v1::EvaluateRequest>,
     ) -> Result<Response<v1::EvaluateResponse>, Status> {
-        let admitted = self.gate.admit(&request, Method::Evaluate).map_err(|e| to_peer(&e))?;
+        let admitted = self
+            .gate
+            .admit(&request, Method::Evaluate)
+            .map_err(|e| to_peer(&e))?;
         let caller = admitted.permit.identity().member.clone();
         let rules = rules_of(&self.roster.load());
         let (custodian, access) = (Arc::clone(&self.custodian), self.access.clone());
@@ -103,9 +109,14 @@ impl custodian_server::Custodian for CustodianService {
         &self,
         request: Request<v1::GetBudgetRequest>,
     ) -> Result<Response<v1::GetBudgetResponse>, Status> {
-        let admitted = self.gate.admit(&request, Method::GetBudget).map_err(|e| to_peer(&e))?;
+        let admitted = self
+            .gate
+            .admit(&request, Method::GetBudget)
+            .map_err(|e| to_peer(&e))?;
         let rules = rules_of(&self.roster.load());
-        let answer = self.custodian.budget(&admitted.permit.identity().member, &rules);
+        let answer = self
+            .custodian
+            .budget(&admitted.permit.identity().member, &rules);
         Ok(Response::new(answer.map_err(|e| to_peer(&e))?))
     }
 
@@ -113,7 +124,10 @@ impl custodian_server::Custodian for CustodianService {
         &self,
         request: Request<v1::KeygenRound1Request>,
     ) -> Result<Response<v1::KeygenRound1Response>, Status> {
-        let admitted = self.gate.admit(&request, Method::KeygenRound1).map_err(|e| to_peer(&e))?;
+        let admitted = self
+            .gate
+            .admit(&request, Method::KeygenRound1)
+            .map_err(|e| to_peer(&e))?;
         let from = &admitted.permit.identity().member;
         let message = request.get_ref();
         let plan = message.plan.clone().unwrap_or_default();
@@ -127,7 +141,10 @@ impl custodian_server::Custodian for CustodianService {
         &self,
         request: Request<v1::KeygenEchoRequest>,
     ) -> Result<Response<v1::KeygenEchoResponse>, Status> {
-        let admitted = self.gate.admit(&request, Method::KeygenEcho).map_err(|e| to_peer(&e))?;
+        let admitted = self
+            .gate
+            .admit(&request, Method::KeygenEcho)
+            .map_err(|e| to_peer(&e))?;
         let from = &admitted.permit.identity().member;
         let message = request.get_ref();
         self.custodian
@@ -140,7 +157,10 @@ impl custodian_server::Custodian for CustodianService {
         &self,
         request: Request<v1::KeygenRound2Request>,
     ) -> Result<Response<v1::KeygenRound2Response>, Status> {
-        let admitted = self.gate.admit(&request, Method::KeygenRound2).map_err(|e| to_peer(&e))?;
+        let admitted = self
+            .gate
+            .admit(&request, Method::KeygenRound2)
+            .map_err(|e| to_peer(&e))?;
         let from = &admitted.permit.identity().member;
         let message = request.get_ref();
         self.custodian

@@ -103,8 +103,14 @@ impl DeskService {
         officer: OfficerProof,
     ) -> AccessLine {
         let method = admitted.permit.method().as_str();
-        let caller = admitted.permit.officer().map_or_else(String::new, ToString::to_string);
-        AccessLine { officer, ..AccessLine::new(scope, method, caller) }
+        let caller = admitted
+            .permit
+            .officer()
+            .map_or_else(String::new, ToString::to_string);
+        AccessLine {
+            officer,
+            ..AccessLine::new(scope, method, caller)
+        }
     }
 }
 
@@ -146,7 +152,9 @@ impl desk_server::Desk for DeskService {
         request: Request<v1::PublishRequest>,
     ) -> Result<Response<v1::PublishResponse>, Status> {
         let admitted = self.admit(&request, Method::Publish).await?;
-        Ok(Response::new(keep::publish(self, &admitted, request).await?))
+        Ok(Response::new(
+            keep::publish(self, &admitted, request).await?,
+        ))
     }
 
     async fn retract(
@@ -154,7 +162,9 @@ impl desk_server::Desk for DeskService {
         request: Request<v1::RetractRequest>,
     ) -> Result<Response<v1::RetractResponse>, Status> {
         let admitted = self.admit(&request, Method::Retract).await?;
-        Ok(Response::new(keep::retract(self, &admitted, request).await?))
+        Ok(Response::new(
+            keep::retract(self, &admitted, request).await?,
+        ))
     }
 
     async fn list_cases(
@@ -163,7 +173,9 @@ impl desk_server::Desk for DeskService {
     ) -> Result<Response<v1::ListCasesResponse>, Status> {
         let _admitted = self.admit(&request, Method::ListCases).await?;
         let (parts, request) = (Arc::clone(&self.parts), request.into_inner());
-        Ok(Response::new(blocking(move || view::cases(&parts, &request)).await?))
+        Ok(Response::new(
+            blocking(move || view::cases(&parts, &request)).await?,
+        ))
     }
 
     async fn show_case(
@@ -172,7 +184,9 @@ impl desk_server::Desk for DeskService {
     ) -> Result<Response<v1::ShowCaseResponse>, Status> {
         let _admitted = self.admit(&request, Method::ShowCase).await?;
         let (parts, request) = (Arc::clone(&self.parts), request.into_inner());
-        Ok(Response::new(blocking(move || view::case(&parts, &request.case_no)).await?))
+        Ok(Response::new(
+            blocking(move || view::case(&parts, &request.case_no)).await?,
+        ))
     }
 
     async fn add_case(
@@ -180,7 +194,9 @@ impl desk_server::Desk for DeskService {
         request: Request<v1::AddCaseRequest>,
     ) -> Result<Response<v1::AddCaseResponse>, Status> {
         let admitted = self.admit(&request, Method::AddCase).await?;
-        Ok(Response::new(keep::add_case(self, &admitted, request).await?))
+        Ok(Response::new(
+            keep::add_case(self, &admitted, request).await?,
+        ))
     }
 
     async fn close_case(
@@ -188,7 +204,9 @@ impl desk_server::Desk for DeskService {
         request: Request<v1::CloseCaseRequest>,
     ) -> Result<Response<v1::CloseCaseResponse>, Status> {
         let admitted = self.admit(&request, Method::CloseCase).await?;
-        Ok(Response::new(keep::close_case(self, &admitted, request).await?))
+        Ok(Response::new(
+            keep::close_case(self, &admitted, request).await?,
+        ))
     }
 
     async fn query(
@@ -230,7 +248,9 @@ impl desk_server::Desk for DeskService {
     ) -> Result<Response<v1::AddOfficerResponse>, Status> {
         let admitted = self.admit(&request, Method::AddOfficer).await?;
         let officer = keep::add_officer(self, &admitted, request.into_inner()).await?;
-        Ok(Response::new(v1::AddOfficerResponse { officer: Some(officer) }))
+        Ok(Response::new(v1::AddOfficerResponse {
+            officer: Some(officer),
+        }))
     }
 
     async fn suspend_officer(
@@ -239,7 +259,9 @@ impl desk_server::Desk for DeskService {
     ) -> Result<Response<v1::SuspendOfficerResponse>, Status> {
         let admitted = self.admit(&request, Method::SuspendOfficer).await?;
         let officer = keep::suspend_officer(self, &admitted, request.into_inner()).await?;
-        Ok(Response::new(v1::SuspendOfficerResponse { officer: Some(officer) }))
+        Ok(Response::new(v1::SuspendOfficerResponse {
+            officer: Some(officer),
+        }))
     }
 
     async fn keygen(
@@ -263,6 +285,8 @@ impl desk_server::Desk for DeskService {
         let line = self.line_with(&admitted, AccessScope::Admin, OfficerProof::default());
         self.log(line).await?;
         let (parts, request) = (Arc::clone(&self.parts), request.into_inner());
-        Ok(Response::new(blocking(move || view::log(&parts, &request)).await?))
+        Ok(Response::new(
+            blocking(move || view::log(&parts, &request)).await?,
+        ))
     }
 }

@@ -80,8 +80,13 @@ impl exchange_server::Exchange for Exchange {
         &self,
         request: Request<v1::GetRosterRequest>,
     ) -> Result<Response<v1::GetRosterResponse>, Status> {
-        let _admitted = self.gate.admit(&request, Method::GetRoster).map_err(|e| to_peer(&e))?;
-        let rosters = self.rosters(request.get_ref().after).map_err(|e| to_peer(&e))?;
+        let _admitted = self
+            .gate
+            .admit(&request, Method::GetRoster)
+            .map_err(|e| to_peer(&e))?;
+        let rosters = self
+            .rosters(request.get_ref().after)
+            .map_err(|e| to_peer(&e))?;
         Ok(Response::new(v1::GetRosterResponse { rosters }))
     }
 
@@ -89,8 +94,10 @@ impl exchange_server::Exchange for Exchange {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let Admitted { permit, .. } =
-            self.gate.admit(&request, Method::Watch).map_err(|e| to_peer(&e))?;
+        let Admitted { permit, .. } = self
+            .gate
+            .admit(&request, Method::Watch)
+            .map_err(|e| to_peer(&e))?;
         let origin = self.ledger.own_log(LogName::Records).origin.clone();
         let mut checkpoints = self.ledger.checkpoints();
         let mut stop = self.stop.clone();
@@ -105,7 +112,11 @@ impl exchange_server::Exchange for Exchange {
                     () = notices.closed() => return,
                 }
                 let checkpoint: Bytes = checkpoints.borrow_and_update().clone();
-                if notices.send(Ok(notice_of(&origin, checkpoint))).await.is_err() {
+                if notices
+                    .send(Ok(notice_of(&origin, checkpoint)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -117,8 +128,10 @@ impl exchange_server::Exchange for Exchange {
         &self,
         request: Request<v1::GetCheckpointRequest>,
     ) -> Result<Response<v1::CheckpointNotice>, Status> {
-        let admitted =
-            self.gate.admit(&request, Method::GetCheckpoint).map_err(|e| to_peer(&e))?;
+        let admitted = self
+            .gate
+            .admit(&request, Method::GetCheckpoint)
+            .map_err(|e| to_peer(&e))?;
         let log = self.log(&admitted.permit, &request.get_ref().origin)?;
         Ok(Response::new(notice_of(&log.origin, log.head().checkpoint)))
     }
@@ -127,7 +140,10 @@ impl exchange_server::Exchange for Exchange {
         &self,
         request: Request<v1::PullRequest>,
     ) -> Result<Response<Self::PullStream>, Status> {
-        let admitted = self.gate.admit(&request, Method::Pull).map_err(|e| to_peer(&e))?;
+        let admitted = self
+            .gate
+            .admit(&request, Method::Pull)
+            .map_err(|e| to_peer(&e))?;
         let log = self.log(&admitted.permit, &request.get_ref().origin)?;
         let mut at = LogIndex(request.get_ref().start);
         let ledger = self.ledger.clone();
@@ -156,17 +172,27 @@ impl exchange_server::Exchange for Exchange {
         &self,
         request: Request<v1::GetBodiesRequest>,
     ) -> Result<Response<Self::GetBodiesStream>, Status> {
-        let admitted = self.gate.admit(&request, Method::GetBodies).map_err(|e| to_peer(&e))?;
+        let admitted = self
+            .gate
+            .admit(&request, Method::GetBodies)
+            .map_err(|e| to_peer(&e))?;
         let log = self.log(&admitted.permit, &request.get_ref().origin)?;
         let ranges = request.into_inner().ranges;
         if ranges.len() > RANGES_MAX {
-            return Err(Status::invalid_argument("more ranges than a request may name: 8192"));
+            return Err(Status::invalid_argument(
+                "more ranges than a request may name: 8192",
+            ));
         }
         let (ledger, roster) = (self.ledger.clone(), self.roster.load_full());
         let (chunks, stream) = mpsc::channel(2);
         tokio::task::spawn_blocking(move || {
-            let Some(member) = roster.member(&admitted.permit.identity().member) else { return };
-            let reader = BodyReader { member, roster: &roster };
+            let Some(member) = roster.member(&admitted.permit.identity().member) else {
+                return;
+            };
+            let reader = BodyReader {
+                member,
+                roster: &roster,
+            };
             for range in ranges {
                 let mut at = LogIndex(range.start);
                 let end = range.end.min(log.size().0);

@@ -84,8 +84,10 @@ async fn rounds(
         .collect();
     let package = custodian.keygen_join(plan)?;
     for to in &others {
-        let message =
-            v1::KeygenRound1Request { plan: Some(plan.clone()), package: package.clone().into() };
+        let message = v1::KeygenRound1Request {
+            plan: Some(plan.clone()),
+            package: package.clone().into(),
+        };
         send(to, || {
             let (client, message) = (peers.custodian(to), message.clone());
             async move { Ok(client?.keygen_round1(message).await.map(drop)) }

@@ -16,7 +16,10 @@ fn row(blame: Blame) -> (Code, &'static str) {
         Blame::Denied => (Code::PermissionDenied, "this is not allowed"),
         Blame::NotFound => (Code::NotFound, "there is no such thing here"),
         Blame::Stale => (Code::FailedPrecondition, "something newer is needed first"),
-        Blame::Busy => (Code::ResourceExhausted, "a limit is reached; try again later"),
+        Blame::Busy => (
+            Code::ResourceExhausted,
+            "a limit is reached; try again later",
+        ),
         Blame::Unavailable => (Code::Unavailable, "this is out of reach for now"),
         Blame::Internal => (Code::Internal, "the node failed; its log says why"),
     }
@@ -55,11 +58,9 @@ fn log(error: &impl std::fmt::Display, blame: Blame, code: &'static str) {
         Blame::Misbehaved | Blame::Denied => {
             tracing::warn!(error.code = code, "a call was refused");
         }
-        Blame::Incompatible
-        | Blame::NotFound
-        | Blame::Stale
-        | Blame::Busy
-        | Blame::Unavailable => tracing::debug!(error.code = code, "a call was refused"),
+        Blame::Incompatible | Blame::NotFound | Blame::Stale | Blame::Busy | Blame::Unavailable => {
+            tracing::debug!(error.code = code, "a call was refused")
+        }
     }
 }
 

@@ -61,8 +61,14 @@ impl Cluster {
             cache_bytes: 4 << 20,
             behind: None,
         };
-        let federation = Federation::launch(spec).await.expect("the federation comes up");
-        Self { federation, clock, _dir: dir }
+        let federation = Federation::launch(spec)
+            .await
+            .expect("the federation comes up");
+        Self {
+            federation,
+            clock,
+            _dir: dir,
+        }
     }
 
     /// A desk client of the member's officer.

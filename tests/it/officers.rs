@@ -302,13 +302,25 @@ async fn a_bare_name_is_kept_once_at_home_and_never_published() {
     assert_eq!((report.fresh, report.not_linkable), (1, 1));
     assert_eq!(bureau_state(&cluster), (0, 1, true, 1));
     let report = cluster.import("hefei", &names).await;
-    assert_eq!((report.fresh, report.unchanged), (0, 1), "the same file twice");
+    assert_eq!(
+        (report.fresh, report.unchanged),
+        (0, 1),
+        "the same file twice"
+    );
     cluster.stop("hefei").await;
-    let index = cluster.federation.member_dir(&id("hefei")).join("store").join("index");
+    let index = cluster
+        .federation
+        .member_dir(&id("hefei"))
+        .join("store")
+        .join("index");
     std::fs::remove_dir_all(index).expect("removed");
     cluster.restart("hefei").await;
     let report = cluster.import("hefei", &names).await;
-    assert_eq!((report.fresh, report.unchanged), (0, 1), "with a lost index too");
+    assert_eq!(
+        (report.fresh, report.unchanged),
+        (0, 1),
+        "with a lost index too"
+    );
     assert_eq!(bureau_state(&cluster), (0, 1, true, 1));
     cluster.federation.stop().await;
 }

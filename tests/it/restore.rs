@@ -37,26 +37,48 @@ async fn a_restored_backup_recovers_its_log_before_it_appends() {
     let store = cluster.federation.member_dir(&hefei).join("store");
     let backup = store.with_extension("backup");
     copy_dir(&store, &backup);
-    cluster.federation.restart_node(&hefei).await.expect("it starts");
+    cluster
+        .federation
+        .restart_node(&hefei)
+        .await
+        .expect("it starts");
     cluster.import("hefei", &row("HF-2", "13900139000")).await;
     cluster.converge().await;
-    let before = cluster.federation.nodes[&hefei].parts().ledger.own_log(LogName::Records).head();
+    let before = cluster.federation.nodes[&hefei]
+        .parts()
+        .ledger
+        .own_log(LogName::Records)
+        .head();
 
     cluster.federation.stop_node(&hefei).await;
     std::fs::remove_dir_all(&store).expect("removed");
     std::fs::rename(&backup, &store).expect("restored");
-    cluster.federation.restart_node(&hefei).await.expect("it starts");
+    cluster
+        .federation
+        .restart_node(&hefei)
+        .await
+        .expect("it starts");
     let parts = std::sync::Arc::clone(cluster.federation.nodes[&hefei].parts());
-    wait_for("the log is open again", || parts.ledger.standing() == Standing::Open).await;
+    wait_for("the log is open again", || {
+        parts.ledger.standing() == Standing::Open
+    })
+    .await;
     let after = parts.ledger.own_log(LogName::Records).head();
-    assert_eq!(after.size(), before.size(), "nothing that others saw is missing");
+    assert_eq!(
+        after.size(),
+        before.size(),
+        "nothing that others saw is missing"
+    );
     assert_eq!(after.root(), before.root());
 
     cluster.import("hefei", &row("HF-3", "13700137000")).await;
     cluster.converge().await;
     let wuhu = cluster.federation.nodes[&id("wuhu")].parts();
     let states = wuhu.replicator.states();
-    assert!(states.get(&hefei).is_some_and(|s| s.alarm.is_none()), "no conflict was signed");
+    assert!(
+        states.get(&hefei).is_some_and(|s| s.alarm.is_none()),
+        "no conflict was signed"
+    );
     assert!(parts.ledger.own_log(LogName::Records).size() > before.size());
     drop(parts);
     cluster.federation.stop().await;
@@ -69,7 +91,11 @@ async fn a_node_that_reaches_nobody_does_not_append() {
     for other in ["hefei", "province", "court", "procuracy", "regulator"] {
         cluster.federation.stop_node(&id(other)).await;
     }
-    cluster.federation.restart_node(&hefei).await.expect("it starts");
+    cluster
+        .federation
+        .restart_node(&hefei)
+        .await
+        .expect("it starts");
     let parts = std::sync::Arc::clone(cluster.federation.nodes[&hefei].parts());
     let refused = tokio::task::spawn_blocking({
         let ledger = parts.ledger.clone();
@@ -80,8 +106,15 @@ async fn a_node_that_reaches_nobody_does_not_append() {
     assert!(refused.is_err(), "the log is closed while nobody answers");
     assert_eq!(parts.ledger.standing(), Standing::Fenced);
 
-    cluster.federation.restart_node(&id("province")).await.expect("it starts");
-    wait_for("the log opens", || parts.ledger.standing() == Standing::Open).await;
+    cluster
+        .federation
+        .restart_node(&id("province"))
+        .await
+        .expect("it starts");
+    wait_for("the log opens", || {
+        parts.ledger.standing() == Standing::Open
+    })
+    .await;
     drop(parts);
     cluster.federation.stop().await;
 }

@@ -46,7 +46,10 @@ pub(super) fn allow_files(wanted: u64) -> u64 {
     let raised = limit.maximum.map_or(wanted, |max| wanted.min(max));
     let set = setrlimit(
         Resource::Nofile,
-        Rlimit { current: Some(raised), maximum: limit.maximum },
+        Rlimit {
+            current: Some(raised),
+            maximum: limit.maximum,
+        },
     );
     if set.is_ok() { raised } else { current }
 }
@@ -56,14 +59,22 @@ pub(super) fn allow_files(wanted: u64) -> u64 {
 pub(super) fn peak_rss_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok());
+    let kib = line.and_then(|rest| {
+        rest.trim()
+            .trim_end_matches(" kB")
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
     kib.unwrap_or(0) * 1024
 }
 
 /// Bytes that the files below `dir` take on the disk.
 pub(super) fn disk_bytes(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {

@@ -104,14 +104,20 @@ pub(super) fn draw(screen: &mut Screen, findings: &Findings) {
     numbers(screen, &findings.numbers);
     let numbers = &findings.numbers;
     screen.line("");
-    if let (Some(planted), Some(found), Some(false_ones)) =
-        (numbers.planted, numbers.planted_found, numbers.planted_false)
-    {
+    if let (Some(planted), Some(found), Some(false_ones)) = (
+        numbers.planted,
+        numbers.planted_found,
+        numbers.planted_false,
+    ) {
         let (planted, found) = (planted.to_string(), found.to_string());
         let false_ones = false_ones.to_string();
         screen.text(
             "demo.planted",
-            &[("planted", &planted), ("found", &found), ("false", &false_ones)],
+            &[
+                ("planted", &planted),
+                ("found", &found),
+                ("false", &false_ones),
+            ],
         );
         let hubs = u8::from(findings.hub_found).to_string();
         let planted = u8::from(findings.planted_hub).to_string();
@@ -178,7 +184,9 @@ fn pairs(screen: &mut Screen, links: &v1::LinksResponse) {
 fn numbers(screen: &mut Screen, numbers: &Numbers) {
     screen.title("demo.title.numbers");
     let timing = |name: &str| numbers.timings.get(name).copied().unwrap_or_default();
-    let mut table = Table::new().column("label.column.check").number("label.column.count");
+    let mut table = Table::new()
+        .column("label.column.check")
+        .number("label.column.count");
     let lang = screen.lang();
     let mut row = |key: &str, value: String| table.row([lang.text(key, &[]), value]);
     row("demo.number.cases", numbers.cases.to_string());
@@ -187,17 +195,35 @@ fn numbers(screen: &mut Screen, numbers: &Numbers) {
     row("demo.number.duplicates", numbers.duplicates.to_string());
     row("demo.number.shared", numbers.shared.to_string());
     row("demo.number.hits", numbers.hits.to_string());
-    row("demo.number.tokens_per_second", format!("{:.0}", timing("tokens_per_s")));
-    row("demo.number.entries_per_second", format!("{:.0}", timing("exchanged_per_s")));
-    row("demo.number.query_latency", format!("{:.1} ms", timing("query_ms")));
+    row(
+        "demo.number.tokens_per_second",
+        format!("{:.0}", timing("tokens_per_s")),
+    );
+    row(
+        "demo.number.entries_per_second",
+        format!("{:.0}", timing("exchanged_per_s")),
+    );
+    row(
+        "demo.number.query_latency",
+        format!("{:.1} ms", timing("query_ms")),
+    );
     for (custodian, points) in &numbers.budgets {
         let name = lang.text("demo.number.budget_spent", &[]);
         table.row([format!("{name}: {custodian}"), points.to_string()]);
     }
     let mut row = |key: &str, value: String| table.row([lang.text(key, &[]), value]);
-    row("demo.number.signatures", numbers.signatures_checked.to_string());
-    row("demo.number.bad_signatures", numbers.signatures_bad.to_string());
-    row("demo.number.logs_verified", numbers.logs_verified.to_string());
+    row(
+        "demo.number.signatures",
+        numbers.signatures_checked.to_string(),
+    );
+    row(
+        "demo.number.bad_signatures",
+        numbers.signatures_bad.to_string(),
+    );
+    row(
+        "demo.number.logs_verified",
+        numbers.logs_verified.to_string(),
+    );
     row("demo.number.memory", mib(numbers.peak_rss_bytes));
     row("demo.number.disk", mib(numbers.disk_bytes));
     row("demo.number.wall", format!("{:.1} s", numbers.wall_s));

@@ -34,7 +34,9 @@ pub(super) fn collect(parts: &Arc<Parts>, shared: &mut Shared) -> Result<(), Led
     while at < size {
         let end = size.min(at + BLOCK);
         for (index, body) in ledger.decoded_bodies(OWN_RECORDS, LogIndex(at), end)? {
-            let Body::Element(element) = body else { continue };
+            let Body::Element(element) = body else {
+                continue;
+            };
             let mac = ledger.token_mac(element.token_key_id, &element.token);
             let postings = ledger.postings().postings(&mac)?;
             let members: BTreeSet<MemberId> = postings
@@ -45,7 +47,9 @@ pub(super) fn collect(parts: &Arc<Parts>, shared: &mut Shared) -> Result<(), Led
             if members.len() < 2 {
                 continue;
             }
-            let Some(held) = ledger.held(index)? else { continue };
+            let Some(held) = ledger.held(index)? else {
+                continue;
+            };
             let kind = Kind::from_wire(held.kind).map_or("", Kind::as_str);
             let cases: BTreeSet<_> = postings.iter().map(|p| (p.log, p.case_ref)).collect();
             shared.insert(
@@ -68,7 +72,11 @@ pub(super) fn lines(shared: &Shared) -> String {
         .iter()
         .map(|((kind, value), element)| {
             let bureaus: Vec<&str> = element.bureaus.iter().map(String::as_str).collect();
-            format!("{kind}\t{value}\t{}\t{}\n", bureaus.join(","), element.cases)
+            format!(
+                "{kind}\t{value}\t{}\t{}\n",
+                bureaus.join(","),
+                element.cases
+            )
         })
         .collect();
     lines.sort_unstable();

@@ -136,12 +136,18 @@ impl Stage {
         }
         self.numbers.bureaus = reports.len() as u64;
         self.reports = reports;
-        self.numbers.timings.insert("import_s", step.watch.seconds());
+        self.numbers
+            .timings
+            .insert("import_s", step.watch.seconds());
         Ok(())
     }
 
     fn parts(&self) -> Vec<Arc<Parts>> {
-        self.federation.nodes.values().map(|node| Arc::clone(node.parts())).collect()
+        self.federation
+            .nodes
+            .values()
+            .map(|node| Arc::clone(node.parts()))
+            .collect()
     }
 
     fn evaluated(&self) -> u64 {
@@ -150,7 +156,12 @@ impl Stage {
     }
 
     async fn publish(&mut self, output: &Output) -> anyhow::Result<()> {
-        let step = progress(output, "demo.step.publish", &[], Some(self.numbers.elements))?;
+        let step = progress(
+            output,
+            "demo.step.publish",
+            &[],
+            Some(self.numbers.elements),
+        )?;
         let parts = self.parts();
         let published = || -> u64 {
             let of = |p: &Arc<Parts>| p.publisher.counts.records.load(Ordering::Relaxed);
@@ -169,7 +180,9 @@ impl Stage {
         let evaluated = self.evaluated();
         self.numbers.evaluations = evaluated;
         self.numbers.timings.insert("load_s", seconds);
-        self.numbers.timings.insert("tokens_per_s", rate(evaluated, seconds));
+        self.numbers
+            .timings
+            .insert("tokens_per_s", rate(evaluated, seconds));
         Ok(())
     }
 
@@ -197,7 +210,12 @@ impl Stage {
             || {
                 let done = verified();
                 step.bar.at(done);
-                (replicas.iter().all(|p| complete(p, &parts, behind.as_ref())), done + bodies())
+                (
+                    replicas
+                        .iter()
+                        .all(|p| complete(p, &parts, behind.as_ref())),
+                    done + bodies(),
+                )
             },
             || trouble(&parts),
         )
@@ -207,7 +225,9 @@ impl Stage {
         self.numbers.exchanged = verified();
         self.numbers.signatures_checked = verified();
         self.numbers.timings.insert("load_and_exchange_s", seconds);
-        self.numbers.timings.insert("exchanged_per_s", rate(verified(), seconds));
+        self.numbers
+            .timings
+            .insert("exchanged_per_s", rate(verified(), seconds));
         Ok(())
     }
 
@@ -220,8 +240,11 @@ impl Stage {
         match (alarm, changed.load(Ordering::SeqCst)) {
             (Some((receiver, alarm)), true) => {
                 let member = member.to_string();
-                let values =
-                    [("member", &*member), ("index", "0"), ("receiver", &*receiver)];
+                let values = [
+                    ("member", &*member),
+                    ("index", "0"),
+                    ("receiver", &*receiver),
+                ];
                 let said = output.lang().text("demo.tamper.caught", &values);
                 format!("{said} ({alarm})")
             }
@@ -238,17 +261,25 @@ impl Stage {
         self.verify(output).await?;
         let shared = self.collect().await?;
         self.spent().await?;
-        let findings = Findings { numbers: self.numbers.clone(), links, ..Default::default() };
+        let findings = Findings {
+            numbers: self.numbers.clone(),
+            links,
+            ..Default::default()
+        };
         Ok((shared, findings))
     }
 
     async fn ask(&mut self) -> anyhow::Result<()> {
         let mut times = vec![];
         for file in &self.files {
-            let Some(node) = self.federation.nodes.get(&file.id) else { continue };
+            let Some(node) = self.federation.nodes.get(&file.id) else {
+                continue;
+            };
             let parts = Arc::clone(node.parts());
             let asked = tokio::task::spawn_blocking(move || case_with_hit(&parts)).await??;
-            let (hits, Some(case_no)) = asked else { continue };
+            let (hits, Some(case_no)) = asked else {
+                continue;
+            };
             self.numbers.hits += hits;
             let desk = self.federation.desk(&file.id)?;
             let request = v1::QueryRequest {
@@ -295,7 +326,11 @@ impl Stage {
     }
 
     fn clock_now(&self) -> i64 {
-        self.federation.nodes.values().next().map_or(0, |n| n.parts().clock.now())
+        self.federation
+            .nodes
+            .values()
+            .next()
+            .map_or(0, |n| n.parts().clock.now())
     }
 
     async fn verify(&mut self, output: &Output) -> anyhow::Result<()> {
@@ -305,7 +340,12 @@ impl Stage {
         let owners: Arc<BTreeMap<MemberId, crate::ids::Digest>> = Arc::new(
             nodes
                 .iter()
-                .map(|p| (p.ledger.own().clone(), p.ledger.own_log(LogName::Records).head().root()))
+                .map(|p| {
+                    (
+                        p.ledger.own().clone(),
+                        p.ledger.own_log(LogName::Records).head().root(),
+                    )
+                })
                 .collect(),
         );
         let verified: Vec<u64> = stream::iter(nodes.clone())
@@ -325,7 +365,9 @@ impl Stage {
         self.numbers.logs_verified = verified.iter().sum();
         let refused = |p: &Arc<Parts>| p.replicator.counts.refused.load(Ordering::Relaxed);
         self.numbers.signatures_bad = nodes.iter().map(refused).sum();
-        self.numbers.timings.insert("verify_s", step.watch.seconds());
+        self.numbers
+            .timings
+            .insert("verify_s", step.watch.seconds());
         Ok(())
     }
 
@@ -339,7 +381,9 @@ impl Stage {
             .collect();
         let shared = tokio::task::spawn_blocking(move || {
             let mut shared = Shared::new();
-            bureaus.iter().try_for_each(|parts| shared::collect(parts, &mut shared))?;
+            bureaus
+                .iter()
+                .try_for_each(|parts| shared::collect(parts, &mut shared))?;
             anyhow::Ok(shared)
         })
         .await??;
@@ -349,7 +393,9 @@ impl Stage {
 
     async fn spent(&mut self) -> anyhow::Result<()> {
         for file in &self.files {
-            let Some(node) = self.federation.nodes.get(&file.id) else { continue };
+            let Some(node) = self.federation.nodes.get(&file.id) else {
+                continue;
+            };
             let parts = node.parts();
             for custodian in parts.rosters.newest().custodians() {
                 let answer = parts.peers.budget(custodian).await?;
@@ -369,7 +415,9 @@ impl Stage {
     /// Writes for each member's officer the config with which he attaches.
     fn write_officer_configs(&self) -> anyhow::Result<()> {
         for member in self.members() {
-            let Some((_, desk)) = self.federation.addresses(&member) else { continue };
+            let Some((_, desk)) = self.federation.addresses(&member) else {
+                continue;
+            };
             let text = format!(
                 "federation = \"{}\"\nmember = \"{member}\"\ndesk = \"{desk}\"\n\
                  cert = \"{OFFICER}.pem\"\nkey = \"{OFFICER}.key\"\n\
@@ -384,7 +432,10 @@ impl Stage {
     }
 
     pub(super) fn officer_config(&self, member: &MemberId) -> PathBuf {
-        self.dir.join(member.as_str()).join("officers").join(format!("{OFFICER}.toml"))
+        self.dir
+            .join(member.as_str())
+            .join("officers")
+            .join(format!("{OFFICER}.toml"))
     }
 
     pub(super) fn asked_case(&self) -> Option<&str> {
@@ -420,7 +471,12 @@ fn spec(
     };
     let mut members = vec![];
     for file in files {
-        members.push(member(file.id.clone(), MemberRole::Bureau, file.id.as_str(), true));
+        members.push(member(
+            file.id.clone(),
+            MemberRole::Bureau,
+            file.id.as_str(),
+            true,
+        ));
     }
     let department = MemberId::new(DEPARTMENT)?;
     members.push(member(department, MemberRole::Department, DEPARTMENT, true));
@@ -428,7 +484,12 @@ fn spec(
         .map(|n| MemberId::new(&format!("custodian-{n}")))
         .collect::<Result<Vec<_>, _>>()?;
     for id in &custodians {
-        members.push(member(id.clone(), MemberRole::Department, DEPARTMENT, false));
+        members.push(member(
+            id.clone(),
+            MemberRole::Department,
+            DEPARTMENT,
+            false,
+        ));
     }
     Ok(FederationSpec {
         federation: FederationId::new("demo.example")?,
@@ -440,7 +501,10 @@ fn spec(
         rules,
         grants: grants(files),
         cache_bytes: CACHE_BYTES,
-        behind: files.first().filter(|_| args.tamper).map(|file| file.id.clone()),
+        behind: files
+            .first()
+            .filter(|_| args.tamper)
+            .map(|file| file.id.clone()),
     })
 }
 
@@ -469,7 +533,14 @@ async fn import_one(
         let mut rest = bytes;
         while !rest.is_empty() {
             let part = rest.split_to(rest.len().min(PART_BYTES));
-            if sender.send(v1::ImportPart { options: None, bytes: part }).await.is_err() {
+            if sender
+                .send(v1::ImportPart {
+                    options: None,
+                    bytes: part,
+                })
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -542,7 +613,9 @@ fn complete(parts: &Parts, all: &[Arc<Parts>], behind: Option<&MemberId>) -> boo
         let own = other.ledger.own_log(LogName::Records);
         if Some(other.ledger.own()) == behind && parts.ledger.own() != other.ledger.own() {
             let states = parts.replicator.states();
-            return states.get(other.ledger.own()).is_some_and(|s| s.alarm.is_some());
+            return states
+                .get(other.ledger.own())
+                .is_some_and(|s| s.alarm.is_some());
         }
         parts.ledger.log(&own.origin).is_ok_and(|log| {
             let head = log.head();
@@ -554,7 +627,9 @@ fn complete(parts: &Parts, all: &[Arc<Parts>], behind: Option<&MemberId>) -> boo
 /// The number of hits of a node, and an own case with one.
 fn case_with_hit(parts: &Parts) -> anyhow::Result<(u64, Option<String>)> {
     let hits = parts.ledger.hits()?;
-    let Some(first) = hits.first() else { return Ok((0, None)) };
+    let Some(first) = hits.first() else {
+        return Ok((0, None));
+    };
     let held = parts.ledger.held(first.own_index)?;
     Ok((hits.len() as u64, held.map(|h| h.case_no)))
 }
@@ -584,5 +659,9 @@ fn verify_node(
 
 #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn rate(count: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+    if seconds > 0.0 {
+        count as f64 / seconds
+    } else {
+        0.0
+    }
 }

@@ -64,7 +64,12 @@ impl exchange_server::Exchange for Middle {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let stream = self.real.clone().watch(request.into_inner()).await?.into_inner();
+        let stream = self
+            .real
+            .clone()
+            .watch(request.into_inner())
+            .await?
+            .into_inner();
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -79,7 +84,12 @@ impl exchange_server::Exchange for Middle {
         &self,
         request: Request<v1::PullRequest>,
     ) -> Result<Response<Self::PullStream>, Status> {
-        let stream = self.real.clone().pull(request.into_inner()).await?.into_inner();
+        let stream = self
+            .real
+            .clone()
+            .pull(request.into_inner())
+            .await?
+            .into_inner();
         let changed = Arc::clone(&self.changed);
         let stream = stream.map(move |chunk| {
             changed.store(true, Ordering::SeqCst);
@@ -92,7 +102,12 @@ impl exchange_server::Exchange for Middle {
         &self,
         request: Request<v1::GetBodiesRequest>,
     ) -> Result<Response<Self::GetBodiesStream>, Status> {
-        let stream = self.real.clone().get_bodies(request.into_inner()).await?.into_inner();
+        let stream = self
+            .real
+            .clone()
+            .get_bodies(request.into_inner())
+            .await?
+            .into_inner();
         Ok(Response::new(Box::pin(stream)))
     }
 }

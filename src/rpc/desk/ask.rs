@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tonic::{Request, Status};
 
-use super::keep::{self, Addition};
 use super::DeskService;
+use super::keep::{self, Addition};
 use crate::access::{AccessLine, commit_purpose};
 use crate::blame::Blamed;
 use crate::cases::case_ref;
@@ -16,9 +16,7 @@ use crate::links::{CaseGroup, CaseKey, Filter, Options, Report};
 use crate::node::Parts;
 use crate::rpc::admit::Admitted;
 use crate::rpc::status::to_officer;
-use crate::wire::v1::{
-    self, AccessScope, DeskPurpose, KindCount, LinkedCase, Purpose, ReplicaAge,
-};
+use crate::wire::v1::{self, AccessScope, DeskPurpose, KindCount, LinkedCase, Purpose, ReplicaAge};
 
 /// Rows of each list of an answer about links, when the officer names none.
 const TOP_DEFAULT: usize = 50;
@@ -41,7 +39,10 @@ pub(super) fn purpose(
     Ok(Purpose {
         case_no: case_no.to_owned(),
         offence: given.offence,
-        officer: admitted.permit.officer().map_or_else(String::new, ToString::to_string),
+        officer: admitted
+            .permit
+            .officer()
+            .map_or_else(String::new, ToString::to_string),
         reason: given.reason,
         urgency: given.urgency,
     })
@@ -57,7 +58,12 @@ async fn answer<R: Send + 'static>(
     ask: impl FnOnce(&Parts) -> Result<R, FindError> + Send + 'static,
 ) -> Result<R, Status> {
     let parts = Arc::clone(&desk.parts);
-    let case = parts.cases.find(&case_no).ok().flatten().map(|row| case_ref(&row));
+    let case = parts
+        .cases
+        .find(&case_no)
+        .ok()
+        .flatten()
+        .map(|row| case_ref(&row));
     let asked = match &purpose {
         Ok(purpose) => {
             let case = case.unwrap_or(crate::ids::CaseRef([0; 16]));
@@ -127,7 +133,9 @@ pub(super) fn ages(parts: &Parts) -> Vec<ReplicaAge> {
             let state = states.get(id);
             ReplicaAge {
                 member: id.to_string(),
-                age_s: state.and_then(|s| s.fresh_at).map_or(-1, |at| (now - at).max(0)),
+                age_s: state
+                    .and_then(|s| s.fresh_at)
+                    .map_or(-1, |at| (now - at).max(0)),
                 trouble: state.and_then(|s| s.trouble.clone()).unwrap_or_default(),
             }
         })
@@ -167,7 +175,11 @@ fn linked(
 ) -> Result<v1::LinksResponse, FindError> {
     let filter = Filter {
         kinds: request.kinds.iter().cloned().collect(),
-        members: request.members.iter().filter_map(|m| MemberId::new(m).ok()).collect(),
+        members: request
+            .members
+            .iter()
+            .filter_map(|m| MemberId::new(m).ok())
+            .collect(),
         regions: request.regions.iter().cloned().collect(),
         categories: request.categories.iter().cloned().collect(),
         from_day: (request.from_day != 0).then_some(request.from_day),
@@ -220,7 +232,10 @@ fn render(
 fn kinds(counts: &[(&'static str, u32)]) -> Vec<KindCount> {
     counts
         .iter()
-        .map(|(kind, count)| KindCount { kind: (*kind).to_owned(), count: u64::from(*count) })
+        .map(|(kind, count)| KindCount {
+            kind: (*kind).to_owned(),
+            count: u64::from(*count),
+        })
         .collect()
 }
 
@@ -231,7 +246,9 @@ fn group(
 ) -> Result<v1::LinkedGroup, FindError> {
     let shown = found.cases.iter().take(GROUP_CASES_SHOWN);
     Ok(v1::LinkedGroup {
-        cases: shown.map(|case| finder.describe(case, seen)).collect::<Result<_, _>>()?,
+        cases: shown
+            .map(|case| finder.describe(case, seen))
+            .collect::<Result<_, _>>()?,
         members: found.members.iter().map(ToString::to_string).collect(),
         lead: Some(finder.describe(&found.lead.case, seen)?),
         lead_reason: format!(
@@ -284,11 +301,15 @@ pub(super) async fn hits(
 fn listed(parts: &Parts, case_no: &str, limit: usize) -> Result<v1::HitsResponse, FindError> {
     let wanted = (!case_no.is_empty()).then_some(case_no);
     let all = parts.finder.hits(wanted)?;
-    let mut response = v1::HitsResponse { hits: vec![], total: all.len() as u64 };
+    let mut response = v1::HitsResponse {
+        hits: vec![],
+        total: all.len() as u64,
+    };
     let mut seen = HashMap::new();
     for (hit, case) in all.iter().rev().take(limit) {
-        response.hits.extend(parts.finder.hit_line(hit, case, &mut seen)?);
+        response
+            .hits
+            .extend(parts.finder.hit_line(hit, case, &mut seen)?);
     }
     Ok(response)
 }
-

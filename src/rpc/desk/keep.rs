@@ -51,8 +51,9 @@ impl Read for PartReader {
         while self.current.is_empty() {
             match self.parts.blocking_recv() {
                 Some(part) => {
-                    self.current = part
-                        .map_err(|e| std::io::Error::new(std::io::ErrorKind::ConnectionAborted, e))?;
+                    self.current = part.map_err(|e| {
+                        std::io::Error::new(std::io::ErrorKind::ConnectionAborted, e)
+                    })?;
                 }
                 None => return Ok(0),
             }
@@ -138,14 +139,19 @@ async fn take_in(
     let (importer, telling) = (desk.parts.importer.clone(), events.clone());
     let preview = run.preview;
     let report = blocking(move || {
-        let reader = PartReader { parts: reader, current: Bytes::new() };
+        let reader = PartReader {
+            parts: reader,
+            current: Bytes::new(),
+        };
         importer
             .run(reader, &run, &mut |news| {
                 let event = match news {
                     ImportNews::Refused(refusal) => Event::Refusal(refusal),
                     ImportNews::Rows(rows) => Event::Rows(rows),
                 };
-                telling.blocking_send(Ok(ImportEvent { event: Some(event) })).is_ok()
+                telling
+                    .blocking_send(Ok(ImportEvent { event: Some(event) }))
+                    .is_ok()
             })
             .map_err(|e| to_officer(&e))
     })
@@ -159,7 +165,13 @@ async fn take_in(
     if wait && !preview {
         follow_publishing(desk, events).await?;
     }
-    drop(events.send(Ok(ImportEvent { event: Some(Event::Report(report)) })).await);
+    drop(
+        events
+            .send(Ok(ImportEvent {
+                event: Some(Event::Report(report)),
+            }))
+            .await,
+    );
     Ok(())
 }
 
@@ -175,7 +187,9 @@ async fn follow_publishing(desk: &DeskService, events: &EventSender) -> Result<(
         }
         let counts = &desk.parts.publisher.counts;
         let published = counts.records.load(std::sync::atomic::Ordering::Relaxed);
-        let event = ImportEvent { event: Some(Event::Published(published)) };
+        let event = ImportEvent {
+            event: Some(Event::Published(published)),
+        };
         if events.send(Ok(event)).await.is_err() {
             return Ok(());
         }
@@ -204,7 +218,10 @@ pub(super) async fn add_elements(
 ) -> Result<(ImportReport, Vec<Refusal>, bool), Status> {
     let parts = Arc::clone(&desk.parts);
     let (report, refusals) = blocking(move || {
-        let found = parts.cases.find(&addition.case_no).map_err(|e| to_officer(&e))?;
+        let found = parts
+            .cases
+            .find(&addition.case_no)
+            .map_err(|e| to_officer(&e))?;
         let category = match (found, addition.category) {
             (Some(row), _) => row.category,
             (None, Some(category)) if !category.trim().is_empty() => category,
@@ -277,7 +294,11 @@ pub(super) async fn publish(
         purpose,
     };
     let (report, refusals, queued) = add_elements(desk, addition).await?;
-    Ok(v1::PublishResponse { report: Some(report), refusals, queued })
+    Ok(v1::PublishResponse {
+        report: Some(report),
+        refusals,
+        queued,
+    })
 }
 
 pub(super) async fn retract(
@@ -293,9 +314,15 @@ pub(super) async fn retract(
     }
     let parts = Arc::clone(&desk.parts);
     let targets = blocking(move || {
-        let row = parts.cases.open_or_closed(&request.case_no).map_err(|e| to_officer(&e))?;
+        let row = parts
+            .cases
+            .open_or_closed(&request.case_no)
+            .map_err(|e| to_officer(&e))?;
         let specs: Vec<_> = request.element.into_iter().collect();
-        let found = parts.finder.elements(&row, &specs).map_err(|e| to_officer(&e))?;
+        let found = parts
+            .finder
+            .elements(&row, &specs)
+            .map_err(|e| to_officer(&e))?;
         let mut targets: Vec<_> = found.iter().map(|p| p.index).collect();
         targets.sort_unstable();
         targets.dedup();
@@ -310,7 +337,10 @@ pub(super) async fn retract(
     desk.log(line).await?;
     let retracted = targets.len() as u64;
     if request.dry_run || targets.is_empty() {
-        return Ok(v1::RetractResponse { retracted, index: 0 });
+        return Ok(v1::RetractResponse {
+            retracted,
+            index: 0,
+        });
     }
     let mut ranges: Vec<(crate::ids::LogIndex, crate::ids::LogIndex)> = vec![];
     for at in targets {
@@ -322,15 +352,26 @@ pub(super) async fn retract(
     }
     let parts = Arc::clone(&desk.parts);
     let index = blocking(move || {
-        let body = Body::Retract(RetractBody { nonce: random(), targets: ranges, reason });
-        let entry = NewEntry { body, expires_at: 0, private: None };
+        let body = Body::Retract(RetractBody {
+            nonce: random(),
+            targets: ranges,
+            reason,
+        });
+        let entry = NewEntry {
+            body,
+            expires_at: 0,
+            private: None,
+        };
         parts
             .ledger
             .append(LogName::Records, vec![entry], Batch::new())
             .map_err(|e| to_officer(&e))
     })
     .await?;
-    Ok(v1::RetractResponse { retracted, index: index.0 })
+    Ok(v1::RetractResponse {
+        retracted,
+        index: index.0,
+    })
 }
 
 pub(super) fn admin_line(desk: &DeskService, admitted: &Admitted) -> AccessLine {
@@ -362,7 +403,9 @@ pub(super) async fn add_case(
         view::summary(&parts, &row)
     })
     .await?;
-    Ok(v1::AddCaseResponse { summary: Some(summary) })
+    Ok(v1::AddCaseResponse {
+        summary: Some(summary),
+    })
 }
 
 pub(super) async fn close_case(
@@ -373,12 +416,16 @@ pub(super) async fn close_case(
     desk.log(admin_line(desk, admitted)).await?;
     let parts = Arc::clone(&desk.parts);
     let summary = blocking(move || {
-        let row =
-            parts.cases.close(&request.get_ref().case_no).map_err(|e| to_officer(&e))?;
+        let row = parts
+            .cases
+            .close(&request.get_ref().case_no)
+            .map_err(|e| to_officer(&e))?;
         view::summary(&parts, &row)
     })
     .await?;
-    Ok(v1::CloseCaseResponse { summary: Some(summary) })
+    Ok(v1::CloseCaseResponse {
+        summary: Some(summary),
+    })
 }
 
 fn officer_name(name: &str) -> Result<OfficerName, Status> {
@@ -393,7 +440,12 @@ pub(super) async fn add_officer(
     let name = officer_name(&request.name)?;
     desk.log(admin_line(desk, admitted)).await?;
     let officers = desk.parts.officers.clone();
-    blocking(move || officers.set(&name, &request.rights).map_err(|e| to_officer(&e))).await
+    blocking(move || {
+        officers
+            .set(&name, &request.rights)
+            .map_err(|e| to_officer(&e))
+    })
+    .await
 }
 
 pub(super) async fn suspend_officer(
@@ -404,5 +456,10 @@ pub(super) async fn suspend_officer(
     let name = officer_name(&request.name)?;
     desk.log(admin_line(desk, admitted)).await?;
     let officers = desk.parts.officers.clone();
-    blocking(move || officers.suspend(&name, !request.restore).map_err(|e| to_officer(&e))).await
+    blocking(move || {
+        officers
+            .suspend(&name, !request.restore)
+            .map_err(|e| to_officer(&e))
+    })
+    .await
 }

@@ -12,10 +12,7 @@ use crate::rpc::status::to_officer;
 use crate::tls::Peer;
 
 /// Checks the signature that came with `request` under the caller's certificate.
-pub(super) fn of<M: Message>(
-    method: Method,
-    request: &Request<M>,
-) -> Result<OfficerProof, Status> {
+pub(super) fn of<M: Message>(method: Method, request: &Request<M>) -> Result<OfficerProof, Status> {
     of_bytes(method, request, &request.get_ref().encode_to_vec())
 }
 
@@ -30,8 +27,7 @@ pub(super) fn of_bytes<T>(
         .get::<Peer>()
         .ok_or_else(|| to_officer(&OfficerSignatureError::Missing))?;
     let certificate = peer.certificate();
-    let (scheme, signature) =
-        officer_signature(request.metadata()).map_err(|e| to_officer(&e))?;
+    let (scheme, signature) = officer_signature(request.metadata()).map_err(|e| to_officer(&e))?;
     verify_officer(certificate, scheme, method.as_str(), message, &signature)
         .map_err(|e| to_officer(&e))?;
     Ok(OfficerProof {

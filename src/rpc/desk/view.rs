@@ -21,7 +21,6 @@ const ELEMENTS_MAX: usize = 1_000;
 /// Lines of a log that an answer carries at most.
 const LINES_MAX: u64 = 1_000;
 
-
 pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
     let roster = parts.rosters.newest();
     let states = parts.replicator.states();
@@ -110,7 +109,10 @@ pub(super) fn summary(parts: &Parts, row: &CaseRow) -> Result<CaseSummary, Statu
         .postings()
         .own_postings(&parts.ledger.case_mac(&case_ref(row)))
         .map_err(|e| to_officer(&e))?;
-    let kinds = row.kinds.iter().filter_map(|k| crate::element::Kind::from_wire(*k));
+    let kinds = row
+        .kinds
+        .iter()
+        .filter_map(|k| crate::element::Kind::from_wire(*k));
     Ok(CaseSummary {
         case_no: row.case_no.clone(),
         case_ref: row.case_ref.clone(),
@@ -142,12 +144,19 @@ pub(super) fn cases(
     rows.retain(|row| row.operation == request.operations);
     rows.sort_by(|a, b| a.case_no.cmp(&b.case_no));
     let total = rows.len() as u64;
-    let cases = rows.iter().take(limit).map(|row| summary(parts, row)).collect::<Result<_, _>>()?;
+    let cases = rows
+        .iter()
+        .take(limit)
+        .map(|row| summary(parts, row))
+        .collect::<Result<_, _>>()?;
     Ok(v1::ListCasesResponse { cases, total })
 }
 
 pub(super) fn case(parts: &Parts, case_no: &str) -> Result<v1::ShowCaseResponse, Status> {
-    let row = parts.cases.open_or_closed(case_no).map_err(|e| to_officer(&e))?;
+    let row = parts
+        .cases
+        .open_or_closed(case_no)
+        .map_err(|e| to_officer(&e))?;
     let ledger = &parts.ledger;
     let own = ledger
         .postings()
@@ -155,29 +164,44 @@ pub(super) fn case(parts: &Parts, case_no: &str) -> Result<v1::ShowCaseResponse,
         .map_err(|e| to_officer(&e))?;
     let mut elements = vec![];
     for posting in own.iter().take(ELEMENTS_MAX) {
-        let element = ledger.element(OWN_RECORDS, posting.index).map_err(|e| to_officer(&e))?;
+        let element = ledger
+            .element(OWN_RECORDS, posting.index)
+            .map_err(|e| to_officer(&e))?;
         let held = ledger.held(posting.index).map_err(|e| to_officer(&e))?;
-        let (Some(element), Some(held)) = (element, held) else { continue };
+        let (Some(element), Some(held)) = (element, held) else {
+            continue;
+        };
         let mac = ledger.token_mac(element.body.token_key_id, &element.body.token);
-        let others = ledger.postings().postings(&mac).map_err(|e| to_officer(&e))?;
+        let others = ledger
+            .postings()
+            .postings(&mac)
+            .map_err(|e| to_officer(&e))?;
         let role = i32::from(posting.role);
         elements.push(CaseElement {
             kind: crate::find::kind_name(posting.kind).into(),
             value: held.raw,
-            role: crate::element::Role::from_wire(role).map_or("", |r| r.as_str()).into(),
+            role: crate::element::Role::from_wire(role)
+                .map_or("", |r| r.as_str())
+                .into(),
             index: posting.index.0,
             audience: audience_text(&element.body.audience),
             shared_with: others.iter().filter(|p| p.log != OWN_RECORDS).count() as u64,
         });
     }
-    Ok(v1::ShowCaseResponse { summary: Some(summary(parts, &row)?), elements })
+    Ok(v1::ShowCaseResponse {
+        summary: Some(summary(parts, &row)?),
+        elements,
+    })
 }
 
 fn audience_text(audience: &Audience) -> String {
     match audience {
         Audience::Federation => "federation".into(),
         Audience::Regions(names) => {
-            format!("region:{}", names.iter().cloned().collect::<Vec<_>>().join(";"))
+            format!(
+                "region:{}",
+                names.iter().cloned().collect::<Vec<_>>().join(";")
+            )
         }
         Audience::Members(names) => {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
@@ -191,16 +215,27 @@ pub(super) fn log(
     parts: &Parts,
     request: &v1::ShowLogRequest,
 ) -> Result<v1::ShowLogResponse, Status> {
-    let name = if request.access { LogName::Access } else { LogName::Records };
+    let name = if request.access {
+        LogName::Access
+    } else {
+        LogName::Records
+    };
     let own = parts.ledger.own_log(name);
     let size = own.size().0;
     let first = size.saturating_sub(u64::from(request.newest).min(LINES_MAX));
     let mut lines = vec![];
-    let entries =
-        parts.ledger.entries(own.number, LogIndex(first), size).map_err(|e| to_officer(&e))?;
+    let entries = parts
+        .ledger
+        .entries(own.number, LogIndex(first), size)
+        .map_err(|e| to_officer(&e))?;
     for (at, bytes) in (first..).zip(entries) {
-        let Ok(entry) = Entry::parse(bytes) else { continue };
-        let body = parts.ledger.body(own.number, LogIndex(at)).map_err(|e| to_officer(&e))?;
+        let Ok(entry) = Entry::parse(bytes) else {
+            continue;
+        };
+        let body = parts
+            .ledger
+            .body(own.number, LogIndex(at))
+            .map_err(|e| to_officer(&e))?;
         lines.push(LogLine {
             index: at,
             r#type: entry.statement.body_type.as_str_name().to_owned(),
@@ -216,7 +251,10 @@ pub(super) fn log(
         let owner = roster.member(&log.origin.member)?;
         Some(log_summary(parts, log, owner, request.verify))
     });
-    Ok(v1::ShowLogResponse { lines, logs: logs.collect() })
+    Ok(v1::ShowLogResponse {
+        lines,
+        logs: logs.collect(),
+    })
 }
 
 fn log_summary(
@@ -249,7 +287,10 @@ fn body_text(body: &Body) -> String {
         Body::CaseNotice(n) => format!("{} {}", n.category, n.case_ref),
         Body::Amend(a) => format!("amends {}", a.target_index),
         Body::Retract(r) => {
-            let ranges = r.targets.iter().map(|(start, end)| format!("[{start}, {end})"));
+            let ranges = r
+                .targets
+                .iter()
+                .map(|(start, end)| format!("[{start}, {end})"));
             format!("ends {}", ranges.collect::<Vec<_>>().join(" "))
         }
         Body::Access(a) => format!("{} {} {} {}", a.method, a.caller, a.outcome, a.count),

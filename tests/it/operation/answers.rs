@@ -13,7 +13,10 @@ fn case_ref(byte: u8) -> Bytes {
 }
 
 fn count(kind: &str, count: u64) -> v1::KindCount {
-    v1::KindCount { kind: kind.into(), count }
+    v1::KindCount {
+        kind: kind.into(),
+        count,
+    }
 }
 
 fn ages() -> Vec<v1::ReplicaAge> {
@@ -22,7 +25,11 @@ fn ages() -> Vec<v1::ReplicaAge> {
         age_s,
         trouble: trouble.into(),
     };
-    vec![age("wuhu", 45, ""), age("anqing", 8_000, "its node does not answer"), age("fuyang", -1, "")]
+    vec![
+        age("wuhu", 45, ""),
+        age("anqing", 8_000, "its node does not answer"),
+        age("fuyang", -1, ""),
+    ]
 }
 
 pub(super) fn query() -> v1::QueryResponse {
@@ -120,7 +127,12 @@ pub(super) fn linked_tokens() -> v1::LinksResponse {
         rarity: 1.5,
         hub: true,
     };
-    v1::LinksResponse { pairs: vec![], groups: vec![], tokens: vec![token], ..links() }
+    v1::LinksResponse {
+        pairs: vec![],
+        groups: vec![],
+        tokens: vec![token],
+        ..links()
+    }
 }
 
 pub(super) fn report() -> v1::ImportReport {
@@ -145,7 +157,13 @@ pub(super) fn report() -> v1::ImportReport {
 }
 
 pub(super) fn publish() -> v1::PublishResponse {
-    let report = v1::ImportReport { fresh: 1, rows: 2, elements: 1, refused: 1, ..Default::default() };
+    let report = v1::ImportReport {
+        fresh: 1,
+        rows: 2,
+        elements: 1,
+        refused: 1,
+        ..Default::default()
+    };
     let refusal = v1::Refusal {
         line: 2,
         column: "value".into(),
@@ -153,7 +171,11 @@ pub(super) fn publish() -> v1::PublishResponse {
         sentence: "of the node".into(),
         record: vec![],
     };
-    v1::PublishResponse { report: Some(report), refusals: vec![refusal], queued: true }
+    v1::PublishResponse {
+        report: Some(report),
+        refusals: vec![refusal],
+        queued: true,
+    }
 }
 
 fn summary(case_no: &str) -> v1::CaseSummary {
@@ -171,8 +193,15 @@ fn summary(case_no: &str) -> v1::CaseSummary {
 }
 
 pub(super) fn cases() -> v1::ListCasesResponse {
-    let closed = v1::CaseSummary { state: "closed".into(), opened_on: 0, ..summary("A-2026-2") };
-    v1::ListCasesResponse { cases: vec![summary("A-2026-1"), closed], total: 2 }
+    let closed = v1::CaseSummary {
+        state: "closed".into(),
+        opened_on: 0,
+        ..summary("A-2026-2")
+    };
+    v1::ListCasesResponse {
+        cases: vec![summary("A-2026-1"), closed],
+        total: 2,
+    }
 }
 
 pub(super) fn operations() -> v1::ListCasesResponse {
@@ -184,7 +213,10 @@ pub(super) fn operations() -> v1::ListCasesResponse {
         ends_at: 1_795_363_200,
         ..summary("OP-7")
     };
-    v1::ListCasesResponse { cases: vec![operation], total: 1 }
+    v1::ListCasesResponse {
+        cases: vec![operation],
+        total: 1,
+    }
 }
 
 pub(super) fn shown_case() -> v1::ShowCaseResponse {
@@ -196,11 +228,17 @@ pub(super) fn shown_case() -> v1::ShowCaseResponse {
         audience: "federation".into(),
         shared_with: 3,
     };
-    v1::ShowCaseResponse { summary: Some(summary("A-2026-1")), elements: vec![element] }
+    v1::ShowCaseResponse {
+        summary: Some(summary("A-2026-1")),
+        elements: vec![element],
+    }
 }
 
 pub(super) fn retracted() -> v1::RetractResponse {
-    v1::RetractResponse { retracted: 4, index: 99 }
+    v1::RetractResponse {
+        retracted: 4,
+        index: 99,
+    }
 }
 
 pub(super) fn officers() -> Vec<v1::OfficerRow> {
@@ -210,7 +248,10 @@ pub(super) fn officers() -> Vec<v1::OfficerRow> {
         suspended,
         changed_at: NOW,
     };
-    vec![officer("chen", &["admin", "query"], false), officer("li.wei", &["query"], true)]
+    vec![
+        officer("chen", &["admin", "query"], false),
+        officer("li.wei", &["query"], true),
+    ]
 }
 
 pub(super) fn status() -> v1::GetStatusResponse {
@@ -249,7 +290,10 @@ pub(super) fn status() -> v1::GetStatusResponse {
             replica("anqing", NOW - 600, "its node does not answer", ""),
             replica("fuyang", 0, "", "two roots for one size"),
         ],
-        budgets: vec![budget("court", "enumerable", ""), budget("audit", "open", "out of reach")],
+        budgets: vec![
+            budget("court", "enumerable", ""),
+            budget("audit", "open", "out of reach"),
+        ],
         certificate_expires_at: 0,
         disk_bytes: 5_000_000,
         now: NOW,
@@ -277,7 +321,11 @@ pub(super) fn log() -> v1::ShowLogResponse {
         lines: vec![line],
         logs: vec![
             log("anhui.example/hefei/records/1", true, ""),
-            log("anhui.example/wuhu/records/1", false, "entry 5 has a bad signature"),
+            log(
+                "anhui.example/wuhu/records/1",
+                false,
+                "entry 5 has a bad signature",
+            ),
         ],
     }
 }
