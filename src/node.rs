@@ -292,6 +292,20 @@ impl Node {
     }
 }
 
+/// The generations of the own logs. They stand in the roster, which stands in
+/// the store: it is opened for the roster first.
+fn generations(options: &NodeOptions) -> Result<(u32, u32), NodeError> {
+    let store =
+        Store::open(&options.dir.join("store"), options.cache_bytes).map_err(LedgerError::from)?;
+    let clock = options.clock.clone();
+    let roster = Rosters::open(store, clock, options.pin, &options.rosters)?.newest();
+    let member = roster
+        .member(&options.member)
+        .ok_or_else(|| NodeError::NotInRoster(options.member.clone()))?;
+    check_keys(member, &options.keys)?;
+    Ok((member.records_generation, member.access_generation))
+}
+
 fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     if options.material.identity().member != options.member {
         return Err(NodeError::OtherMember {
@@ -299,20 +313,7 @@ fn open(options: NodeOptions) -> Result<Parts, NodeError> {
             config: options.member,
         });
     }
-    // The generations of the own logs stand in the roster, which stands in the
-    // store: it is opened for the roster first.
-    let rosters_of =
-        |store: Store| Rosters::open(store, options.clock.clone(), options.pin, &options.rosters);
-    let (records_generation, access_generation) = {
-        let store = Store::open(&options.dir.join("store"), options.cache_bytes)
-            .map_err(LedgerError::from)?;
-        let roster = rosters_of(store)?.newest();
-        let member = roster
-            .member(&options.member)
-            .ok_or_else(|| NodeError::NotInRoster(options.member.clone()))?;
-        check_keys(member, &options.keys)?;
-        (member.records_generation, member.access_generation)
-    };
+    let (records_generation, access_generation) = generations(&options)?;
     let seal = Arc::new(SealKey::new(options.seal));
     let ledger = Ledger::open(
         &options.dir,

@@ -3,6 +3,7 @@
 //! asks, links, verifies, and prints what a person wants to see.
 
 mod machine;
+mod props;
 mod report;
 mod shared;
 mod stage;
