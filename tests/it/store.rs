@@ -24,7 +24,7 @@ struct Filled {
     wuhu: Ledger,
 }
 
-fn all(owner: &str, n: u16) -> NewEntry {
+fn all(owner: &str, n: u32) -> NewEntry {
     element(owner, n, Audience::Federation)
 }
 

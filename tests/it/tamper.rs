@@ -127,9 +127,9 @@ pub(crate) fn origin(name: &str) -> Origin {
 }
 
 /// An element of `owner` with the token and case that `n` stands for.
-pub(crate) fn element(owner: &str, n: u16, audience: Audience) -> NewEntry {
+pub(crate) fn element(owner: &str, n: u32, audience: Audience) -> NewEntry {
     let mut token = [0; 16];
-    token[..2].copy_from_slice(&n.to_be_bytes());
+    token[..4].copy_from_slice(&n.to_be_bytes());
     let case_ref = CaseRef(token);
     let held = HeldElement {
         kind: ElementKind::Phone as i32,
@@ -199,9 +199,9 @@ pub(crate) fn amendment(ledger: &Ledger, target: u64, day: i32, audience: Audien
 }
 
 /// A notice of the case that `n` stands for.
-pub(crate) fn notice(n: u16) -> NewEntry {
+pub(crate) fn notice(n: u32) -> NewEntry {
     let mut case_ref = [0; 16];
-    case_ref[..2].copy_from_slice(&n.to_be_bytes());
+    case_ref[..4].copy_from_slice(&n.to_be_bytes());
     let body = CaseNoticeBody {
         nonce: random(),
         case_ref: CaseRef(case_ref),
@@ -321,7 +321,7 @@ impl Tampering {
         let ledgers = Ledgers::new();
         let owner = ledgers.open("hefei");
         let reader = ledgers.open("wuhu");
-        let some = |range: std::ops::Range<u16>| {
+        let some = |range: std::ops::Range<u32>| {
             range
                 .map(|n| element("hefei", n, Audience::Federation))
                 .collect()

@@ -229,3 +229,80 @@ fn numbers(screen: &mut Screen, numbers: &Numbers) {
     row("demo.number.wall", format!("{:.1} s", numbers.wall_s));
     screen.table(&table);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::output::Output;
+    use crate::cli::output::tests::Paper;
+    use crate::lang::Lang;
+
+    #[test]
+    fn the_json_has_the_keys_that_others_read() {
+        let numbers = Numbers {
+            planted: Some(12),
+            planted_found: Some(12),
+            planted_false: Some(0),
+            ..Numbers::default()
+        };
+        let value = serde_json::to_value(&numbers).expect("numbers are JSON");
+        let keys: Vec<&str> = value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut wanted = vec![
+            "bureaus",
+            "cases",
+            "rows",
+            "elements",
+            "refused",
+            "duplicates",
+            "shared",
+            "hits",
+            "evaluations",
+            "exchanged",
+            "signatures_checked",
+            "signatures_bad",
+            "logs_verified",
+            "planted",
+            "planted_found",
+            "planted_false",
+            "peak_rss_bytes",
+            "disk_bytes",
+            "wall_s",
+            "timings",
+            "budgets",
+        ];
+        wanted.sort_unstable();
+        let mut found = keys;
+        found.sort_unstable();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn the_page_is_drawn_in_both_languages() {
+        for (lang, words) in [
+            (Lang::En, "2 of 3 planted links found, 1 false"),
+            (Lang::Zh, "预设的 3 个关联找到 2 个"),
+        ] {
+            let paper = Paper::default();
+            let output = Output::to(
+                false,
+                lang,
+                Box::new(paper.clone()),
+                Box::new(std::io::sink()),
+            );
+            let mut findings = Findings::default();
+            findings.numbers.planted = Some(3);
+            findings.numbers.planted_found = Some(2);
+            findings.numbers.planted_false = Some(1);
+            output
+                .emit("demo", &findings.numbers, |screen| draw(screen, &findings))
+                .expect("drawn");
+            let text = paper.text();
+            assert!(text.contains(words), "{text}");
+        }
+    }
+}
