@@ -138,7 +138,8 @@ impl AccessLog {
         let size = log.size().0;
         let mut out = vec![];
         for at in size.saturating_sub(max)..size {
-            if let Some(Body::Access(body)) = self.0.body(log.number, LogIndex(at))? {
+            // One line that cannot be read must not hide the others.
+            if let Ok(Some(Body::Access(body))) = self.0.body(log.number, LogIndex(at)) {
                 out.push((LogIndex(at), body));
             }
         }

@@ -291,8 +291,8 @@ fn check_purposes(
         if segment.case_ref.len() != 16 || segment.purpose_commitment.len() != 32 {
             return refuse("a case ref or commitment has a wrong length");
         }
-        if segment.offence_class.is_empty() || text.iter().any(|t| t.len() > SEGMENT_TEXT_BYTES_MAX)
-        {
+        let unfit = |t: &str| t.len() > SEGMENT_TEXT_BYTES_MAX || t.chars().any(char::is_control);
+        if segment.offence_class.is_empty() || text.iter().any(|t| unfit(t)) {
             return refuse("an offence class or urgency is missing or too long");
         }
         if segment.count == 0 {

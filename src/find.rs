@@ -44,7 +44,7 @@ pub enum FindError {
     #[error("{0:?} is not a kind of element")]
     Kind(String),
     /// The purpose lacks an offence or a reason.
-    #[error("a query needs an offence and a reason")]
+    #[error("a query needs an offence and a reason, of at most 2,048 bytes together")]
     NoPurpose,
     /// The ledger failed.
     #[error(transparent)]

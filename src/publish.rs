@@ -28,6 +28,8 @@ use batch::{Plan, Wanted};
 
 /// Elements that one batch takes off the queue.
 const BATCH_ELEMENTS_MAX: usize = 2_048;
+/// Purposes that one line of the access log opens.
+const PURPOSES_PER_LINE: usize = 256;
 /// The shortest and longest wait before custodians are asked again.
 const RETRY_S: (u64, u64) = (1, 30);
 
@@ -174,15 +176,18 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
     /// # Errors
     /// [`PublishError`]; the queue is as it was.
     pub async fn publish_batch(self: Arc<Self>) -> Result<usize, PublishError> {
-        let this = Arc::clone(&self);
-        let Some(plan) = blocking(move || this.plan()).await? else {
+        // One roster for the whole batch: tokens are signed under the key that
+        // made them.
+        let roster = self.roster.load_full();
+        let (this, planned_by) = (Arc::clone(&self), Arc::clone(&roster));
+        let Some(plan) = blocking(move || this.plan(&planned_by)).await? else {
             return Ok(0);
         };
         let mut plan = plan;
         for class in [TokenClass::Enumerable, TokenClass::Open] {
             let wanted = plan.take_wanted(class);
             if !wanted.is_empty() {
-                let evaluated = self.tokenize(class, &wanted).await?;
+                let evaluated = self.tokenize(&roster, class, &wanted).await?;
                 plan.learn(class, &wanted, evaluated);
             }
         }
@@ -192,25 +197,20 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         Ok(taken)
     }
 
-    fn plan(&self) -> Result<Option<Plan>, PublishError> {
+    fn plan(&self, roster: &Roster) -> Result<Option<Plan>, PublishError> {
         let queued = self.ledger.queued(BATCH_ELEMENTS_MAX)?;
         if queued.ticket.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Plan::new(
-            queued,
-            &self.ledger,
-            &self.cases,
-            &self.roster.load(),
-        )?))
+        Ok(Some(Plan::new(queued, &self.ledger, &self.cases, roster)?))
     }
 
     async fn tokenize(
         &self,
+        roster: &Roster,
         class: TokenClass,
         wanted: &[Wanted],
     ) -> Result<Vec<crate::oprf::Evaluation>, PublishError> {
-        let roster = self.roster.load_full();
         let key = roster
             .token_key(class)
             .ok_or(PublishError::NoTokenKey(class))?;
@@ -220,13 +220,14 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
             "custodian.evaluate",
             self.ledger.own().as_str(),
         );
+        let mut purposes = vec![];
         let mut segments: Vec<SegmentInput> = vec![];
         for run in wanted.chunk_by(|a, b| a.case_ref == b.case_ref) {
             let Some(first) = run.first() else { continue };
             let count = u32::try_from(run.len()).unwrap_or(u32::MAX);
             let case = CaseRef::from_slice(&first.case_ref).unwrap_or(CaseRef([0; 16]));
             let purpose = commit_purpose(&first.purpose, &case, count);
-            line.purposes.push(purpose.opened);
+            purposes.push(purpose.opened);
             segments.push(SegmentInput {
                 case_ref: case,
                 offence_class: segment_text(&first.purpose.offence),
@@ -238,7 +239,16 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         line.count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         let query_id = line.query_id;
         let access = self.access.clone();
-        blocking(move || access.write(line).map_err(PublishError::from)).await?;
+        blocking(move || {
+            // Several lines of one query where one body would be too large.
+            for some in purposes.chunks(PURPOSES_PER_LINE) {
+                let mut line = line.clone();
+                line.purposes = some.to_vec();
+                access.write(line)?;
+            }
+            Ok(())
+        })
+        .await?;
         let evaluated = self.tokenizer.evaluate(&key, query_id, segments).await?;
         self.counts
             .evaluated
@@ -276,7 +286,8 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
 /// whole text is in the purpose, to which the segment commits.
 fn segment_text(text: &str) -> String {
     let mut room = SEGMENT_TEXT_BYTES_MAX;
-    let taken = text.chars().map_while(|c| {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let taken = plain.map_while(|c| {
         room = room.checked_sub(c.len_utf8())?;
         Some(c)
     });

@@ -435,6 +435,13 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Record`] when a body is not the one that was signed.
     pub fn apply_early(&self, log: &Log, chunk: &v1::BodyChunk) -> Result<(), LedgerError> {
+        let end = chunk.start.saturating_add(chunk.answers.len() as u64);
+        if chunk.answers.len() as u64 > BODY_ANSWERS_MAX || end > log.size().0 {
+            return Err(LedgerError::Malformed {
+                origin: log.origin.clone(),
+                what: "it answers for more bodies than were asked for",
+            });
+        }
         let (_, bodies) = self.checked_states(log, chunk, &[(0, u64::MAX)])?;
         for (at, body) in bodies {
             if let Body::Retract(retract) = body {

@@ -221,7 +221,16 @@ impl Ledger {
         index: LogIndex,
         amend: &AmendBody,
     ) -> Result<(), LedgerError> {
+        // An amendment speaks of an earlier element of its own log; one that
+        // does not is void.
         let number = log.number;
+        if amend.target_index >= index {
+            return Ok(());
+        }
+        let target = self.entry(number, amend.target_index)?;
+        if target.is_none_or(|entry| entry.leaf_hash() != amend.target_leaf) {
+            return Ok(());
+        }
         let mac = self.amend_mac(number, amend.target_index);
         batch.put_pointer(Pointer::Amend, &mac, &index.0.to_be_bytes());
         if number != OWN_RECORDS {

@@ -15,7 +15,7 @@ use crate::oprf::Evaluation;
 use crate::postings::Pointer;
 use crate::record::{self, AmendBody, Audience, Body, CaseNoticeBody, ElementBody, ElementRole};
 use crate::roster::Roster;
-use crate::store::Batch;
+use crate::store::{Batch, StoreError};
 use crate::wire::v1::{CaseRow, ElementKind, HeldElement, Purpose};
 
 /// A value that custodians have to evaluate, and for which case.
@@ -28,6 +28,10 @@ pub(super) struct Wanted {
 }
 
 type ValueKey = (i32, String);
+
+/// What readers take of a notice's texts, in bytes.
+const CATEGORY_BYTES_MAX: usize = 256;
+const DESK_BYTES_MAX: usize = 512;
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -259,7 +263,9 @@ impl Plan {
         };
         for mut held in self.new {
             let Some(known) = self.tokens.get(&(held.kind, held.canonical.clone())) else {
-                continue;
+                // A row without a token is never dropped: it was acknowledged.
+                let missing = StoreError::Damaged("queued row without a token");
+                return Err(crate::ledger::LedgerError::from(missing).into());
             };
             notices.cover(cases, &held)?;
             ready.entries.push(element_entry(ledger, &mut held, known));
@@ -418,9 +424,9 @@ fn notice_entry(row: &CaseRow) -> NewEntry {
     let body = CaseNoticeBody {
         nonce: random(),
         case_ref: case_ref(row),
-        category: row.category.clone(),
+        category: on_one_line(&row.category, CATEGORY_BYTES_MAX),
         month: month_of(row.opened_on),
-        desk: row.contact.clone(),
+        desk: on_one_line(&row.contact, DESK_BYTES_MAX),
         expires_at: row.expires_at,
         audience: Audience::from_wire(row.audience.clone()).unwrap_or(Audience::Nobody),
     };
@@ -436,6 +442,46 @@ fn month_of(day: i32) -> u32 {
     if day == 0 {
         return 0;
     }
-    let date = time::Date::from_julian_day(2_440_588 + day).unwrap_or(time::Date::MIN);
-    u32::try_from(date.year()).unwrap_or(0) * 100 + u32::from(u8::from(date.month()))
+    let date = day
+        .checked_add(2_440_588)
+        .and_then(|day| time::Date::from_julian_day(day).ok())
+        .filter(|date| (1900..=9999).contains(&date.year()));
+    date.map_or(0, |date| {
+        u32::try_from(date.year()).unwrap_or(0) * 100 + u32::from(u8::from(date.month()))
+    })
+}
+
+/// A text as readers of a notice take it: without control characters, and cut
+/// to `bytes_max`.
+fn on_one_line(text: &str, bytes_max: usize) -> String {
+    let mut out = String::new();
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if out.len() + c.len_utf8() > bytes_max {
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_of_any_case_row_is_one_that_readers_take() {
+        for opened_on in [0, 1, 20_000, -800_000, i32::MAX, i32::MIN] {
+            let row = CaseRow {
+                case_no: "1".into(),
+                case_ref: vec![1; 16].into(),
+                category: "骗".repeat(300),
+                contact: "王警官\n0551".repeat(100),
+                opened_on,
+                audience: Some(Audience::Federation.to_wire()),
+                ..Default::default()
+            };
+            let body = notice_entry(&row).body;
+            assert_eq!(body.check(), Ok(()), "{opened_on}");
+        }
+    }
 }

@@ -19,8 +19,8 @@ use crate::tls::{Peer, RosterHandle};
 /// Why a call was turned away before it was looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmitError {
-    /// The connection has no checked identity.
-    #[error("the connection has no identity")]
+    /// The connection has no identity that counts now.
+    #[error("the connection's certificate does not count, or not any more")]
     NoIdentity,
     /// The caller's member is not in the newest roster any more.
     #[error("{0} is not in the roster any more")]
@@ -120,7 +120,7 @@ impl Gate {
         if self.rates.check_key(&identity.member).is_err() {
             return Err(AdmitError::TooFast(self.calls_per_peer_per_s.get()));
         }
-        let permit = self.authorize(identity, method)?;
+        let permit = self.authorize(peer, method)?;
         Ok(Admitted {
             permit,
             _place: place,
@@ -144,13 +144,19 @@ impl Gate {
     /// Judges the caller by the roster and the list of officers of this moment,
     /// so that a removed member or suspended officer is out on open
     /// connections too.
-    fn authorize(&self, identity: &Identity, method: Method) -> Result<Permit, AdmitError> {
+    fn authorize(&self, peer: &Peer, method: Method) -> Result<Permit, AdmitError> {
         let roster = self.roster.load();
+        let identity: &Identity = &peer.identity;
         if roster.member(&identity.member).is_none() {
             return Err(AdmitError::NotInRoster(identity.member.clone()));
         }
         if roster.expires_at <= self.clock.now() && !method.works_on_expired_roster() {
             return Err(AdmitError::RosterExpired);
+        }
+        // The certificate is judged as in a new handshake: one that ended, or
+        // whose CA the roster no longer names, is out on open connections too.
+        if peer.recheck(&roster, self.clock.now()).is_err() {
+            return Err(AdmitError::NoIdentity);
         }
         let rights = match &identity.subject {
             Subject::Officer(name) if identity.member == self.own => self.officers.rights(name),

@@ -2,6 +2,7 @@
 //! that expects exactly that member's node.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -201,13 +202,14 @@ pub fn peer_error(member: &MemberId, status: &Status) -> PeerError {
 fn forward<T: Send + 'static>(
     member: &MemberId,
     mut stream: Streaming<T>,
+    limit: Option<Duration>,
 ) -> mpsc::Receiver<Result<T, PeerError>> {
     let (sender, receiver) = chunk_channel();
     let member = member.clone();
     tokio::spawn(async move {
         loop {
             let message = tokio::select! {
-                message = stream.message() => message,
+                message = next_message(&mut stream, limit) => message,
                 () = sender.closed() => return,
             };
             let item = match message {
@@ -224,15 +226,42 @@ fn forward<T: Send + 'static>(
     receiver
 }
 
+/// The next message of a stream; a sender that says nothing for `limit` is as
+/// good as gone, and must not hold a turn.
+async fn next_message<T>(
+    stream: &mut Streaming<T>,
+    limit: Option<Duration>,
+) -> Result<Option<T>, Status> {
+    match limit {
+        None => stream.message().await,
+        Some(limit) => tokio::time::timeout(limit, stream.message())
+            .await
+            .unwrap_or_else(|_| Err(Status::unavailable("no message came in time"))),
+    }
+}
+
+/// Waits for the head of a streamed answer, within the time of a call.
+async fn started<T>(
+    answer: impl Future<Output = Result<tonic::Response<Streaming<T>>, Status>>,
+) -> Result<Streaming<T>, Status> {
+    let limit = Duration::from_secs(CALL_S);
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(Status::unavailable("no answer came in time")),
+    }
+}
+
 impl PeerTransport for Arc<PeerClients> {
     async fn watch(
         &self,
         member: &MemberId,
     ) -> Result<mpsc::Receiver<Result<v1::CheckpointNotice, PeerError>>, PeerError> {
-        let answer = self.exchange(member)?.watch(v1::WatchRequest {}).await;
+        let mut client = self.exchange(member)?;
+        let stream = started(client.watch(v1::WatchRequest {})).await;
         Ok(forward(
             member,
-            answer.map_err(|s| peer_error(member, &s))?.into_inner(),
+            stream.map_err(|s| peer_error(member, &s))?,
+            None,
         ))
     }
 
@@ -246,11 +275,10 @@ impl PeerTransport for Arc<PeerClients> {
             origin: origin.to_string(),
             start: start.0,
         };
-        let answer = self.exchange(member)?.pull(request).await;
-        Ok(forward(
-            member,
-            answer.map_err(|s| peer_error(member, &s))?.into_inner(),
-        ))
+        let mut client = self.exchange(member)?;
+        let stream = started(client.pull(request)).await;
+        let stream = stream.map_err(|s| peer_error(member, &s))?;
+        Ok(forward(member, stream, Some(Duration::from_secs(CALL_S))))
     }
 
     async fn checkpoint(
@@ -279,11 +307,10 @@ impl PeerTransport for Arc<PeerClients> {
                 .map(|(start, end)| v1::IndexRange { start, end })
                 .collect(),
         };
-        let answer = self.exchange(member)?.get_bodies(request).await;
-        Ok(forward(
-            member,
-            answer.map_err(|s| peer_error(member, &s))?.into_inner(),
-        ))
+        let mut client = self.exchange(member)?;
+        let stream = started(client.get_bodies(request)).await;
+        let stream = stream.map_err(|s| peer_error(member, &s))?;
+        Ok(forward(member, stream, Some(Duration::from_secs(CALL_S))))
     }
 }
 

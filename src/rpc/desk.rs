@@ -171,7 +171,9 @@ impl desk_server::Desk for DeskService {
         &self,
         request: Request<v1::ListCasesRequest>,
     ) -> Result<Response<v1::ListCasesResponse>, Status> {
-        let _admitted = self.admit(&request, Method::ListCases).await?;
+        let admitted = self.admit(&request, Method::ListCases).await?;
+        let line = self.line_with(&admitted, AccessScope::Local, OfficerProof::default());
+        self.log(line).await?;
         let (parts, request) = (Arc::clone(&self.parts), request.into_inner());
         Ok(Response::new(
             blocking(move || view::cases(&parts, &request)).await?,
@@ -182,7 +184,9 @@ impl desk_server::Desk for DeskService {
         &self,
         request: Request<v1::ShowCaseRequest>,
     ) -> Result<Response<v1::ShowCaseResponse>, Status> {
-        let _admitted = self.admit(&request, Method::ShowCase).await?;
+        let admitted = self.admit(&request, Method::ShowCase).await?;
+        let line = self.line_with(&admitted, AccessScope::Local, OfficerProof::default());
+        self.log(line).await?;
         let (parts, request) = (Arc::clone(&self.parts), request.into_inner());
         Ok(Response::new(
             blocking(move || view::case(&parts, &request.case_no)).await?,

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::admit::{Admitted, Gate};
+use super::admit::Gate;
 use super::status::to_peer;
 use crate::ids::{LogIndex, LogName, Origin};
 use crate::ledger::{BodyReader, Ledger, LedgerError, Log};
@@ -94,22 +94,28 @@ impl exchange_server::Exchange for Exchange {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let Admitted { permit, .. } = self
+        let admitted = self
             .gate
             .admit(&request, Method::Watch)
             .map_err(|e| to_peer(&e))?;
+        let peer = admitted.permit.identity().member.clone();
+        let roster = Arc::clone(&self.roster);
         let origin = self.ledger.own_log(LogName::Records).origin.clone();
         let mut checkpoints = self.ledger.checkpoints();
         let mut stop = self.stop.clone();
         let (notices, stream) = mpsc::channel(4);
-        tracing::debug!(peer.member = %permit.identity().member, "a peer watches");
+        tracing::debug!(peer.member = %peer, "a peer watches");
         tokio::spawn(async move {
+            let _admitted = admitted;
             checkpoints.mark_changed();
             loop {
                 tokio::select! {
                     changed = checkpoints.changed() => if changed.is_err() { return },
                     _ = stop.changed() => return,
                     () = notices.closed() => return,
+                }
+                if roster.load().member(&peer).is_none() {
+                    return;
                 }
                 let checkpoint: Bytes = checkpoints.borrow_and_update().clone();
                 if notices

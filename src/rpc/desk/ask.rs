@@ -14,10 +14,13 @@ use crate::find::{FindError, Finder};
 use crate::ids::MemberId;
 use crate::links::{CaseGroup, CaseKey, Filter, Options, Report};
 use crate::node::Parts;
+use crate::policy::{Denied, Right};
 use crate::rpc::admit::Admitted;
 use crate::rpc::status::to_officer;
 use crate::wire::v1::{self, AccessScope, DeskPurpose, KindCount, LinkedCase, Purpose, ReplicaAge};
 
+/// Bytes that offence, reason and urgency may have together.
+const PURPOSE_BYTES_MAX: usize = 2_048;
 /// Rows of each list of an answer about links, when the officer names none.
 const TOP_DEFAULT: usize = 50;
 /// Cases that one group lists.
@@ -33,7 +36,9 @@ pub(super) fn purpose(
     given: Option<&DeskPurpose>,
 ) -> Result<Purpose, FindError> {
     let given = given.cloned().unwrap_or_default();
-    if given.offence.trim().is_empty() || given.reason.trim().is_empty() {
+    let bytes = given.offence.len() + given.reason.len() + given.urgency.len();
+    let empty = given.offence.trim().is_empty() || given.reason.trim().is_empty();
+    if empty || bytes > PURPOSE_BYTES_MAX {
         return Err(FindError::NoPurpose);
     }
     Ok(Purpose {
@@ -92,6 +97,15 @@ pub(super) async fn query(
     let request = request.into_inner();
     let purpose = purpose(admitted, &request.case_no, request.purpose.as_ref());
     if let (true, Ok(purpose)) = (request.add, &purpose) {
+        if let Err(denied) = may_publish(desk, admitted) {
+            return Err(desk.refuse(line, to_officer(&denied)).await);
+        }
+        let mut adding = line.clone();
+        let nowhere = crate::ids::CaseRef([0; 16]);
+        adding
+            .purposes
+            .push(commit_purpose(purpose, &nowhere, 0).opened);
+        desk.log(adding).await?;
         let addition = Addition {
             case_no: request.case_no.clone(),
             category: None,
@@ -119,6 +133,22 @@ pub(super) async fn query(
         elements_asked: found.asked,
         left_out: found.left_out,
         replicas: ages(&desk.parts),
+    })
+}
+
+/// Adding an element to a case publishes it: that needs its own right.
+fn may_publish(desk: &DeskService, admitted: &Admitted) -> Result<(), Denied> {
+    let Some(officer) = admitted.permit.officer() else {
+        return Ok(());
+    };
+    let rights = desk.parts.officers.rights(officer).unwrap_or_default();
+    if rights.contains(&Right::Publish) {
+        return Ok(());
+    }
+    Err(Denied::MissingRight {
+        method: admitted.permit.method(),
+        right: Right::Publish,
+        officer: officer.clone(),
     })
 }
 

@@ -232,16 +232,17 @@ pub(super) fn log(
         let Ok(entry) = Entry::parse(bytes) else {
             continue;
         };
-        let body = parts
-            .ledger
-            .body(own.number, LogIndex(at))
-            .map_err(|e| to_officer(&e))?;
+        let body = parts.ledger.body(own.number, LogIndex(at));
         lines.push(LogLine {
             index: at,
             r#type: entry.statement.body_type.as_str_name().to_owned(),
             leaf: entry.leaf_hash().0.to_vec().into(),
             issued_at: entry.statement.issued_at,
-            text: body.map_or_else(|| "erased".into(), |body| body_text(&body)),
+            text: match body {
+                Ok(Some(body)) => body_text(&body),
+                Ok(None) => "erased".into(),
+                Err(_) => "cannot be read".into(),
+            },
             dsse_json: entry.dsse_json(),
         });
     }
