@@ -9,7 +9,7 @@ use casegate::ids::{LogIndex, LogName, TreeSize};
 use casegate::ledger::{BodyState, Ledger, LedgerError, NewEntry, OWN_RECORDS};
 use casegate::merkle::{self, Frontier};
 use casegate::postings::Pointer;
-use casegate::record::{Audience, Entry};
+use casegate::record::{Audience, Body, Entry};
 use casegate::store::{Batch, Store, StoreError, Table};
 use casegate::wire::v1::{AccessScope, CaseRow, HeldElement};
 
@@ -522,4 +522,24 @@ fn another_format_version_is_refused_in_words() {
         "{error}"
     );
     assert!(error.to_string().contains("99"), "{error}");
+}
+
+/// Found in review: a signed amendment of the last index there can be made its
+/// readers' index overflow, and with it every later start of their nodes.
+#[test]
+fn an_amendment_of_a_later_entry_is_void_and_stops_no_reader() {
+    let ledgers = Ledgers::new();
+    let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    append(&hefei, vec![all("hefei", 1)]);
+    let mut crafted = amendment(&hefei, 0, 20_100, Audience::Federation);
+    if let Body::Amend(amend) = &mut crafted.body {
+        amend.target_index = LogIndex(u64::MAX);
+    }
+    append(&hefei, vec![crafted, all("hefei", 2)]);
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    let elements =
+        |ledger: &Ledger| -> usize { postings(ledger).iter().map(|(_, held)| held.len()).sum() };
+    assert_eq!(elements(&wuhu), 2, "what follows it is indexed");
+    wuhu.reindex().expect("it can be indexed again");
+    assert_eq!(elements(&wuhu), 2);
 }
