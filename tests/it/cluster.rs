@@ -26,6 +26,13 @@ pub(crate) struct Cluster {
     _dir: tempfile::TempDir,
 }
 
+/// How long a condition is waited for; the long forms of tests take longer.
+const WAIT_MAX: Duration = Duration::from_secs(if option_env!("CASEGATE_LONG").is_some() {
+    600
+} else {
+    60
+});
+
 /// A member's id.
 pub(crate) fn id(name: &str) -> MemberId {
     MemberId::new(name).expect("a member's name")
@@ -222,6 +229,6 @@ pub(crate) async fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
             looks.tick().await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let waited = tokio::time::timeout(WAIT_MAX, waiting).await;
     assert!(waited.is_ok(), "waited in vain: {what}");
 }
