@@ -476,5 +476,6 @@ pub fn notice_of(origin: &Origin, checkpoint: Bytes) -> v1::CheckpointNotice {
     v1::CheckpointNotice {
         origin: origin.to_string(),
         checkpoint,
+        witnessed: Bytes::new(),
     }
 }

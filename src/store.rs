@@ -60,8 +60,6 @@ pub enum Table {
     Notes = 9,
     /// Elements that wait for tokens, in order of arrival.
     Queue = 11,
-    /// Progress of interrupted imports.
-    Imports = 12,
     /// Hits, in the order in which they were raised.
     Hits = 13,
     /// Officers and their rights.
@@ -76,8 +74,12 @@ pub enum Table {
     Reply = 22,
     /// A custodian's never-decreasing clock.
     CustodianClock = 23,
-    /// Running key generations.
-    Ceremony = 24,
+    /// (log number, size) → a checkpoint with enough cosignatures.
+    Witnessed = 16,
+    /// Origin → the newest checkpoint that this node cosigned as a witness.
+    Cosigned = 17,
+    /// (log number, index) → what is due or has come of receipts.
+    Receipts = 18,
     /// Token batches that were sent and not yet answered.
     PendingBatch = 25,
     /// (log number, index) of bodies that nobody asked so far had.

@@ -53,6 +53,7 @@ impl MemberDraft {
             witnesses: self.witnesses.iter().map(ToString::to_string).collect(),
             desk_contact: self.desk_contact,
             frozen: Vec::new(),
+            audit_endpoint: String::new(),
         }
     }
 }

@@ -215,4 +215,18 @@ impl exchange_server::Exchange for Exchange {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
+
+    async fn add_checkpoint(
+        &self,
+        _request: Request<v1::AddCheckpointRequest>,
+    ) -> Result<Response<v1::AddCheckpointResponse>, Status> {
+        Err(Status::unimplemented("witness"))
+    }
+
+    async fn get_consistency(
+        &self,
+        _request: Request<v1::GetConsistencyRequest>,
+    ) -> Result<Response<v1::GetConsistencyResponse>, Status> {
+        Err(Status::unimplemented("consistency"))
+    }
 }

@@ -110,4 +110,21 @@ impl exchange_server::Exchange for Middle {
             .into_inner();
         Ok(Response::new(Box::pin(stream)))
     }
+
+    async fn add_checkpoint(
+        &self,
+        request: Request<v1::AddCheckpointRequest>,
+    ) -> Result<Response<v1::AddCheckpointResponse>, Status> {
+        self.real.clone().add_checkpoint(request.into_inner()).await
+    }
+
+    async fn get_consistency(
+        &self,
+        request: Request<v1::GetConsistencyRequest>,
+    ) -> Result<Response<v1::GetConsistencyResponse>, Status> {
+        self.real
+            .clone()
+            .get_consistency(request.into_inner())
+            .await
+    }
 }
