@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// The catalogue's files: one a family of keys.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     include_str!("lang/demo.toml"),
     include_str!("lang/desk.toml"),
     include_str!("lang/doctor.toml"),
@@ -17,6 +17,7 @@ const FILES: [&str; 8] = [
     include_str!("lang/label.toml"),
     include_str!("lang/message.toml"),
     include_str!("lang/node.toml"),
+    include_str!("lang/pki.toml"),
     include_str!("lang/refusal.toml"),
 ];
 
@@ -127,18 +128,26 @@ impl Lang {
 /// When a catalogue file does not parse, which a test rules out.
 pub fn catalogue() -> &'static BTreeMap<String, Phrase> {
     static CATALOGUE: OnceLock<BTreeMap<String, Phrase>> = OnceLock::new();
-    CATALOGUE.get_or_init(|| {
-        let mut phrases = BTreeMap::new();
-        for file in FILES {
-            let table: toml::Table = file.parse().expect("the catalogue's files are TOML");
-            collect("", &table, &mut phrases);
-        }
-        phrases
-    })
+    CATALOGUE.get_or_init(|| every_phrase().into_iter().collect())
+}
+
+/// Every phrase of every file, in their order. A key stands once, which a test
+/// of the catalogue looks after.
+///
+/// # Panics
+/// When a catalogue file does not parse, which a test rules out.
+#[must_use]
+pub fn every_phrase() -> Vec<(String, Phrase)> {
+    let mut phrases = Vec::new();
+    for file in FILES {
+        let table: toml::Table = file.parse().expect("the catalogue's files are TOML");
+        collect("", &table, &mut phrases);
+    }
+    phrases
 }
 
 /// A table with `zh` or `en` is a phrase; any other is a level of keys.
-fn collect(prefix: &str, table: &toml::Table, phrases: &mut BTreeMap<String, Phrase>) {
+fn collect(prefix: &str, table: &toml::Table, phrases: &mut Vec<(String, Phrase)>) {
     for (name, value) in table {
         let Some(inner) = value.as_table() else {
             continue;
@@ -159,7 +168,7 @@ fn collect(prefix: &str, table: &toml::Table, phrases: &mut BTreeMap<String, Phr
             en: text("en"),
         };
         if phrase.zh.is_some() || phrase.en.is_some() {
-            phrases.insert(key, phrase);
+            phrases.push((key, phrase));
         } else {
             collect(&key, inner, phrases);
         }

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::cli::output::Output;
+use crate::cli::output::{Output, Screen};
 use crate::clock::UnixSeconds;
 use crate::ids::{FederationId, MemberId, random};
 use crate::keys::SigningKey;
@@ -154,11 +154,9 @@ fn say(
     output: &Output,
     command: &str,
     value: &serde_json::Value,
-    lines: &[String],
+    show: impl FnOnce(&mut Screen),
 ) -> anyhow::Result<()> {
-    output.emit(command, value, |screen| {
-        lines.iter().for_each(|line| screen.line(line))
-    })?;
+    output.emit(command, value, show)?;
     Ok(())
 }
 
@@ -202,16 +200,13 @@ fn dev(args: &DevArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> 
         .collect();
     let dir = args.dir.display().to_string();
     let value = json!({ "dir": dir, "members": names, "pin": pin.to_string() });
-    say(
-        output,
-        "pki.dev",
-        &value,
-        &[
-            format!("{dir}: roster 1 of {federation}, pin {pin}"),
-            format!("members: {}", names.join(", ")),
-            "for development only: every private key lies in one place".into(),
-        ],
-    )
+    say(output, "pki.dev", &value, |screen| {
+        let (federation, pin) = (federation.as_str(), pin.to_string());
+        let values = [("dir", &*dir), ("federation", federation), ("pin", &pin)];
+        screen.text("pki.dev.made", &values);
+        screen.text("pki.dev.members", &[("members", &names.join(", "))]);
+        screen.text("pki.dev.warning", &[]);
+    })
 }
 
 fn ca(args: &CaArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
@@ -224,12 +219,11 @@ fn ca(args: &CaArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
     write_private(&args.out.join("ca.key"), made.key_pem().as_bytes())?;
     let cert = args.out.join("ca.pem");
     write_public(&cert, made.cert_pem().as_bytes())?;
-    let value = json!({ "member": member.as_str(), "cert": cert.display().to_string() });
-    let line = format!(
-        "{}: the roots list this in the roster; ca.key stays offline",
-        cert.display()
-    );
-    say(output, "pki.ca", &value, &[line])
+    let cert = cert.display().to_string();
+    let value = json!({ "member": member.as_str(), "cert": cert });
+    say(output, "pki.ca", &value, |screen| {
+        screen.text("pki.ca.made", &[("cert", &cert)]);
+    })
 }
 
 fn keys(args: &KeysArgs, output: &Output) -> anyhow::Result<()> {
@@ -245,7 +239,10 @@ fn keys(args: &KeysArgs, output: &Output) -> anyhow::Result<()> {
     }
     let seal = zeroize::Zeroizing::new(hex::encode(random::<32>()) + "\n");
     write_private(&args.out.join("seal.key"), seal.as_bytes())?;
-    say(output, "pki.keys", &public.into(), &lines)
+    say(output, "pki.keys", &public.into(), |screen| {
+        screen.text("pki.keys.made", &[]);
+        lines.iter().for_each(|line| screen.line(line));
+    })
 }
 
 fn request(args: &RequestArgs, output: &Output) -> anyhow::Result<()> {
@@ -264,8 +261,11 @@ fn request(args: &RequestArgs, output: &Output) -> anyhow::Result<()> {
     write_public(&csr, made.csr_pem.as_bytes())?;
     let csr = csr.display().to_string();
     let value = json!({ "name": identity.to_string(), "csr": csr });
-    let line = format!("{csr}: give this and the name {identity} to the keeper of {member}'s CA");
-    say(output, "pki.request", &value, &[line])
+    say(output, "pki.request", &value, |screen| {
+        let (name, member) = (identity.to_string(), member.as_str());
+        let values = [("csr", &*csr), ("name", &name), ("member", member)];
+        screen.text("pki.request.made", &values);
+    })
 }
 
 fn sign(args: &SignArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
@@ -279,12 +279,11 @@ fn sign(args: &SignArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()
     write_public(&args.out, cert.as_bytes())?;
     let out = args.out.display().to_string();
     let value = json!({ "name": name.to_string(), "cert": out, "days": args.days });
-    say(
-        output,
-        "pki.sign",
-        &value,
-        &[format!("{out}: {name}, {} days", args.days)],
-    )
+    say(output, "pki.sign", &value, |screen| {
+        let (name, days) = (name.to_string(), args.days.to_string());
+        let values = [("cert", &*out), ("name", &name), ("days", &days)];
+        screen.text("pki.sign.made", &values);
+    })
 }
 
 fn show(args: &ShowArgs, output: &Output) -> anyhow::Result<()> {
@@ -297,12 +296,11 @@ fn show(args: &ShowArgs, output: &Output) -> anyhow::Result<()> {
     let (from, to) = (cert.validity().not_before, cert.validity().not_after);
     let value =
         json!({ "name": name, "not_before": from.timestamp(), "not_after": to.timestamp() });
-    say(
-        output,
-        "pki.show",
-        &value,
-        &[name.clone(), format!("from {from}"), format!("to   {to}")],
-    )
+    say(output, "pki.show", &value, |screen| {
+        let (from, to) = (from.to_string(), to.to_string());
+        let values = [("name", &*name), ("from", &from), ("to", &to)];
+        screen.text("pki.show.cert", &values);
+    })
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

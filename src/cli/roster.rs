@@ -2,6 +2,8 @@
 //! TOML description, each root's holder adds a signature with `sign`, and
 //! `verify` appends the result to the roster file that nodes read.
 
+mod show;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ use crate::roster::draft::sign as add_signatures;
 use crate::roster::read::RawRoster;
 use crate::roster::{Draft, KeyUse, MemberDraft, MemberRole, Roster, RosterChain, ShareCheck};
 use crate::wire::v1;
+
+use self::show::present;
 
 /// Makes, signs and checks rosters.
 #[derive(Clone, Debug, Args)]
@@ -215,8 +219,9 @@ fn new(
     let version = draft.wire.version;
     let value = json!({ "version": version, "file": out, "sha256": digest.to_string() });
     output.emit("roster.new", &value, |screen| {
-        screen.line(&format!("{out}: roster {version}, not signed yet"));
-        screen.line(&format!("SHA-256 {digest}"));
+        let (version, digest) = (version.to_string(), digest.to_string());
+        let values = [("file", &*out), ("version", &version), ("sha256", &digest)];
+        screen.text("roster.new.made", &values);
     })?;
     Ok(())
 }
@@ -329,9 +334,14 @@ fn sign(args: &SignArgs, output: &Output) -> anyhow::Result<()> {
     let (version, count, digest) = (raw.roster.version, signed.signatures.len(), raw.digest);
     let value = json!({ "version": version, "signatures": count, "sha256": digest.to_string() });
     output.emit("roster.sign", &value, |screen| {
-        screen.line(&format!(
-            "roster {version}, SHA-256 {digest}: {count} signatures"
-        ));
+        let [version, count] = [version.to_string(), count.to_string()];
+        let digest = digest.to_string();
+        let values = [
+            ("version", &*version),
+            ("sha256", &digest),
+            ("count", &count),
+        ];
+        screen.text("roster.sign.made", &values);
     })?;
     Ok(())
 }
@@ -359,47 +369,4 @@ fn verify(
     };
     replace(file, &chain.to_bytes())?;
     present(chain.newest(), now, output, "roster.verify")
-}
-
-fn present(
-    roster: &Roster,
-    now: UnixSeconds,
-    output: &Output,
-    command: &str,
-) -> anyhow::Result<()> {
-    let members: Vec<_> = roster
-        .members
-        .values()
-        .map(|m| {
-            json!({
-                "id": m.id.as_str(), "role": m.role.as_str(), "name": m.name,
-                "region": m.region, "endpoint": m.peer_endpoint,
-                "records_generation": m.records_generation,
-            })
-        })
-        .collect();
-    let value = json!({
-        "federation": roster.federation.as_str(), "version": roster.version,
-        "sha256": roster.digest.to_string(), "issued_at": roster.issued_at,
-        "expires_at": roster.expires_at, "expired": roster.is_expired(now),
-        "roots": roster.roots.len(), "root_threshold": roster.root_threshold,
-        "members": members, "token_keys": roster.token_keys.len(),
-    });
-    let days = roster.expires_at.saturating_sub(now) / DAY_S;
-    output.emit(command, &value, |screen| {
-        let (federation, version, digest) = (&roster.federation, roster.version, roster.digest);
-        screen.line(&format!("{federation}, roster {version}, SHA-256 {digest}"));
-        screen.line(&format!(
-            "{} of {} roots, {days} days left",
-            roster.root_threshold,
-            roster.roots.len()
-        ));
-        for m in roster.members.values() {
-            screen.line(&format!(
-                "  {} ({}) {} {}",
-                m.id, m.role, m.name, m.peer_endpoint
-            ));
-        }
-    })?;
-    Ok(())
 }

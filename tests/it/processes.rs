@@ -27,6 +27,8 @@ use serde_json::Value;
 
 use crate::cluster::{id, purpose};
 
+mod shapes;
+
 const OFFICER: &str = "li.wei";
 const BUREAUS: [&str; 2] = ["hefei", "wuhu"];
 const CUSTODIANS: [&str; 3] = ["court", "procuracy", "regulator"];
@@ -39,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct NodeProcess {
     child: Child,
     member: String,
+    /// What it said when it served.
+    ready: Value,
 }
 
 impl NodeProcess {
@@ -63,18 +67,18 @@ impl NodeProcess {
                 drop(sender.send(line));
             }
         });
-        let node = Self {
-            child,
-            member: member.to_owned(),
-        };
         let line = first_line.recv_timeout(PATIENCE);
         let log = || std::fs::read_to_string(home.join("serve.log")).unwrap_or_default();
         assert!(line.is_ok(), "{member} does not serve: {}", log());
         let line = line.expect("one was printed");
         let ready: Value = serde_json::from_str(&line).expect("one line of JSON");
         assert_eq!(ready["schema"], "casegate.serve/1", "{line}");
-        assert_eq!(ready["pid"], node.child.id(), "{line}");
-        node
+        assert_eq!(ready["pid"], child.id(), "{line}");
+        Self {
+            child,
+            member: member.to_owned(),
+            ready,
+        }
     }
 
     /// Ends the process without warning.
@@ -142,6 +146,8 @@ struct Processes {
     dev: DevFederation,
     desks: BTreeMap<MemberId, String>,
     nodes: BTreeMap<String, NodeProcess>,
+    /// What the key generations said, by class.
+    generated: BTreeMap<String, Value>,
 }
 
 /// As many free addresses of loopback as are wanted, all different.
@@ -181,6 +187,7 @@ impl Processes {
             dev,
             desks,
             nodes: BTreeMap::new(),
+            generated: BTreeMap::new(),
         };
         for name in CUSTODIANS {
             let path = this.home(name).join("node.toml");
@@ -240,7 +247,7 @@ impl Processes {
     }
 
     /// Every custodian's officer begins the same key generation.
-    fn generate(&self, class: &str) -> v1::TokenKey {
+    fn generate(&mut self, class: &str) -> v1::TokenKey {
         let named = told(&self.node("court", &["custodian", "ceremony"]));
         let ceremony = named["ceremony"].as_str().expect("a name").to_owned();
         let all = CUSTODIANS.join(",");
@@ -273,12 +280,9 @@ impl Processes {
         for child in running {
             let output = child.wait_with_output().expect("it ends");
             assert!(output.status.success(), "{output:?}");
-            keys.insert(
-                told(&output)["token_key"]
-                    .as_str()
-                    .expect("a key")
-                    .to_owned(),
-            );
+            let told = told(&output);
+            keys.insert(told["token_key"].as_str().expect("a key").to_owned());
+            self.generated.insert(class.to_owned(), told);
         }
         assert_eq!(keys.len(), 1, "all custodians hold the same key");
         let file = std::fs::read(self.home("court").join(format!("{class}.key")));
