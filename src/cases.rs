@@ -3,7 +3,7 @@
 //! the relation between case numbers and case refs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost::Message;
 
@@ -92,6 +92,12 @@ impl Cases {
             changing: Arc::default(),
             pointed: Arc::default(),
         }
+    }
+
+    /// Keeps everybody else from changing rows. Whoever reads a row, changes it
+    /// and writes it back in a batch holds this until the batch is durable.
+    pub fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key(&self, case_no: &str) -> [u8; 16] {
@@ -189,7 +195,7 @@ impl Cases {
     /// # Errors
     /// [`CaseError::Exists`] or [`CaseError::BadNumber`].
     pub fn add(&self, row: CaseRow) -> Result<CaseRow, CaseError> {
-        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changing = self.change();
         if self.find(&row.case_no)?.is_some() {
             return Err(CaseError::Exists(row.case_no));
         }
@@ -200,12 +206,19 @@ impl Cases {
         Ok(row)
     }
 
-    /// Puts a new row into `batch`, under a fresh case ref. The caller makes
-    /// sure that no such row exists.
+    /// Puts a new row into `batch`, under a fresh case ref. The caller holds
+    /// [`Cases::change`] and makes sure that no such row exists.
+    fn stage_new(&self, row: CaseRow, batch: &mut Batch) -> Result<CaseRow, CaseError> {
+        let row = Self::fresh(row)?;
+        self.stage(&row, batch)?;
+        Ok(row)
+    }
+
+    /// Gives a new row, which is not in the table yet, its case ref.
     ///
     /// # Errors
     /// [`CaseError::BadNumber`].
-    pub fn stage_new(&self, mut row: CaseRow, batch: &mut Batch) -> Result<CaseRow, CaseError> {
+    pub fn fresh(mut row: CaseRow) -> Result<CaseRow, CaseError> {
         let number_ok = !row.case_no.trim().is_empty()
             && row.case_no.chars().count() <= CASE_NO_CHARS_MAX
             && !row.case_no.chars().any(char::is_control);
@@ -216,7 +229,6 @@ impl Cases {
         if row.state() == CaseState::Unspecified {
             row.set_state(CaseState::Open);
         }
-        self.stage(&row, batch)?;
         Ok(row)
     }
 
@@ -250,7 +262,7 @@ impl Cases {
     /// # Errors
     /// [`CaseError::Unknown`].
     pub fn close(&self, case_no: &str) -> Result<CaseRow, CaseError> {
-        let changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changing = self.change();
         let mut row = self
             .find(case_no)?
             .ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;

@@ -157,7 +157,8 @@ struct Load<'a> {
     refusals: BTreeMap<String, u64>,
     warnings: BTreeMap<&'static str, u64>,
     queue: Vec<HeldElement>,
-    batch: Batch,
+    /// Cases that this file brings and that are not in the table yet.
+    fresh: Vec<CaseRow>,
 }
 
 impl<'a> Load<'a> {
@@ -173,7 +174,7 @@ impl<'a> Load<'a> {
             refusals: BTreeMap::new(),
             warnings: BTreeMap::new(),
             queue: vec![],
-            batch: Batch::new(),
+            fresh: vec![],
         }
     }
 
@@ -272,7 +273,9 @@ impl<'a> Load<'a> {
                 if self.run.preview {
                     fresh
                 } else {
-                    self.importer.cases.stage_new(fresh, &mut self.batch)?
+                    let fresh = Cases::fresh(fresh)?;
+                    self.fresh.push(fresh.clone());
+                    fresh
                 }
             }
         };
@@ -348,8 +351,23 @@ impl<'a> Load<'a> {
     }
 
     fn flush(&mut self) -> Result<(), ImportError> {
-        let queue = std::mem::take(&mut self.queue);
-        let batch = std::mem::take(&mut self.batch);
+        let mut queue = std::mem::take(&mut self.queue);
+        let fresh = std::mem::take(&mut self.fresh);
+        let cases = &self.importer.cases;
+        let mut batch = Batch::new();
+        let _changing = cases.change();
+        for row in fresh {
+            // Another import, or an officer, may have added the case meanwhile:
+            // then this file's rows are of that case.
+            let Some(there) = cases.find(&row.case_no)? else {
+                cases.stage(&row, &mut batch)?;
+                continue;
+            };
+            for held in queue.iter_mut().filter(|h| h.case_ref == row.case_ref) {
+                held.case_ref = there.case_ref.clone();
+            }
+            self.cases.insert(there.case_no.clone(), there);
+        }
         Ok(self.importer.ledger.enqueue(&queue, batch)?)
     }
 

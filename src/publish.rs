@@ -258,6 +258,8 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
 
     fn append(&self, plan: Plan) -> Result<(), PublishError> {
         let mut with = Batch::new();
+        // Rows are read, changed and written here: nobody closes one meanwhile.
+        let _changing = self.cases.change();
         let ready = plan.entries(&self.ledger, &self.cases, &mut with)?;
         self.ledger.dequeue(&ready.ticket, &mut with);
         if !ready.notes.is_empty() {

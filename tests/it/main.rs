@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says why and ends"
 )]
 
+mod cases;
 mod checkpoint;
 mod cluster;
 mod config;

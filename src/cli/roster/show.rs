@@ -122,7 +122,7 @@ fn guesses(roster: &Roster) -> Vec<Guess> {
             let mut counts = vec![0, most];
             counts.dedup();
             for colluding in counts {
-                let (t, n, c) = (key.threshold.into(), custodians.into(), colluding.into());
+                let (t, n, c) = (key.threshold, custodians, colluding);
                 all.push(Guess {
                     space,
                     values,

@@ -1,0 +1,137 @@
+//! The case table under concurrent change: a case number is one case, whoever
+//! brings it first, and a closed case stays closed.
+
+use std::io::{Cursor, Read};
+use std::sync::Arc;
+
+use casegate::cases::case_ref;
+use casegate::ids::{LogIndex, LogName};
+use casegate::import::{ImportRun, Importer};
+use casegate::intake::Format;
+use casegate::ledger::OWN_RECORDS;
+use casegate::node::Parts;
+use casegate::wire::v1::{CaseRow, CaseState, Purpose};
+
+use crate::cluster::{Cluster, purpose, wait_for};
+
+const HEADER: &str = "case_no,category,kind,value,role\n";
+
+/// A file that does something else before its end is read.
+struct Interrupted<F: FnMut()> {
+    text: Cursor<Vec<u8>>,
+    then: Option<F>,
+}
+
+impl<F: FnMut()> Read for Interrupted<F> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.text.read(out)?;
+        if read == 0
+            && let Some(mut then) = self.then.take()
+        {
+            then();
+        }
+        Ok(read)
+    }
+}
+
+fn run_of() -> ImportRun {
+    let given = purpose();
+    ImportRun {
+        format: Format::Csv,
+        preview: false,
+        as_note: false,
+        purpose: Purpose {
+            offence: given.offence,
+            reason: given.reason,
+            ..Default::default()
+        },
+    }
+}
+
+fn import(importer: &Importer, text: &str, then: impl FnMut()) {
+    let file = Interrupted {
+        text: Cursor::new(format!("{HEADER}{text}\n").into_bytes()),
+        then: Some(then),
+    };
+    tokio::task::block_in_place(|| importer.run(file, &run_of(), &mut |_| true))
+        .expect("it is taken in");
+}
+
+/// The case refs under which elements stand in the own log.
+async fn published_refs(parts: &Arc<Parts>) -> Vec<Vec<u8>> {
+    parts.publisher.wake();
+    wait_for("the queue is published", || parts.ledger.is_queue_empty()).await;
+    let size = parts.ledger.own_log(LogName::Records).size().0;
+    (0..size)
+        .filter_map(|at| {
+            let read = parts.ledger.element(OWN_RECORDS, LogIndex(at));
+            read.expect("it reads")
+        })
+        .map(|element| element.body.case_ref.as_bytes().to_vec())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_files_that_bring_the_same_new_case_make_one_case() {
+    let cluster = Cluster::new(&["hefei"]).await;
+    let parts = Arc::clone(cluster.parts("hefei"));
+    let inner = parts.importer.clone();
+    import(
+        &parts.importer,
+        "HF-1,loan,domain,one.example,suspect",
+        || {
+            import(&inner, "HF-1,loan,domain,two.example,suspect", || {});
+        },
+    );
+    let row = parts.cases.find("HF-1").expect("it reads").expect("a case");
+    let of_case = case_ref(&row).as_bytes().to_vec();
+    assert_eq!(published_refs(&parts).await, vec![of_case; 2]);
+    cluster.federation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_that_an_officer_adds_during_an_import_is_the_case_of_its_rows() {
+    let cluster = Cluster::new(&["hefei"]).await;
+    let parts = Arc::clone(cluster.parts("hefei"));
+    let mut added = None;
+    import(
+        &parts.importer,
+        "HF-1,loan,domain,one.example,suspect",
+        || {
+            let row = CaseRow {
+                case_no: "HF-1".into(),
+                title: "by hand".into(),
+                ..Default::default()
+            };
+            added = Some(parts.cases.add(row).expect("it is new"));
+        },
+    );
+    let added = added.expect("it was added");
+    let row = parts.cases.find("HF-1").expect("it reads").expect("a case");
+    assert_eq!(
+        (row.title.as_str(), case_ref(&row)),
+        ("by hand", case_ref(&added))
+    );
+    let of_case = case_ref(&added).as_bytes().to_vec();
+    assert_eq!(published_refs(&parts).await, [of_case]);
+    cluster.federation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_that_is_closed_while_its_rows_are_published_stays_closed() {
+    let cluster = Cluster::new(&["hefei"]).await;
+    let parts = Arc::clone(cluster.parts("hefei"));
+    for round in 0..20 {
+        let case_no = format!("HF-{round}");
+        let row = format!("{case_no},loan,domain,d{round}.example,suspect");
+        import(&parts.importer, &row, || {});
+        parts.publisher.wake();
+        let closing = Arc::clone(&parts);
+        let closed = tokio::task::spawn_blocking(move || closing.cases.close(&case_no));
+        let closed = closed.await.expect("it ends").expect("it is there");
+        wait_for("the queue is published", || parts.ledger.is_queue_empty()).await;
+        let row = parts.cases.find(&closed.case_no).expect("it reads");
+        assert_eq!(row.expect("a case").state(), CaseState::Closed);
+    }
+    cluster.federation.stop().await;
+}
