@@ -16,7 +16,7 @@ pub mod tls;
 pub mod access;
 pub mod cases;
 pub mod custodian;
-
+pub mod evidence;
 pub mod find;
 pub mod import;
 pub mod intake;

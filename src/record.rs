@@ -17,8 +17,8 @@ use crate::ids::{Digest, IdError, KeyId};
 pub use crate::wire::v1::{BodyType, ElementKind, ElementRole, RetractReason};
 pub use audience::Audience;
 pub use body::{
-    AccessBody, AmendBody, Body, CaseNoticeBody, ElementBody, NONCE_BYTES, RetractBody,
-    body_bytes_max,
+    AccessBody, AmendBody, Body, CaseNoticeBody, ENDED_ITEMS_MAX, ElementBody, ErasureBody,
+    NONCE_BYTES, ReceiptBody, RetractBody, body_bytes_max,
 };
 pub use entry::{ENTRY_BYTES_MAX, Entry, PAYLOAD_TYPE, pae};
 pub use mac::{SALT_BYTES, commitment, purpose_commitment, withheld_bytes};

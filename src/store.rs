@@ -84,8 +84,10 @@ pub enum Table {
     PendingBatch = 25,
     /// (log number, index) of bodies that nobody asked so far had.
     Absent = 27,
-    /// Conflicting signed statements of others.
+    /// Wrong answers of custodians, with their proofs.
     Evidence = 26,
+    /// Pairs of signed notes that contradict each other.
+    Conflicts = 28,
 }
 
 /// Why the store could not do what was asked.

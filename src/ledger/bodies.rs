@@ -123,8 +123,8 @@ impl Ledger {
             Body::Element(e) => (reader.member.is_in(&e.audience), true),
             Body::CaseNotice(n) => (reader.member.is_in(&n.audience), false),
             Body::Amend(a) => (reader.member.is_in(&a.audience), false),
-            Body::Retract(_) => (true, false),
-            Body::Access(_) => (false, false),
+            Body::Retract(_) | Body::Receipt(_) => (true, false),
+            Body::Erasure(_) | Body::Access(_) => (false, false),
         };
         let allowed = allowed
             || (amendable

@@ -124,7 +124,7 @@ impl Ledger {
                     self.index_notice(&mut batch, number, log, index, &notice);
                 }
                 Body::Amend(amend) => self.index_amend(&mut batch, log, index, &amend)?,
-                Body::Retract(_) | Body::Access(_) => {}
+                Body::Retract(_) | Body::Receipt(_) | Body::Erasure(_) | Body::Access(_) => {}
             }
         }
         if let Some(position) = position {

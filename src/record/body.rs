@@ -2,6 +2,7 @@
 //! Bodies can be erased; statements stay.
 
 mod access;
+mod ended;
 
 use bytes::Bytes;
 use prost::Message;
@@ -14,7 +15,8 @@ use crate::record::{
 };
 use crate::wire::v1;
 
-pub use crate::wire::v1::AccessBody;
+pub use crate::wire::v1::{AccessBody, ErasureBody, ReceiptBody};
+pub use ended::ENDED_ITEMS_MAX;
 
 /// Random bytes with which every body begins.
 pub const NONCE_BYTES: usize = 16;
@@ -116,6 +118,10 @@ pub enum Body {
     Amend(AmendBody),
     /// An end of earlier bodies.
     Retract(RetractBody),
+    /// What this member did with bodies of another that ended.
+    Receipt(ReceiptBody),
+    /// What the owner erased, and who owes a receipt for it.
+    Erasure(ErasureBody),
     /// One line of the access log.
     Access(AccessBody),
 }
@@ -129,7 +135,9 @@ pub fn body_bytes_max(body_type: BodyType) -> usize {
         | BodyType::Element
         | BodyType::CaseNotice
         | BodyType::Amend
-        | BodyType::Retract => BODY_BYTES_MAX,
+        | BodyType::Retract
+        | BodyType::Receipt
+        | BodyType::Erasure => BODY_BYTES_MAX,
     }
 }
 
@@ -142,6 +150,8 @@ impl Body {
             Self::CaseNotice(_) => BodyType::CaseNotice,
             Self::Amend(_) => BodyType::Amend,
             Self::Retract(_) => BodyType::Retract,
+            Self::Receipt(_) => BodyType::Receipt,
+            Self::Erasure(_) => BodyType::Erasure,
             Self::Access(_) => BodyType::Access,
         }
     }
@@ -153,19 +163,20 @@ impl Body {
             Self::Element(body) => body.expires_at,
             Self::CaseNotice(body) => body.expires_at,
             Self::Amend(body) => body.expires_at,
-            Self::Retract(_) | Self::Access(_) => 0,
+            Self::Retract(_) | Self::Receipt(_) | Self::Erasure(_) | Self::Access(_) => 0,
         }
     }
 
     /// Returns who may receive the body; `None` where its log decides:
-    /// retractions go to all who read the log, access lines to auditors.
+    /// retractions and receipts go to all who read the log, erasures and access
+    /// lines to auditors.
     #[must_use]
     pub fn audience(&self) -> Option<&Audience> {
         match self {
             Self::Element(body) => Some(&body.audience),
             Self::CaseNotice(body) => Some(&body.audience),
             Self::Amend(body) => Some(&body.audience),
-            Self::Retract(_) | Self::Access(_) => None,
+            Self::Retract(_) | Self::Receipt(_) | Self::Erasure(_) | Self::Access(_) => None,
         }
     }
 
@@ -180,6 +191,8 @@ impl Body {
             Self::CaseNotice(body) => body.to_wire().encode_to_vec(),
             Self::Amend(body) => body.to_wire().encode_to_vec(),
             Self::Retract(body) => body.to_wire().encode_to_vec(),
+            Self::Receipt(body) => body.encode_to_vec(),
+            Self::Erasure(body) => body.encode_to_vec(),
             Self::Access(body) => body.encode_to_vec(),
         }
         .into()
@@ -205,6 +218,8 @@ impl Body {
             BodyType::Retract => {
                 Self::Retract(RetractBody::from_wire(codec::decode("retract", bytes)?)?)
             }
+            BodyType::Receipt => Self::Receipt(codec::decode("receipt", bytes)?),
+            BodyType::Erasure => Self::Erasure(codec::decode("erasure", bytes)?),
             BodyType::Access => Self::Access(codec::decode("access", bytes)?),
             BodyType::Unspecified => {
                 return Err(RecordError::Unknown {
@@ -228,6 +243,8 @@ impl Body {
             Self::CaseNotice(body) => body.check(),
             Self::Amend(body) => body.check(),
             Self::Retract(body) => body.check(),
+            Self::Receipt(body) => ended::check_receipt(body),
+            Self::Erasure(body) => ended::check_erasure(body),
             Self::Access(body) => access::check(body),
         }
     }

@@ -197,6 +197,7 @@ fn wire_key(usage: KeyUse, key: &PublicKey, now: UnixSeconds) -> v1::MemberKey {
         valid_from: now,
         valid_to: 0,
         revoked_at_size: None,
+        from_size: 0,
     }
 }
 

@@ -223,6 +223,13 @@ impl exchange_server::Exchange for Exchange {
         Err(Status::unimplemented("witness"))
     }
 
+    async fn list_checkpoints(
+        &self,
+        _request: Request<v1::ListCheckpointsRequest>,
+    ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
+        Err(Status::unimplemented("list_checkpoints"))
+    }
+
     async fn get_consistency(
         &self,
         _request: Request<v1::GetConsistencyRequest>,

@@ -37,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "access",
             "cases",
             "custodian",
+            "evidence",
             "find",
             "import",
             "intake",

@@ -118,6 +118,16 @@ impl exchange_server::Exchange for Middle {
         self.real.clone().add_checkpoint(request.into_inner()).await
     }
 
+    async fn list_checkpoints(
+        &self,
+        request: Request<v1::ListCheckpointsRequest>,
+    ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
+        self.real
+            .clone()
+            .list_checkpoints(request.into_inner())
+            .await
+    }
+
     async fn get_consistency(
         &self,
         request: Request<v1::GetConsistencyRequest>,

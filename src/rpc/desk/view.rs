@@ -44,6 +44,8 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             bodies_upto: head.map_or(0, |h| h.bodies_upto),
             trouble: state.trouble.unwrap_or_default(),
             alarm: state.alarm.unwrap_or_default(),
+            witnessed: 0,
+            forked: false,
         });
     }
     let counting = Arc::clone(parts);
@@ -72,6 +74,9 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         certificate_expires_at: parts.material.expires_at(),
         disk_bytes: parts.ledger.store().disk_bytes(),
         now: parts.clock.now(),
+        records_witnessed: 0,
+        access_witnessed: 0,
+        conflicts: 0,
     }
 }
 
@@ -294,6 +299,8 @@ fn body_text(body: &Body) -> String {
                 .map(|(start, end)| format!("[{start}, {end})"));
             format!("ends {}", ranges.collect::<Vec<_>>().join(" "))
         }
+        Body::Receipt(r) => format!("receipt for {} ranges of {}", r.items.len(), r.origin),
+        Body::Erasure(e) => format!("erased {} ranges", e.items.len()),
         Body::Access(a) => format!("{} {} {} {}", a.method, a.caller, a.outcome, a.count),
     }
 }

@@ -263,6 +263,8 @@ pub(super) fn status() -> v1::GetStatusResponse {
         bodies_upto: 990,
         trouble: trouble.into(),
         alarm: alarm.into(),
+        witnessed: 990,
+        forked: false,
     };
     let budget = |custodian: &str, class: &str, trouble: &str| v1::BudgetStatus {
         custodian: custodian.into(),
@@ -297,6 +299,9 @@ pub(super) fn status() -> v1::GetStatusResponse {
         certificate_expires_at: 0,
         disk_bytes: 5_000_000,
         now: NOW,
+        records_witnessed: 250,
+        access_witnessed: 40,
+        conflicts: 0,
     }
 }
 
