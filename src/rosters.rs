@@ -2,6 +2,7 @@
 //! newest, durable in the store, and the handle through which everybody sees
 //! the newest. It never goes back, also after a restart.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -45,6 +46,23 @@ impl Blamed for RostersError {
             Self::Store(e) => e.code(),
         }
     }
+}
+
+/// The newest roster of a stopped node: that of the store in `dir`, or of
+/// `file`. The store is opened for this alone, since the generations of the own
+/// logs, with which the ledger opens it, stand in the roster. Blocks.
+///
+/// # Errors
+/// [`RostersError`].
+pub fn newest_in(
+    dir: &Path,
+    cache_bytes: u64,
+    clock: &Clock,
+    pin: Digest,
+    file: &[v1::SignedRoster],
+) -> Result<Arc<Roster>, RostersError> {
+    let store = Store::open(&dir.join("store"), cache_bytes)?;
+    Ok(Rosters::open(store, clock.clone(), pin, file)?.newest())
 }
 
 /// The rosters of a node. Clones share them.

@@ -18,9 +18,8 @@ use crate::pki::files::load_seed;
 use crate::policy::Subject;
 use crate::postings::PostingsOptions;
 use crate::roster::{MemberRole, RosterChain, RosterError};
-use crate::rosters::{Rosters, RostersError, shares_fit};
+use crate::rosters::{Rosters, RostersError, newest_in, shares_fit};
 use crate::seal::SealKey;
-use crate::store::Store;
 use crate::tls::{Material, TlsError, check_private};
 use crate::wire::v1;
 
@@ -293,18 +292,11 @@ pub fn open_ledger(config: &Config, clock: &Clock) -> Result<(Ledger, Rosters), 
     }
     let (keys, seal) = (log_keys(config)?, seal_key(&config.keys.seal)?);
     let from_file = rosters(config)?;
-    let rosters_in =
-        |store: Store| Rosters::open(store, clock.clone(), config.roster.pin, &from_file);
-    // The generations of the own logs stand in the roster, which stands in the
-    // store: it is opened for the roster first.
-    let (records_generation, access_generation) = {
-        let store = Store::open(&dir, cache_bytes(config)).map_err(LedgerError::from)?;
-        let roster = rosters_in(store)?.newest();
-        let member = roster
-            .member(&config.member)
-            .ok_or_else(|| OpenError::NotInRoster(config.member.clone()))?;
-        (member.records_generation, member.access_generation)
-    };
+    let (cache, pin) = (cache_bytes(config), config.roster.pin);
+    let roster = newest_in(&config.dir, cache, clock, pin, &from_file)?;
+    let member = roster
+        .member(&config.member)
+        .ok_or_else(|| OpenError::NotInRoster(config.member.clone()))?;
     let ledger = Ledger::open(
         &config.dir,
         LedgerOptions {
@@ -313,12 +305,13 @@ pub fn open_ledger(config: &Config, clock: &Clock) -> Result<(Ledger, Rosters), 
             keys,
             seal: std::sync::Arc::new(SealKey::new(*seal)),
             clock: clock.clone(),
-            records_generation,
-            access_generation,
-            cache_bytes: cache_bytes(config),
+            records_generation: member.records_generation,
+            access_generation: member.access_generation,
+            cache_bytes: cache,
             index: PostingsOptions::default(),
         },
     )?;
-    let rosters = rosters_in(ledger.store().clone())?;
+    let store = ledger.store().clone();
+    let rosters = Rosters::open(store, clock.clone(), pin, &from_file)?;
     Ok((ledger, rosters))
 }

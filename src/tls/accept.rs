@@ -48,6 +48,15 @@ pub enum ListenerKind {
 }
 
 impl ListenerKind {
+    /// A word for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Desk(_) => "desk",
+        }
+    }
+
     fn want(&self) -> Want {
         match self {
             Self::Peer => Want::AnyNode,

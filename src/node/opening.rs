@@ -1,0 +1,123 @@
+//! Opens a node's parts in the order in which they need each other. Blocks on
+//! the disk.
+
+use std::sync::Arc;
+
+use super::{NodeError, NodeOptions, Parts};
+use crate::access::AccessLog;
+use crate::cases::Cases;
+use crate::custodian::Custodian;
+use crate::find::Finder;
+use crate::import::Importer;
+use crate::ledger::{Ledger, LedgerOptions, LogKeys};
+use crate::officers::Officers;
+use crate::publish::Publisher;
+use crate::replicate::Replicator;
+use crate::rosters::{Rosters, newest_in};
+use crate::rpc::client::PeerClients;
+use crate::seal::SealKey;
+use crate::tokens::Tokenizer;
+
+/// This node's member, whose keys must be those of the options, as the newest
+/// roster in the store or the options has it.
+fn own_member(options: &NodeOptions) -> Result<crate::roster::Member, NodeError> {
+    let roster = newest_in(
+        &options.dir,
+        options.cache_bytes,
+        &options.clock,
+        options.pin,
+        &options.rosters,
+    )?;
+    let member = roster
+        .member(&options.member)
+        .ok_or_else(|| NodeError::NotInRoster(options.member.clone()))?;
+    check_keys(member, &options.keys)?;
+    Ok(member.clone())
+}
+
+pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
+    if options.material.identity().member != options.member {
+        return Err(NodeError::OtherMember {
+            certificate: options.material.identity().member.clone(),
+            config: options.member,
+        });
+    }
+    let member = own_member(&options)?;
+    let seal = Arc::new(SealKey::new(options.seal));
+    let ledger = Ledger::open(
+        &options.dir,
+        LedgerOptions {
+            federation: options.federation,
+            own: options.member.clone(),
+            keys: options.keys,
+            seal,
+            clock: options.clock.clone(),
+            records_generation: member.records_generation,
+            access_generation: member.access_generation,
+            cache_bytes: options.cache_bytes,
+            index: options.index,
+        },
+    )?;
+    let store = ledger.store().clone();
+    let rosters = Rosters::open(
+        store.clone(),
+        options.clock.clone(),
+        options.pin,
+        &options.rosters,
+    )?;
+    let roster = rosters.handle();
+    let clock = options.clock;
+    let officers = Officers::open(store.clone(), clock.clone(), options.first_admin.as_ref())?;
+    let cases = Cases::new(ledger.clone());
+    let access = AccessLog::new(ledger.clone());
+    let peers = Arc::new(PeerClients::new(
+        options.material.clone(),
+        Arc::clone(&roster),
+        clock.clone(),
+    ));
+    let custodian = Custodian::open(store.clone(), clock.clone(), &options.seal, options.member)?;
+    let tokenizer = Tokenizer::new(store, clock.clone(), &options.seal, Arc::clone(&peers));
+    let publisher = Publisher::new(
+        ledger.clone(),
+        cases.clone(),
+        access.clone(),
+        Arc::clone(&roster),
+        tokenizer,
+    );
+    let replicator = Replicator::new(ledger.clone(), Arc::clone(&roster), Arc::clone(&peers));
+    let finder = Finder::new(ledger.clone(), cases.clone(), roster, options.rules);
+    let importer = Importer::new(
+        ledger.clone(),
+        cases.clone(),
+        options.rules,
+        options.utc_offset_s,
+    );
+    Ok(Parts {
+        ledger,
+        cases,
+        access,
+        officers,
+        rosters,
+        finder,
+        importer,
+        publisher: Arc::new(publisher),
+        replicator: Arc::new(replicator),
+        custodian: Arc::new(custodian),
+        peers,
+        material: options.material,
+        clock,
+        replicate: options.replicate,
+    })
+}
+
+fn check_keys(member: &crate::roster::Member, keys: &LogKeys) -> Result<(), NodeError> {
+    let records = keys.records.public_key();
+    if member.records_key(records.id(), crate::ids::LogIndex(0)) != Some(records) {
+        return Err(NodeError::KeyNotInRoster("records"));
+    }
+    let checkpoint = keys.checkpoint.public_key();
+    if !member.checkpoint_keys().any(|key| key == checkpoint) {
+        return Err(NodeError::KeyNotInRoster("checkpoint"));
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! A node's listeners: mutual TLS for one kind of caller each, and the services
+//! that stand behind it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+
+use super::{NodeError, Parts};
+use crate::config::Limits;
+use crate::rpc::MESSAGE_BYTES_MAX;
+use crate::rpc::admit::Gate;
+use crate::rpc::custodian::CustodianService;
+use crate::rpc::desk::DeskService;
+use crate::rpc::exchange::Exchange;
+use crate::tls::{ListenerKind, TlsServer, accept};
+use crate::wire::{FILE_DESCRIPTORS, v1};
+
+/// HTTP/2 window of a stream: large, since chunks are.
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Streams that one connection may have open.
+const STREAMS_MAX: u32 = 256;
+
+/// What every listener needs, and the tasks that its serving joins.
+pub(super) struct Serving<'a> {
+    pub(super) parts: &'a Arc<Parts>,
+    pub(super) gate: &'a Arc<Gate>,
+    pub(super) limits: &'a Limits,
+    pub(super) stop: &'a watch::Receiver<bool>,
+    pub(super) tasks: &'a mut JoinSet<()>,
+}
+
+impl Serving<'_> {
+    /// Serves `router` to callers of one kind until the node stops; returns
+    /// where.
+    pub(super) fn listen(
+        &mut self,
+        kind: ListenerKind,
+        socket: TcpListener,
+        router: Router,
+    ) -> Result<SocketAddr, NodeError> {
+        let name = kind.name();
+        let tls = TlsServer::new(
+            self.parts.material.clone(),
+            self.parts.rosters.handle(),
+            self.parts.clock.clone(),
+            kind,
+            accept::log_refused,
+        );
+        let accepting = tls.listen(socket)?;
+        let ending = stopped(self.stop.clone());
+        self.tasks.spawn(async move {
+            let served = router
+                .serve_with_incoming_shutdown(accepting.incoming, ending)
+                .await;
+            if let Err(e) = served {
+                tracing::error!(error = %e, "the {name} listener ended");
+            }
+        });
+        Ok(accepting.address)
+    }
+
+    /// Serves other members' nodes.
+    pub(super) fn peers(&mut self, socket: TcpListener) -> Result<SocketAddr, NodeError> {
+        let parts = self.parts;
+        let exchange = Exchange {
+            gate: Arc::clone(self.gate),
+            ledger: parts.ledger.clone(),
+            roster: parts.rosters.handle(),
+            stop: self.stop.clone(),
+        };
+        let custodian = CustodianService {
+            gate: Arc::clone(self.gate),
+            custodian: Arc::clone(&parts.custodian),
+            access: parts.access.clone(),
+            roster: parts.rosters.handle(),
+        };
+        let (_, health) = tonic_health::server::health_reporter();
+        let router = server()
+            .timeout(Duration::from_secs(self.limits.timeout_s))
+            .add_service(
+                v1::exchange_server::ExchangeServer::new(exchange)
+                    .max_decoding_message_size(self.limits.message_bytes_max)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            )
+            .add_service(
+                v1::custodian_server::CustodianServer::new(custodian)
+                    .max_decoding_message_size(self.limits.message_bytes_max)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            )
+            .add_service(health)
+            .add_service(reflection()?);
+        self.listen(ListenerKind::Peer, socket, router)
+    }
+
+    /// Serves the own officers.
+    pub(super) fn desk(&mut self, socket: TcpListener) -> Result<SocketAddr, NodeError> {
+        let desk = DeskService::new(Arc::clone(self.gate), Arc::clone(self.parts));
+        let (_, health) = tonic_health::server::health_reporter();
+        let router = server()
+            .add_service(
+                v1::desk_server::DeskServer::new(desk)
+                    .max_decoding_message_size(self.limits.message_bytes_max)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            )
+            .add_service(health)
+            .add_service(reflection()?);
+        let own = self.parts.ledger.own().clone();
+        self.listen(ListenerKind::Desk(own), socket, router)
+    }
+}
+
+/// Ends when the node is told to stop.
+pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        if stop.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+}
+
+fn reflection() -> Result<
+    tonic_reflection::server::v1::ServerReflectionServer<
+        impl tonic_reflection::server::v1::ServerReflection,
+    >,
+    NodeError,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
+        .build_v1()
+        .map_err(|e| NodeError::Reflection(e.to_string()))
+}
