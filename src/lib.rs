@@ -14,6 +14,7 @@ pub mod tls;
 
 // SERVICES
 pub mod access;
+pub mod audit;
 pub mod cases;
 pub mod custodian;
 pub mod evidence;

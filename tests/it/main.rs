@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says why and ends"
 )]
 
+mod audit_layout;
 mod cases;
 mod checkpoint;
 mod cluster;

@@ -35,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
         "SERVICES",
         &[
             "access",
+            "audit",
             "cases",
             "custodian",
             "evidence",

@@ -1,0 +1,4 @@
+//! The auditor's side: what a log looks like as files, and the bundle that
+//! carries everything needed to check it without a node.
+
+pub mod layout;
