@@ -9,19 +9,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::blame::{Blame, Blamed};
 use crate::clock::{DAY_S, UnixSeconds};
 use crate::ids::{Digest, FederationId, KeyId, LogName, MemberId, Origin};
-use crate::keys::{KeyError, PublicKey};
+use crate::keys::PublicKey;
 
 pub mod chain;
 pub mod draft;
+mod error;
 pub mod read;
 mod rules;
+mod succession;
+pub mod validity;
 
 pub use crate::element::TokenClass;
 pub use chain::{Accepted, RosterChain};
 pub use draft::{Draft, MemberDraft};
+pub use error::RosterError;
 pub use read::ShareCheck;
 
 /// The DSSE payload type under which roots sign a roster's bytes.
@@ -123,6 +126,8 @@ pub struct MemberKey {
     pub valid_to: Option<UnixSeconds>,
     /// Where it is revoked: entries below this index stay valid.
     pub revoked_at_size: Option<u64>,
+    /// Records keys: the first index that it signs; 0 for any other key.
+    pub from_size: u64,
 }
 
 impl MemberKey {
@@ -388,151 +393,6 @@ impl Roster {
     #[must_use]
     pub fn is_expired(&self, now: UnixSeconds) -> bool {
         now >= self.expires_at
-    }
-}
-
-/// Why a roster was refused.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum RosterError {
-    /// The bytes are no signed roster, or are too many.
-    #[error("the bytes are no signed roster: {what}")]
-    Malformed {
-        /// What is wrong with them.
-        what: &'static str,
-    },
-    /// A field breaks a rule.
-    #[error("roster {version}: {field}: {why}")]
-    Field {
-        /// The roster's version.
-        version: u64,
-        /// The field, such as `members[hefei].peer_endpoint`.
-        field: String,
-        /// The rule that it breaks.
-        why: &'static str,
-    },
-    /// A key that may not be used.
-    #[error("roster {version}: {field}: {source}")]
-    Key {
-        /// The roster's version.
-        version: u64,
-        /// The field.
-        field: String,
-        /// What is wrong with the key.
-        source: KeyError,
-    },
-    /// A signature of a known root does not hold.
-    #[error("roster {version}: the signature of root key {key} does not hold")]
-    BadSignature {
-        /// The roster's version.
-        version: u64,
-        /// The root key.
-        key: KeyId,
-    },
-    /// Too few roots have signed.
-    #[error("roster {version}: {got} of {want} needed roots of roster {of} have signed")]
-    TooFewSignatures {
-        /// The roster's version.
-        version: u64,
-        /// The version whose roots were counted.
-        of: u64,
-        /// How many have signed.
-        got: usize,
-        /// How many must.
-        want: usize,
-    },
-    /// Roster 1 is not the one that the config pins.
-    #[error("roster 1 has SHA-256 {got}, but the pin is {want}")]
-    NotPinned {
-        /// What it has.
-        got: Digest,
-        /// What the config says.
-        want: Digest,
-    },
-    /// It does not follow the newest roster that is held.
-    #[error("roster {version} does not follow roster {held}")]
-    BrokenChain {
-        /// The roster's version.
-        version: u64,
-        /// The newest version that is held.
-        held: u64,
-    },
-    /// Versions are missing in between; fetch those first.
-    #[error("roster {version} comes too early: {held} is the newest held")]
-    Gap {
-        /// The roster's version.
-        version: u64,
-        /// The newest version that is held.
-        held: u64,
-    },
-    /// The chain ends before a version that was already seen.
-    #[error("the newest roster at hand is {newest}, but {seen} was already seen")]
-    OlderThanSeen {
-        /// The newest version at hand.
-        newest: u64,
-        /// The highest version ever seen.
-        seen: u64,
-    },
-    /// Two rosters of one version: evidence against the roots.
-    #[error("two different rosters {version} were signed: {held} and {other}")]
-    Fork {
-        /// The version.
-        version: u64,
-        /// The digest of the one that is held.
-        held: Digest,
-        /// The digest of the other.
-        other: Digest,
-    },
-    /// The newest roster has run out.
-    #[error("roster {version} expired {seconds_ago} seconds ago")]
-    Expired {
-        /// The version.
-        version: u64,
-        /// How long ago.
-        seconds_ago: i64,
-    },
-    /// The newest roster lies in the future: a wrong clock here or there.
-    #[error("roster {version} is issued {seconds_ahead} seconds from now: check the clock")]
-    NotYetIssued {
-        /// The version.
-        version: u64,
-        /// How far ahead.
-        seconds_ahead: i64,
-    },
-}
-
-impl Blamed for RosterError {
-    fn blame(&self) -> Blame {
-        match self {
-            Self::Malformed { .. }
-            | Self::Field { .. }
-            | Self::Key { .. }
-            | Self::BadSignature { .. }
-            | Self::TooFewSignatures { .. }
-            | Self::NotPinned { .. }
-            | Self::BrokenChain { .. }
-            | Self::Fork { .. } => Blame::Misbehaved,
-            Self::Gap { .. }
-            | Self::OlderThanSeen { .. }
-            | Self::Expired { .. }
-            | Self::NotYetIssued { .. } => Blame::Stale,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed { .. } => "roster.malformed",
-            Self::Field { .. } => "roster.field",
-            Self::Key { .. } => "roster.weak_key",
-            Self::BadSignature { .. } => "roster.bad_signature",
-            Self::TooFewSignatures { .. } => "roster.too_few_signatures",
-            Self::NotPinned { .. } => "roster.not_pinned",
-            Self::BrokenChain { .. } => "roster.broken_chain",
-            Self::Gap { .. } => "roster.gap",
-            Self::OlderThanSeen { .. } => "roster.older_than_seen",
-            Self::Fork { .. } => "roster.fork",
-            Self::Expired { .. } => "roster.expired",
-            Self::NotYetIssued { .. } => "roster.not_yet_issued",
-        }
     }
 }
 

@@ -72,6 +72,7 @@ pub struct Rosters {
     clock: Clock,
     chain: Arc<Mutex<RosterChain>>,
     newest: Arc<ArcSwap<Roster>>,
+    history: Arc<ArcSwap<Vec<Arc<Roster>>>>,
 }
 
 impl Rosters {
@@ -106,7 +107,9 @@ impl Rosters {
         }
         let chain = chain.ok_or(RostersError::None)?;
         let newest = Arc::new(ArcSwap::from(Arc::clone(chain.newest())));
+        let history = Arc::new(ArcSwap::from_pointee(chain.history().to_vec()));
         let rosters = Self {
+            history,
             store,
             clock,
             chain: Arc::new(Mutex::new(chain)),
@@ -126,6 +129,12 @@ impl Rosters {
     #[must_use]
     pub fn newest(&self) -> Arc<Roster> {
         self.newest.load_full()
+    }
+
+    /// Every version, version 1 first, as it stands now.
+    #[must_use]
+    pub fn history(&self) -> Arc<Vec<Arc<Roster>>> {
+        self.history.load_full()
     }
 
     /// Takes rosters that follow, oldest first; durable when it returns. Says
@@ -149,6 +158,7 @@ impl Rosters {
             }
         }
         let newest = Arc::clone(chain.newest());
+        let history = chain.history().to_vec();
         drop(chain);
         if changed {
             self.keep()?;
@@ -156,6 +166,7 @@ impl Rosters {
                 roster.version = newest.version,
                 "a newer roster counts from now on"
             );
+            self.history.store(Arc::new(history));
             self.newest.store(newest);
         }
         refused.map_or(Ok(changed), |e| Err(e.into()))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::read::{RawRoster, ShareCheck, read};
-use super::{Roster, RosterError};
+use super::{Roster, RosterError, succession};
 use crate::clock::UnixSeconds;
 use crate::ids::Digest;
 use crate::wire::v1;
@@ -144,6 +144,7 @@ impl RosterChain {
             });
         }
         keep_generations(&newest, &roster)?;
+        succession::keep_keys(&self.rosters, &roster)?;
         let roster = Arc::new(roster);
         self.rosters.push(Arc::clone(&roster));
         Ok(Accepted::New(roster))
@@ -213,6 +214,12 @@ impl RosterChain {
                     .expect("a roster in the chain was decoded before")
             })
             .collect()
+    }
+
+    /// Every version that is held, version 1 first.
+    #[must_use]
+    pub fn history(&self) -> &[Arc<Roster>] {
+        &self.rosters
     }
 
     /// One version, if it is held.

@@ -325,6 +325,9 @@ fn read_keys(at: At, id: &MemberId, wire: &[v1::MemberKey]) -> Result<Vec<Member
         if keys.iter().any(|k| k.usage == usage && k.id == public.id()) {
             return Err(at.field(field, "have one id twice"));
         }
+        if key.from_size != 0 && usage != KeyUse::Records {
+            return Err(at.field(field, "have a first index, but do not sign records"));
+        }
         keys.push(MemberKey {
             usage,
             id: public.id(),
@@ -332,6 +335,7 @@ fn read_keys(at: At, id: &MemberId, wire: &[v1::MemberKey]) -> Result<Vec<Member
             valid_from: key.valid_from,
             valid_to: (key.valid_to != 0).then_some(key.valid_to),
             revoked_at_size: key.revoked_at_size,
+            from_size: key.from_size,
         });
         if keys.iter().filter(|k| k.usage == usage).count() > KEYS_PER_USE_MAX {
             return Err(at.field(field, "are more than 16 of one use"));

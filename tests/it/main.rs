@@ -35,3 +35,4 @@ mod store;
 mod tamper;
 mod tidy;
 mod tls;
+mod validity;

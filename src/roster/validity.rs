@@ -1,0 +1,308 @@
+//! Which key speaks for which entry, over all versions of the roster: the one
+//! rule by which records count (PROTOCOL.md section 3), and the plainer one
+//! by which replicas take entries. Pure: whoever asks brings the whole
+//! history and the time at which the entry was first witnessed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{KeyUse, Member, Roster};
+use crate::clock::UnixSeconds;
+use crate::ids::{KeyId, LogIndex, LogName, Origin};
+use crate::keys::PublicKey;
+
+/// What the rosters say of an entry's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// The key spoke for the entry when it was first witnessed.
+    Valid,
+    /// No witnessed checkpoint holds the entry yet.
+    Provisional,
+    /// The key did not speak for the entry.
+    KeyInvalid(Why),
+    /// No version ever named the key: the rosters here are too old, and nobody
+    /// is to blame.
+    Unknown,
+}
+
+/// Why a key does not speak for an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Why {
+    /// It is revoked there.
+    Revoked,
+    /// The roster in force at that time did not name it for records.
+    NotNamed,
+    /// Its dates begin later.
+    NotYetValid,
+    /// Its dates ended before.
+    Expired,
+    /// It signs from a later index on.
+    BeforeItsRange,
+    /// Its successor signs from here on.
+    AfterItsRange,
+}
+
+impl Why {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Revoked,
+        Self::NotNamed,
+        Self::NotYetValid,
+        Self::Expired,
+        Self::BeforeItsRange,
+        Self::AfterItsRange,
+    ];
+
+    /// A stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::NotNamed => "not_named",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::BeforeItsRange => "before_its_range",
+            Self::AfterItsRange => "after_its_range",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Revoked => "the key is revoked there",
+            Self::NotNamed => "the roster of that time does not name the key",
+            Self::NotYetValid => "the key's dates begin later",
+            Self::Expired => "the key's dates ended before",
+            Self::BeforeItsRange => "the key signs from a later entry on",
+            Self::AfterItsRange => "the key's successor signs from an earlier entry on",
+        })
+    }
+}
+
+/// Judges the entry at `index` of log `origin`, signed with `key`.
+///
+/// `history` is every version of the roster, version 1 first; `witnessed_at`
+/// the time of the first witnessed checkpoint that holds the entry. Who judges
+/// many entries of one log makes one [`KeyTimeline`] for them.
+#[must_use]
+pub fn judge(
+    history: &[Arc<Roster>],
+    origin: &Origin,
+    key: KeyId,
+    index: LogIndex,
+    witnessed_at: Option<UnixSeconds>,
+) -> Validity {
+    KeyTimeline::of(history, origin).judge(key, index, witnessed_at)
+}
+
+/// Whether a replica takes an entry (PROTOCOL.md section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer<'a> {
+    /// The entry is to be verified with this key.
+    Key(&'a PublicKey),
+    /// The key may not sign there: its author broke a rule.
+    Refused(Why),
+    /// No version ever named the key: the rosters here are too old.
+    Unknown,
+}
+
+/// A place in a member's records over all generations: generation, index.
+type Place = (u32, u64);
+
+/// What every version of the roster says about the keys of one log's author.
+#[derive(Clone, Debug)]
+pub struct KeyTimeline {
+    log: LogName,
+    generation: u32,
+    versions: Vec<Version>,
+}
+
+#[derive(Clone, Debug)]
+struct Version {
+    issued_at: UnixSeconds,
+    spans: Vec<Span>,
+}
+
+/// One records key as one version states it.
+#[derive(Clone, Debug)]
+struct Span {
+    key: PublicKey,
+    valid_from: UnixSeconds,
+    valid_to: Option<UnixSeconds>,
+    start: Place,
+    end: Option<Place>,
+    revoked: Option<Place>,
+}
+
+impl KeyTimeline {
+    /// Reads the rosters, version 1 first, for one log.
+    #[must_use]
+    pub fn of(history: &[Arc<Roster>], origin: &Origin) -> Self {
+        let mut stated = Stated::default();
+        let versions = history
+            .iter()
+            .map(|roster| Version {
+                issued_at: roster.issued_at,
+                spans: roster
+                    .member(&origin.member)
+                    .map_or_else(Vec::new, |member| stated.spans(member)),
+            })
+            .collect();
+        Self {
+            log: origin.log,
+            generation: origin.generation,
+            versions,
+        }
+    }
+
+    /// Judges one entry; see [`judge`].
+    #[must_use]
+    pub fn judge(
+        &self,
+        key: KeyId,
+        index: LogIndex,
+        witnessed_at: Option<UnixSeconds>,
+    ) -> Validity {
+        let Some(newest) = self.newest(key) else {
+            return Validity::Unknown;
+        };
+        let place = (self.generation, index.0);
+        let revoked = match self.log {
+            LogName::Records => newest.is_revoked_at(place),
+            // Sizes speak of the records log. Of what a revoked key signed in the
+            // access log, only what was witnessed before the revocation counts.
+            LogName::Access => newest.revoked.is_some() && witnessed_at.is_none(),
+        };
+        if revoked {
+            return Validity::KeyInvalid(Why::Revoked);
+        }
+        let Some(time) = witnessed_at else {
+            return Validity::Provisional;
+        };
+        let in_force = self.in_force(time).and_then(|version| version.span(key));
+        let why = match (in_force, self.log) {
+            (None, _) => Some(Why::NotNamed),
+            (Some(span), LogName::Records) => {
+                span.outside_dates(time).or(span.outside_range(place))
+            }
+            (Some(span), LogName::Access) if span.revoked.is_some() => Some(Why::Revoked),
+            (Some(span), LogName::Access) => span.outside_dates(time),
+        };
+        why.map_or(Validity::Valid, Validity::KeyInvalid)
+    }
+
+    /// Says with which key the entry at `index` is to be verified when it
+    /// comes from another node, by the newest word on each key.
+    ///
+    /// What a revoked key signed below the start of its successor is taken,
+    /// since the log goes on behind it; it does not count (see [`judge`]).
+    #[must_use]
+    pub fn signer(&self, key: KeyId, index: LogIndex) -> Signer<'_> {
+        let Some(span) = self.newest(key) else {
+            return Signer::Unknown;
+        };
+        let place = (self.generation, index.0);
+        if self.log == LogName::Records {
+            if span.is_revoked_at(place) && span.end.is_none_or(|end| end <= place) {
+                return Signer::Refused(Why::Revoked);
+            }
+            if let Some(why) = span.outside_range(place) {
+                return Signer::Refused(why);
+            }
+        }
+        Signer::Key(&span.key)
+    }
+
+    /// The key that the newest version wants at `index` of the records log:
+    /// not revoked there, within its range and, of several, the latest to start.
+    #[must_use]
+    pub fn due(&self, index: LogIndex) -> Option<&PublicKey> {
+        let place = (self.generation, index.0);
+        let spans = &self.versions.last()?.spans;
+        spans
+            .iter()
+            .filter(|span| !span.is_revoked_at(place) && span.outside_range(place).is_none())
+            .max_by_key(|span| span.start)
+            .map(|span| &span.key)
+    }
+
+    /// What the newest version that names the key says of it.
+    fn newest(&self, key: KeyId) -> Option<&Span> {
+        self.versions.iter().rev().find_map(|v| v.span(key))
+    }
+
+    /// The newest version that was issued at `time`; the first one before that.
+    fn in_force(&self, time: UnixSeconds) -> Option<&Version> {
+        let issued = self.versions.iter().rev().find(|v| v.issued_at <= time);
+        issued.or(self.versions.first())
+    }
+}
+
+impl Version {
+    fn span(&self, key: KeyId) -> Option<&Span> {
+        self.spans.iter().find(|span| span.key.id() == key)
+    }
+}
+
+impl Span {
+    fn is_revoked_at(&self, place: Place) -> bool {
+        self.revoked.is_some_and(|revoked| revoked <= place)
+    }
+
+    fn outside_dates(&self, time: UnixSeconds) -> Option<Why> {
+        if time < self.valid_from {
+            return Some(Why::NotYetValid);
+        }
+        let ended = self.valid_to.is_some_and(|end| end <= time);
+        ended.then_some(Why::Expired)
+    }
+
+    fn outside_range(&self, place: Place) -> Option<Why> {
+        if place < self.start {
+            return Some(Why::BeforeItsRange);
+        }
+        let over = self.end.is_some_and(|end| end <= place);
+        over.then_some(Why::AfterItsRange)
+    }
+}
+
+/// In which generation each size was stated: it speaks of the log of that
+/// generation. A version that repeats a size states nothing new.
+#[derive(Default)]
+struct Stated {
+    starts: BTreeMap<KeyId, Place>,
+    revoked: BTreeMap<KeyId, Place>,
+}
+
+impl Stated {
+    fn spans(&mut self, member: &Member) -> Vec<Span> {
+        let generation = member.records_generation;
+        let keys = member.keys.iter().filter(|k| k.usage == KeyUse::Records);
+        let mut spans: Vec<Span> = keys
+            .map(|key| {
+                let stated = self.starts.entry(key.id).or_insert((generation, 0));
+                if stated.1 != key.from_size {
+                    *stated = (generation, key.from_size);
+                }
+                let revoked = key
+                    .revoked_at_size
+                    .map(|size| *self.revoked.entry(key.id).or_insert((generation, size)));
+                Span {
+                    key: key.key.clone(),
+                    valid_from: key.valid_from,
+                    valid_to: key.valid_to,
+                    start: *stated,
+                    end: None,
+                    revoked,
+                }
+            })
+            .collect();
+        let starts: Vec<Place> = spans.iter().map(|span| span.start).collect();
+        for span in &mut spans {
+            span.end = starts.iter().copied().filter(|s| *s > span.start).min();
+        }
+        spans
+    }
+}
