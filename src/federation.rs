@@ -228,6 +228,7 @@ impl Federation {
             keys: LogKeys {
                 records: copy(&made.records_key)?,
                 checkpoint: copy(&made.checkpoint_key)?,
+                witness: copy(&made.witness_key)?,
             },
             seal: *self.seals.get(member).unwrap_or(&[0; 32]),
             pin: self.dev.chain.pin(),

@@ -18,6 +18,7 @@ mod seen;
 mod segment;
 mod tiles;
 mod verify;
+mod witnessed;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -195,6 +196,8 @@ pub struct LogKeys {
     pub records: SigningKey,
     /// Signs checkpoints.
     pub checkpoint: SigningKey,
+    /// Cosigns other members' checkpoints.
+    pub witness: SigningKey,
 }
 
 /// Who the node is and what it works with.
@@ -238,6 +241,8 @@ struct Inner {
     records: append::OwnLog,
     access: append::OwnLog,
     published: watch::Sender<Bytes>,
+    accessed: watch::Sender<Bytes>,
+    witnessed: watch::Sender<Bytes>,
     standing: watch::Sender<Standing>,
     indexing: Mutex<index::HitSequence>,
     queue: queue::QueueSequence,
@@ -288,6 +293,8 @@ impl Ledger {
             append::sign_empty(&store, log, &options.keys.checkpoint)?;
         }
         let (published, _) = watch::channel(records.head().checkpoint);
+        let (accessed, _) = watch::channel(access.head().checkpoint);
+        let (witnessed, _) = watch::channel(records.witnessed_note());
         let ledger = Self(Arc::new(Inner {
             records: append::OwnLog::open(&store, records)?,
             access: append::OwnLog::open(&store, access)?,
@@ -298,6 +305,8 @@ impl Ledger {
             logs: RwLock::new(logs),
             by_number: RwLock::new(by_number),
             published,
+            accessed,
+            witnessed,
             standing: watch::channel(Standing::Open).0,
             store,
             shred,
@@ -345,6 +354,25 @@ impl Ledger {
     #[must_use]
     pub fn checkpoints(&self) -> watch::Receiver<Bytes> {
         self.0.published.subscribe()
+    }
+
+    /// Newest checkpoints of the own access log, as they become durable.
+    #[must_use]
+    pub fn access_checkpoints(&self) -> watch::Receiver<Bytes> {
+        self.0.accessed.subscribe()
+    }
+
+    /// Newest witnessed checkpoints of the own records log, as they become
+    /// durable; empty before the first.
+    #[must_use]
+    pub fn witnessings(&self) -> watch::Receiver<Bytes> {
+        self.0.witnessed.subscribe()
+    }
+
+    /// The key with which this node cosigns other members' checkpoints.
+    #[must_use]
+    pub fn witness_key(&self) -> &SigningKey {
+        &self.0.keys.witness
     }
 
     /// The own records or access log.
@@ -447,7 +475,9 @@ fn load_log(store: &Store, origin: Origin, number: u32) -> Result<Log, StoreErro
         Some(bytes) => Head::decode(&bytes)?,
         None => Head::new(),
     };
-    Ok(Log::new(origin, number, head))
+    let log = Log::new(origin, number, head);
+    log.set_witnessed(witnessed::newest(store, &log)?);
+    Ok(log)
 }
 
 fn decode_number(origin: &[u8], number: &Bytes) -> Result<(Origin, u32), StoreError> {

@@ -26,6 +26,7 @@ pub use chain::{Accepted, RosterChain};
 pub use draft::{Draft, MemberDraft};
 pub use error::RosterError;
 pub use read::ShareCheck;
+pub use rules::Witnesses;
 
 /// The DSSE payload type under which roots sign a roster's bytes.
 pub const PAYLOAD_TYPE: &str = "application/vnd.casegate.roster.v1+protobuf";

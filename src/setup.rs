@@ -165,7 +165,7 @@ pub fn wanted_name(config: &Config) -> String {
     )
 }
 
-/// Loads the keys that sign the node's logs.
+/// Loads the keys that sign the node's logs and cosign those of others.
 ///
 /// # Errors
 /// [`SetupError::Seed`].
@@ -175,6 +175,7 @@ pub fn log_keys(config: &Config) -> Result<LogKeys, SetupError> {
     Ok(LogKeys {
         records: load("keys.records", &config.keys.records)?,
         checkpoint: load("keys.checkpoint", &config.keys.checkpoint)?,
+        witness: load("keys.witness", &config.keys.witness)?,
     })
 }
 

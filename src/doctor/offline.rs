@@ -186,7 +186,7 @@ fn names(member: &Member, key: &str, loaded: &SigningKey) -> bool {
     match key {
         "keys.records" => member.records_key(public.id(), LogIndex(0)) == Some(public),
         "keys.checkpoint" => member.checkpoint_keys().any(|known| known == public),
-        _ => member.keys.iter().any(|known| known.key == *public),
+        _ => member.has_witness_key(public),
     }
 }
 

@@ -304,6 +304,8 @@ impl Ledger {
             if newer {
                 self.0.published.send_replace(checkpoint);
             }
+        } else if newer {
+            self.0.accessed.send_replace(checkpoint);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::sync::RwLock;
 use bytes::Bytes;
 
 use super::seen::SeenBodies;
+use super::witnessed::Newest;
 use crate::ids::{Digest, Origin, TreeSize};
 use crate::merkle::Frontier;
 use crate::store::StoreError;
@@ -100,6 +101,9 @@ pub struct Log {
     /// Its number in the store.
     pub number: u32,
     head: RwLock<Head>,
+    witnessed: RwLock<Option<Newest>>,
+    /// How many witnessed checkpoints are kept, once counted; held while one more is.
+    pub(super) keeping: std::sync::Mutex<Option<usize>>,
     /// Held while entries or bodies are added, so that there is one writer.
     pub(crate) writing: std::sync::Mutex<()>,
     /// The body hashes that its entries name; filled by the first chunk.
@@ -112,6 +116,8 @@ impl Log {
             origin,
             number,
             head: RwLock::new(head),
+            witnessed: RwLock::default(),
+            keeping: std::sync::Mutex::default(),
             writing: std::sync::Mutex::default(),
             seen: std::sync::Mutex::default(),
         }
@@ -133,6 +139,33 @@ impl Log {
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .size()
+    }
+
+    /// Entries that a witnessed checkpoint holds.
+    #[must_use]
+    pub fn witnessed_size(&self) -> TreeSize {
+        self.read_witnessed(|newest| newest.size)
+    }
+
+    /// The newest witnessed checkpoint, with its cosignatures; empty before the first.
+    #[must_use]
+    pub fn witnessed_note(&self) -> Bytes {
+        self.read_witnessed(|newest| newest.note.clone())
+    }
+
+    fn read_witnessed<T: Default>(&self, read: impl FnOnce(&Newest) -> T) -> T {
+        let newest = self
+            .witnessed
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        newest.as_ref().map(read).unwrap_or_default()
+    }
+
+    pub(super) fn set_witnessed(&self, newest: Option<Newest>) {
+        *self
+            .witnessed
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = newest;
     }
 
     pub(crate) fn advance(&self, head: Head) {

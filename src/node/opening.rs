@@ -119,5 +119,8 @@ fn check_keys(member: &crate::roster::Member, keys: &LogKeys) -> Result<(), Node
     if !member.checkpoint_keys().any(|key| key == checkpoint) {
         return Err(NodeError::KeyNotInRoster("checkpoint"));
     }
+    if !member.has_witness_key(keys.witness.public_key()) {
+        return Err(NodeError::KeyNotInRoster("witness"));
+    }
     Ok(())
 }

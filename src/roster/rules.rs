@@ -1,11 +1,11 @@
 //! What the roster decides about one member's records: which keys speak for
-//! which entries, and whether the member is in an audience.
+//! which entries, who witnesses them, and whether the member is in an audience.
 
-use crate::ids::{KeyId, LogIndex};
+use crate::ids::{KeyId, LogIndex, MemberId};
 use crate::keys::PublicKey;
 use crate::record::Audience;
 
-use super::{KeyUse, Member};
+use super::{KeyUse, Member, Roster};
 
 impl Member {
     /// The key that may have signed the entry at `index` of the member's logs:
@@ -27,6 +27,14 @@ impl Member {
             .map(|key| &key.key)
     }
 
+    /// Says whether the roster names `public` as the member's witness key.
+    #[must_use]
+    pub fn has_witness_key(&self, public: &PublicKey) -> bool {
+        self.keys.iter().any(|key| {
+            key.usage == KeyUse::Witness && key.revoked_at_size.is_none() && key.key == *public
+        })
+    }
+
     /// Says whether the member may receive what has this audience.
     #[must_use]
     pub fn is_in(&self, audience: &Audience) -> bool {
@@ -35,6 +43,47 @@ impl Member {
             Audience::Regions(regions) => regions.contains(&self.region),
             Audience::Members(members) => members.contains(&self.id),
             Audience::Nobody => false,
+        }
+    }
+}
+
+/// Who witnesses one member's logs, and how many of them must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witnesses<'a> {
+    /// The witnesses' keys; a member with two keys stands here twice.
+    pub keys: Vec<(MemberId, &'a PublicKey)>,
+    /// How many members must cosign; 0 when witnessing is off.
+    pub quorum: u32,
+}
+
+impl Witnesses<'_> {
+    /// Says whether nothing of this member can be witnessed: the policy asks for
+    /// no witnesses, or the member has none.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.quorum == 0
+    }
+}
+
+impl Roster {
+    /// Who witnesses the logs of `member`, by this roster. Revoked keys are left out.
+    #[must_use]
+    pub fn witnesses(&self, member: &MemberId) -> Witnesses<'_> {
+        let named = self
+            .member(member)
+            .map_or(&[][..], |found| &found.witnesses);
+        let keys = named.iter().flat_map(|witness| {
+            self.keys(witness, KeyUse::Witness)
+                .filter(|key| key.revoked_at_size.is_none())
+                .map(move |key| (witness.clone(), &key.key))
+        });
+        Witnesses {
+            keys: keys.collect(),
+            quorum: if named.is_empty() {
+                0
+            } else {
+                self.policy.witness_quorum
+            },
         }
     }
 }

@@ -36,3 +36,4 @@ mod tamper;
 mod tidy;
 mod tls;
 mod validity;
+mod witness;

@@ -61,7 +61,7 @@ impl Ledgers {
         self.dir.path().join(name)
     }
 
-    /// A member's signing keys: for statements, for checkpoints.
+    /// A member's signing keys: for statements, checkpoints, cosignatures.
     pub(crate) fn keys(&self, name: &str) -> LogKeys {
         let member = self
             .dev
@@ -73,6 +73,7 @@ impl Ledgers {
         LogKeys {
             records: copy(&member.records_key),
             checkpoint: copy(&member.checkpoint_key),
+            witness: copy(&member.witness_key),
         }
     }
 
