@@ -8,11 +8,15 @@
 
 mod append;
 mod bodies;
+mod ended;
 mod erase;
+mod erasures;
+mod expire;
 mod index;
 mod log;
 mod queue;
 mod read;
+mod receipts;
 mod replica;
 mod seen;
 mod segment;
@@ -22,6 +26,7 @@ mod witnessed;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -41,6 +46,7 @@ use crate::store::{Batch, Store, StoreError, Table};
 
 pub use append::NewEntry;
 pub use bodies::{BodiesAccepted, BodyReader};
+pub use erasures::{Confirmation, Confirmed, Erasure, LATE_S};
 pub use index::{Hit, IndexedElement};
 pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS};
 pub use queue::{QueueTicket, Queued};
@@ -246,8 +252,16 @@ struct Inner {
     standing: watch::Sender<Standing>,
     indexing: Mutex<index::HitSequence>,
     queue: queue::QueueSequence,
-    ended: Mutex<HashMap<u32, erase::Ended>>,
-    expiring: Mutex<HashMap<u32, erase::Expiring>>,
+    ended: Mutex<HashMap<u32, ended::Ended>>,
+    expiring: Mutex<HashMap<u32, expire::Expiring>>,
+    /// Erasures since the start, counted before their postings go.
+    erasures: AtomicU64,
+    erased_rows: erase::ErasedSequence,
+    /// A number that grows when there is something to be signed for.
+    erased: watch::Sender<u64>,
+    /// Held while receipts are gathered and signed.
+    receipting: Mutex<()>,
+    proofs: Mutex<HashMap<u32, erasures::Proofs>>,
 }
 
 impl Ledger {
@@ -302,6 +316,11 @@ impl Ledger {
             queue: queue::QueueSequence::open(&store)?,
             ended: Mutex::new(HashMap::new()),
             expiring: Mutex::new(HashMap::new()),
+            erasures: AtomicU64::new(0),
+            erased_rows: erase::ErasedSequence::open(&store)?,
+            erased: watch::channel(0).0,
+            receipting: Mutex::new(()),
+            proofs: Mutex::new(HashMap::new()),
             logs: RwLock::new(logs),
             by_number: RwLock::new(by_number),
             published,
@@ -316,6 +335,7 @@ impl Ledger {
             own: options.own,
             keys: options.keys,
         }));
+        ledger.resume_erasing()?;
         ledger.catch_up_index()?;
         Ok(ledger)
     }
@@ -453,6 +473,12 @@ impl Ledger {
         *self.0.standing.borrow()
     }
 
+    /// Whether it may, as that changes.
+    #[must_use]
+    pub fn standings(&self) -> watch::Receiver<Standing> {
+        self.0.standing.subscribe()
+    }
+
     /// Opens or closes the own records log for appending.
     pub fn set_standing(&self, standing: Standing) {
         self.0.standing.send_replace(standing);
@@ -492,6 +518,19 @@ fn decode_number(origin: &[u8], number: &Bytes) -> Result<(Origin, u32), StoreEr
 
 /// A half-open range of indices, as (start, end).
 pub type Range = (u64, u64);
+
+/// The ranges of sorted indices.
+fn ranges_of(indices: impl Iterator<Item = u64>) -> Vec<(LogIndex, LogIndex)> {
+    let mut ranges: Vec<(LogIndex, LogIndex)> = vec![];
+    for at in indices {
+        let next = LogIndex(at.saturating_add(1));
+        match ranges.last_mut() {
+            Some(last) if last.1.0 == at => last.1 = next,
+            _ => ranges.push((LogIndex(at), next)),
+        }
+    }
+    ranges
+}
 
 pub(crate) fn size_to_index(size: TreeSize) -> LogIndex {
     LogIndex(size.0)

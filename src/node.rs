@@ -191,7 +191,8 @@ impl Node {
             tasks.spawn(Arc::clone(&parts.replicator).run(stopped.clone()));
         }
         tasks.spawn(upkeep::follow_roster(Arc::clone(&parts), stopped.clone()));
-        tasks.spawn(upkeep::sweep(parts.ledger.clone(), stopped));
+        tasks.spawn(upkeep::sweep(parts.ledger.clone(), stopped.clone()));
+        tasks.spawn(upkeep::sign_receipts(Arc::clone(&parts), stopped));
         Ok(Self {
             parts,
             stop,

@@ -189,6 +189,16 @@ impl PostingsBatch {
         self.changes.push((key.encode(), None));
     }
 
+    /// Takes out of this batch whatever it would post for one record.
+    pub fn forget(&mut self, log: u32, index: LogIndex) {
+        let mut end = log.to_be_bytes().to_vec();
+        end.extend_from_slice(&index.0.to_be_bytes());
+        self.changes.retain(|(key, change)| {
+            let posting = key.first() == Some(&POSTING) && key.len() == POSTING_KEY_LEN;
+            !(posting && change.is_some() && key.ends_with(&end))
+        });
+    }
+
     /// Points a MAC at `to`, such as an index of the own log.
     pub fn put_pointer(&mut self, space: Pointer, mac: &Mac, to: &[u8]) {
         self.changes
@@ -301,11 +311,22 @@ impl Postings {
     /// [`PostingsError::Engine`]; after a failed write the index refuses all others until opened
     /// again.
     pub fn apply(&self, batch: PostingsBatch) -> Result<(), PostingsError> {
-        let mut write = self
-            .inner
-            .database
-            .batch()
-            .durability(Some(fjall::PersistMode::Buffer));
+        self.write(batch, fjall::PersistMode::Buffer)
+    }
+
+    /// As [`Self::apply`], and synced: for deletions that no replay would find again.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn apply_synced(&self, batch: PostingsBatch) -> Result<(), PostingsError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.write(batch, fjall::PersistMode::SyncData)
+    }
+
+    fn write(&self, batch: PostingsBatch, mode: fjall::PersistMode) -> Result<(), PostingsError> {
+        let mut write = self.inner.database.batch().durability(Some(mode));
         for (key, change) in batch.changes {
             match change {
                 Some(value) => write.insert(&self.inner.index, key, value),

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::log::{Head, Log};
 use super::segment::{self, BodyState};
 use super::tiles::{self, Edges};
-use super::{Ledger, LedgerError, OWN_RECORDS, Standing, size_to_index};
+use super::{Ledger, LedgerError, Standing, size_to_index};
 use crate::checkpoint::Checkpoint;
-use crate::ids::{Digest, LogIndex, LogName, TreeSize};
+use crate::ids::{Digest, LogIndex, LogName};
 use crate::keys::SigningKey;
 use crate::merkle;
 use crate::record::{Body, Entry, Statement};
@@ -290,6 +290,7 @@ impl Ledger {
         head: Head,
     ) -> Result<(), LedgerError> {
         let log = self.own_log(name);
+        let indexing = self.indexing(Some(first.0 + bodies.len() as u64));
         let landing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let newer = head.size() > log.size();
         let checkpoint = head.checkpoint.clone();
@@ -299,8 +300,7 @@ impl Ledger {
         drop(landing);
         if name == LogName::Records {
             let items: Vec<_> = (first.0..).map(LogIndex).zip(bodies).collect();
-            let end = TreeSize(first.0 + items.len() as u64);
-            self.index_bodies(OWN_RECORDS, log.as_ref(), items, Some(end.0))?;
+            self.index_bodies(log.as_ref(), items, indexing)?;
             if newer {
                 self.0.published.send_replace(checkpoint);
             }

@@ -6,17 +6,24 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 
+use super::erase::{item_of, push_item};
 use super::log::{Log, OWN_RECORDS};
 use super::segment::{self, BodyState};
 use super::{Ledger, LedgerError, Range};
 use crate::ids::{LogIndex, MemberId};
 use crate::record::{self, Body, Entry};
-use crate::roster::{Member, Roster};
+use crate::roster::{Member, MemberRole, Roster};
 use crate::store::{Batch, Table};
-use crate::wire::v1::{self, BodyAnswer};
+use crate::wire::v1::{self, BodyAnswer, ErasedItem, ReceiptState};
 
-/// Bodies with their places.
-type Decoded = Vec<(LogIndex, Body)>;
+/// An answer about bodies that was checked.
+#[derive(Debug, Default)]
+struct Checked {
+    states: Vec<BodyState>,
+    decoded: Vec<(LogIndex, Body)>,
+    /// What ended before it came here.
+    never_held: Vec<ErasedItem>,
+}
 
 /// Bodies that one answer may cover.
 pub(crate) const BODY_ANSWERS_MAX: u64 = 2_048;
@@ -113,7 +120,7 @@ impl Ledger {
         let Ok(entry) = Entry::parse(entry) else {
             return Ok(BodyAnswer::Absent);
         };
-        if self.has_ended(log, index, &entry)? {
+        if self.ending(log, index, &entry)?.is_some() {
             return Ok(BodyAnswer::Erased);
         }
         let Ok(body) = Body::decode(entry.statement.body_type, bytes) else {
@@ -124,7 +131,8 @@ impl Ledger {
             Body::CaseNotice(n) => (reader.member.is_in(&n.audience), false),
             Body::Amend(a) => (reader.member.is_in(&a.audience), false),
             Body::Retract(_) | Body::Receipt(_) => (true, false),
-            Body::Erasure(_) | Body::Access(_) => (false, false),
+            Body::Erasure(_) => (reader.member.role == MemberRole::Auditor, false),
+            Body::Access(_) => (false, false),
         };
         let allowed = allowed
             || (amendable
@@ -166,6 +174,8 @@ impl Ledger {
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut head = log.head();
         let end = chunk.start.saturating_add(chunk.answers.len() as u64);
+        let late = chunk.start < head.bodies_upto;
+        let indexing = self.indexing((!late).then_some(end));
         let malformed = |what| LedgerError::Malformed {
             origin: log.origin.clone(),
             what,
@@ -173,12 +183,15 @@ impl Ledger {
         if chunk.answers.len() as u64 > BODY_ANSWERS_MAX || end > head.size().0 {
             return Err(malformed("it answers for more bodies than were asked for"));
         }
-        let late = chunk.start < head.bodies_upto;
         if late && !self.all_absent(log, chunk.start, end, head.bodies_upto)? {
             return Err(malformed("it answers for bodies that are not missing here"));
         }
         let withheld = self.check_withheld(log, author, chunk.withheld.as_ref())?;
-        let (states, fresh) = self.checked_states(log, &chunk, &withheld)?;
+        let Checked {
+            states,
+            decoded: fresh,
+            never_held,
+        } = self.checked_states(log, &chunk, &withheld)?;
         let mut accepted = BodiesAccepted::default();
         let mut batch = Batch::new();
         for (at, state) in (chunk.start..).zip(&states) {
@@ -200,23 +213,21 @@ impl Ledger {
         }
         if late {
             let changes = (chunk.start..).zip(states).collect();
-            self.change_states(Table::Bodies, log.number, &changes, batch)?;
+            self.change_states(log.number, &changes, batch, never_held)?;
         } else if chunk.start == head.bodies_upto {
             let start = LogIndex(chunk.start);
             let (shred, number) = (&self.0.shred, log.number);
             segment::put_bodies(&mut batch, shred, Table::Bodies, number, start, &states)?;
             head.bodies_upto = end;
             batch.put(Table::LogHead, &number.to_be_bytes(), head.encode());
-            self.0.shred.sync()?;
-            self.0.store.commit(batch)?;
+            self.commit_erasing(batch, number, never_held, &[])?;
             log.advance(head.clone());
         } else {
             return Err(malformed("it leaves out bodies before it"));
         }
         drop(writing);
-        let position = (!late).then_some(end);
         let found: Vec<LogIndex> = fresh.iter().map(|(index, _)| *index).collect();
-        self.index_bodies(log.number, log, fresh, position)?;
+        self.index_bodies(log, fresh, indexing)?;
         if late {
             self.forget_absent(log.number, found.into_iter())?;
         }
@@ -241,10 +252,11 @@ impl Ledger {
             let mut at = start;
             while at < end {
                 let to = end.min(at + BODY_ANSWERS_MAX);
+                let indexing = self.indexing(None);
                 let late = self.decoded_bodies(log.number, LogIndex(at), to)?;
                 if !late.is_empty() {
                     let found: Vec<LogIndex> = late.iter().map(|(index, _)| *index).collect();
-                    self.index_bodies(log.number, log, late, None)?;
+                    self.index_bodies(log, late, indexing)?;
                     self.forget_absent(log.number, found.into_iter())?;
                 }
                 at = to;
@@ -273,16 +285,15 @@ impl Ledger {
         log: &Log,
         chunk: &v1::BodyChunk,
         withheld: &[Range],
-    ) -> Result<(Vec<BodyState>, Decoded), LedgerError> {
+    ) -> Result<Checked, LedgerError> {
         let malformed = |what| LedgerError::Malformed {
             origin: log.origin.clone(),
             what,
         };
-        let mut decoded = vec![];
+        let mut checked = Checked::default();
         let end = chunk.start + chunk.answers.len() as u64;
         let entries = self.entries(log.number, LogIndex(chunk.start), end)?;
         let mut bodies = chunk.bodies.iter();
-        let mut states = Vec::with_capacity(entries.len());
         for ((at, answer), entry) in (chunk.start..).zip(chunk.answers.iter()).zip(entries) {
             let index = LogIndex(at);
             let refuse = |source| LedgerError::Record {
@@ -293,63 +304,45 @@ impl Ledger {
             let entry = Entry::parse(entry).map_err(refuse)?;
             let answer = BodyAnswer::try_from(i32::from(*answer))
                 .map_err(|_| malformed("it has an unknown answer"))?;
-            states.push(match answer {
+            let body = match answer {
                 BodyAnswer::Held => {
                     let bytes = bodies
                         .next()
                         .ok_or_else(|| malformed("a body is missing"))?;
-                    match self.checked_body(log, index, &entry, bytes)? {
-                        Some(body) => {
-                            decoded.push((index, body));
-                            BodyState::Held(bytes.clone())
-                        }
-                        None => BodyState::Erased,
-                    }
+                    Some((entry.open_body(bytes).map_err(refuse)?, bytes))
                 }
                 BodyAnswer::NotForYou => {
                     if !withheld.iter().any(|r| (r.0..r.1).contains(&at)) {
                         return Err(malformed("a body is withheld without a signature"));
                     }
-                    BodyState::NotForMe
+                    checked.states.push(BodyState::NotForMe);
+                    continue;
                 }
-                // An end counts when its retraction or date is known here; until
-                // then the body is asked for again.
-                BodyAnswer::Erased if self.has_ended(log, index, &entry)? => BodyState::Erased,
-                BodyAnswer::Absent | BodyAnswer::Erased | BodyAnswer::Lost => BodyState::Absent,
+                BodyAnswer::Absent | BodyAnswer::Erased | BodyAnswer::Lost => None,
                 BodyAnswer::Unspecified => return Err(malformed("it has an empty answer")),
-            });
+            };
+            // An end counts when its retraction or date is known here; until
+            // then the body is asked for again.
+            let state = match (self.ending(log, index, &entry)?, body) {
+                (Some(ending), _) => {
+                    if log.number != OWN_RECORDS {
+                        let item = item_of(index, ReceiptState::NeverHeld, ending);
+                        push_item(&mut checked.never_held, item);
+                    }
+                    BodyState::Erased
+                }
+                (None, Some((body, bytes))) => {
+                    checked.decoded.push((index, body));
+                    BodyState::Held(bytes.clone())
+                }
+                (None, None) => BodyState::Absent,
+            };
+            checked.states.push(state);
         }
         if bodies.next().is_some() {
             return Err(malformed("it carries more bodies than it says"));
         }
-        Ok((states, decoded))
-    }
-
-    /// The body, when it is the one that the entry names; `None` when it has
-    /// ended.
-    fn checked_body(
-        &self,
-        log: &Log,
-        index: LogIndex,
-        entry: &Entry,
-        bytes: &Bytes,
-    ) -> Result<Option<Body>, LedgerError> {
-        let refuse = |source| LedgerError::Record {
-            origin: log.origin.clone(),
-            index,
-            source,
-        };
-        let body = entry.open_body(bytes).map_err(refuse)?;
-        if self.has_ended(log, index, entry)? {
-            return Ok(None);
-        }
-        Ok(Some(body))
-    }
-
-    fn has_ended(&self, log: &Log, index: LogIndex, entry: &Entry) -> Result<bool, LedgerError> {
-        let end = entry.statement.expires_at;
-        let expired = end != 0 && end <= self.0.clock.now();
-        Ok(expired || self.is_ended(log.number, index)?)
+        Ok(checked)
     }
 
     fn check_withheld(
@@ -418,13 +411,23 @@ impl Ledger {
         start: LogIndex,
         end: u64,
     ) -> Result<Vec<LogIndex>, LedgerError> {
+        self.of_type(log, start, end, v1::BodyType::Retract)
+    }
+
+    /// Indices in [start, end) of a log whose entries name bodies of a type.
+    pub(super) fn of_type(
+        &self,
+        log: &Log,
+        start: LogIndex,
+        end: u64,
+        wanted: v1::BodyType,
+    ) -> Result<Vec<LogIndex>, LedgerError> {
         let entries = self.entries(log.number, start, end)?;
+        let is_wanted =
+            |bytes: Bytes| Entry::parse(bytes).is_ok_and(|e| e.statement.body_type == wanted);
         Ok((start.0..)
             .zip(entries)
-            .filter(|(_, e)| {
-                Entry::parse(e.clone())
-                    .is_ok_and(|e| e.statement.body_type == v1::BodyType::Retract)
-            })
+            .filter(|(_, bytes)| is_wanted(bytes.clone()))
             .map(|(at, _)| LogIndex(at))
             .collect())
     }
@@ -442,8 +445,8 @@ impl Ledger {
                 what: "it answers for more bodies than were asked for",
             });
         }
-        let (_, bodies) = self.checked_states(log, chunk, &[(0, u64::MAX)])?;
-        for (at, body) in bodies {
+        let checked = self.checked_states(log, chunk, &[(0, u64::MAX)])?;
+        for (at, body) in checked.decoded {
             if let Body::Retract(retract) = body {
                 self.end_bodies(log, at, &retract)?;
             }

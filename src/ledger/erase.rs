@@ -1,70 +1,65 @@
 //! Ending bodies: by a retraction of their owner, or at their retention end.
 //! The entry stays, so the log still verifies; body, posting, look-up pointers
 //! and what was kept at home beside it go, and the shred key with them.
+//!
+//! What is to be destroyed, and what is to be signed for it, is written in one
+//! batch with the new runs; so a crash at any point leaves either the old runs,
+//! or a row from which [`Ledger::resume_erasing`] goes on.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use prost::Message;
+
+use super::ended::{Ending, can_end};
 use super::log::{Log, OWN_RECORDS};
 use super::segment::{self, BodyRun, BodyState};
 use super::{Ledger, LedgerError, Range};
-use crate::clock::UnixSeconds;
-use crate::ids::{LogIndex, LogName};
+use crate::ids::LogIndex;
 use crate::postings::{Pointer, PostingKey, PostingsBatch};
 use crate::record::{Body, Entry, RetractBody};
+use crate::shred::SlotId;
 use crate::store::{Batch, Store, StoreError, Table};
-use crate::wire::v1;
+use crate::wire::v1::{self, ErasedItem, ErasedRow, ReceiptState};
 
-/// The ended ranges of one log: start → end, apart from each other.
-#[derive(Debug, Default)]
-pub(super) struct Ended(BTreeMap<u64, u64>);
+/// Bodies that are erased under one batch at most.
+pub(super) const BLOCK_BODIES: u64 = 1_024;
 
-impl Ended {
-    fn load(store: &Store, log: u32) -> Result<Self, StoreError> {
-        let mut ended = Self::default();
-        for (_, value) in store.scan(Table::Ended, &log.to_be_bytes())? {
-            for pair in value.chunks_exact(16) {
-                let number = |b: &[u8]| b.try_into().map(u64::from_be_bytes).unwrap_or(0);
-                ended.add((number(&pair[..8]), number(&pair[8..])));
-            }
-        }
-        Ok(ended)
-    }
+/// The next free key among the rows of what was erased.
+#[derive(Debug)]
+pub(super) struct ErasedSequence(AtomicU64);
 
-    fn add(&mut self, (mut start, mut end): Range) {
-        while let Some((&at, &to)) = self.0.range(..=end).next_back()
-            && to >= start
-        {
-            self.0.remove(&at);
-            (start, end) = (start.min(at), end.max(to));
-        }
-        self.0.insert(start, end);
-    }
-
-    fn holds(&self, index: u64) -> bool {
-        self.0
-            .range(..=index)
-            .next_back()
-            .is_some_and(|(_, end)| index < *end)
+impl ErasedSequence {
+    pub(super) fn open(store: &Store) -> Result<Self, StoreError> {
+        let last = store.floor(Table::Receipts, &row_key(u64::MAX), 1)?;
+        let last = last
+            .and_then(|(key, _)| key.get(1..).and_then(|b| b.try_into().ok()))
+            .map(u64::from_be_bytes);
+        Ok(Self(AtomicU64::new(last.map_or(0, |n| n + 1))))
     }
 }
 
-impl Ledger {
-    /// Says whether a retraction that is known here ended the body at `index`.
-    ///
-    /// # Errors
-    /// [`LedgerError::Store`].
-    pub fn is_ended(&self, log: u32, index: LogIndex) -> Result<bool, LedgerError> {
-        let mut all = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ended) = all.get(&log) {
-            return Ok(ended.holds(index.0));
-        }
-        let ended = Ended::load(&self.0.store, log)?;
-        let holds = ended.holds(index.0);
-        all.insert(log, ended);
-        Ok(holds)
-    }
+/// The prefix of rows of erasures in [`Table::Receipts`].
+pub(super) const ROWS: &[u8] = b"e";
 
+fn row_key(number: u64) -> [u8; 9] {
+    let mut key = [ROWS[0]; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// What one batch erases: new states, and what will be signed for it.
+#[derive(Debug, Default)]
+struct Erasing {
+    changes: BTreeMap<u64, BodyState>,
+    items: Vec<ErasedItem>,
+    postings: PostingsBatch,
+    batch: Batch,
+    held: u64,
+}
+
+impl Ledger {
     /// Applies a retraction that stands at `at`: remembers what it ends and
     /// erases what is held of it. Doing it twice changes nothing.
     pub(super) fn end_bodies(
@@ -79,67 +74,152 @@ impl Ledger {
             .map(|&(start, end)| (start.0, end.0.min(at.0)))
             .filter(|(start, end)| start < end)
             .collect();
-        let mut value = Vec::with_capacity(ranges.len() * 16);
-        for (start, end) in &ranges {
-            value.extend_from_slice(&start.to_be_bytes());
-            value.extend_from_slice(&end.to_be_bytes());
-        }
-        let mut batch = Batch::new();
-        batch.put(Table::Ended, &segment::run_key(log.number, at), value);
-        self.0.store.commit(batch)?;
-        self.is_ended(log.number, at)?;
-        {
-            let mut all = self.0.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            let ended = all.entry(log.number).or_default();
-            ranges.iter().for_each(|range| ended.add(*range));
-        }
-        for range in ranges {
-            self.erase(log, range)?;
+        self.remember_ended(log.number, at, &ranges)?;
+        let entry = self.entry(log.number, at)?;
+        let ending = Ending {
+            retracted_by: at.0.saturating_add(1),
+            reason: retract.reason,
+            decided_at: entry.map_or(0, |e| e.statement.issued_at),
+        };
+        for (start, end) in ranges {
+            let mut at = start;
+            while at < end {
+                let to = end.min(at + BLOCK_BODIES);
+                self.erase(log, &(at..to).map(|index| (index, ending)).collect())?;
+                at = to;
+            }
         }
         Ok(())
     }
 
-    /// Erases the bodies of a range, block by block.
-    fn erase(&self, log: &Log, (start, end): Range) -> Result<u64, LedgerError> {
-        let mut erased = 0;
-        let mut at = start;
-        while at < end.min(log.size().0) {
-            let to = end.min(log.size().0).min(at + 1_024);
-            erased += self.erase_block(log, at, to)?;
-            at = to;
-        }
-        Ok(erased)
-    }
-
-    fn erase_block(&self, log: &Log, start: u64, end: u64) -> Result<u64, LedgerError> {
+    /// Erases the marked bodies, which span few blocks; returns how many were
+    /// held. What ended already stays as it is.
+    pub(super) fn erase(
+        &self,
+        log: &Log,
+        marks: &BTreeMap<u64, Ending>,
+    ) -> Result<u64, LedgerError> {
+        let (Some((&first, _)), Some((&last, _))) =
+            (marks.first_key_value(), marks.last_key_value())
+        else {
+            return Ok(0);
+        };
         // Runs are read, changed and written again: bodies that arrive meanwhile wait.
         let _writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = self.held_bodies(log.number, LogIndex(start), end)?;
-        if held.is_empty() {
+        let end = (last + 1).min(log.head().bodies_upto);
+        if first >= end {
             return Ok(0);
         }
-        let mut postings = PostingsBatch::default();
-        for (index, _) in &held {
-            if let Some(Body::Element(element)) = self.body(log.number, *index)? {
-                let mac = self.token_mac(element.token_key_id, &element.token);
-                postings.delete(&key_of(mac, log.number, *index));
-                if log.number == OWN_RECORDS {
-                    let case = self.case_mac(&element.case_ref);
-                    postings.delete(&key_of(case, log.number, *index));
-                    self.forget_own(&mut postings, *index)?;
-                }
+        let states = self.body_states(log.number, LogIndex(first), end)?;
+        let entries = self.entries(log.number, LogIndex(first), end)?;
+        let mut erasing = Erasing::default();
+        for ((at, state), entry) in (first..).zip(states).zip(entries) {
+            if let Some(ending) = marks.get(&at) {
+                let entry = Entry::parse(entry).map_err(|_| StoreError::Damaged("entry"))?;
+                self.end_one(log, LogIndex(at), (state, &entry, *ending), &mut erasing)?;
             }
         }
-        self.0.postings.apply(postings)?;
-        let changes: BTreeMap<u64, BodyState> = held
-            .iter()
-            .map(|(index, _)| (index.0, BodyState::Erased))
-            .collect();
-        self.change_states(Table::Bodies, log.number, &changes, Batch::new())?;
-        if log.number == OWN_RECORDS {
-            self.change_states(Table::Private, log.number, &changes, Batch::new())?;
+        if erasing.changes.is_empty() {
+            return Ok(0);
         }
-        Ok(held.len() as u64)
+        let Erasing {
+            changes,
+            items,
+            postings,
+            mut batch,
+            held,
+        } = erasing;
+        // Nothing that is being indexed may come between: see `index_bodies`.
+        let _indexing = self
+            .0
+            .indexing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.0.erasures.fetch_add(1, Ordering::SeqCst);
+        self.0.postings.apply_synced(postings)?;
+        let mut old = self.stage_states(Table::Bodies, log.number, &changes, &mut batch)?;
+        if log.number == OWN_RECORDS {
+            old.extend(self.stage_states(Table::Private, log.number, &changes, &mut batch)?);
+        }
+        self.commit_erasing(batch, log.number, items, &old)?;
+        Ok(held)
+    }
+
+    /// Decides what becomes of one ended body.
+    fn end_one(
+        &self,
+        log: &Log,
+        index: LogIndex,
+        (state, entry, ending): (BodyState, &Entry, Ending),
+        erasing: &mut Erasing,
+    ) -> Result<(), LedgerError> {
+        if !can_end(entry.statement.body_type) {
+            return Ok(());
+        }
+        let own = log.number == OWN_RECORDS;
+        match state {
+            BodyState::Held(bytes) => {
+                let body = Body::decode(entry.statement.body_type, &bytes)
+                    .map_err(|_| StoreError::Damaged("body"))?;
+                let mut item = item_of(index, ReceiptState::Erased, ending);
+                if own {
+                    item.issued_at = entry.statement.issued_at;
+                    item.audiences = self.audiences(log, index, &body)?;
+                }
+                push_item(&mut erasing.items, item);
+                self.unindex(log, index, &body, &mut erasing.postings)?;
+                erasing.held += 1;
+            }
+            BodyState::Absent | BodyState::Lost => {
+                let mark = segment::run_key(log.number, index);
+                erasing.batch.delete(Table::Absent, &mark);
+                if !own {
+                    let item = item_of(index, ReceiptState::NeverHeld, ending);
+                    push_item(&mut erasing.items, item);
+                }
+            }
+            BodyState::NotForMe | BodyState::Erased => return Ok(()),
+        }
+        erasing.changes.insert(index.0, BodyState::Erased);
+        Ok(())
+    }
+
+    /// Everybody who may have received an own body: its audience, and for an
+    /// element those of its amendments.
+    fn audiences(
+        &self,
+        log: &Log,
+        index: LogIndex,
+        body: &Body,
+    ) -> Result<Vec<v1::Audience>, LedgerError> {
+        let mut all: Vec<_> = body.audience().map(|a| a.to_wire()).into_iter().collect();
+        if let Some(amend) = self.amendment(log.number, index)? {
+            all.push(amend.audience.to_wire());
+        }
+        Ok(all)
+    }
+
+    fn unindex(
+        &self,
+        log: &Log,
+        index: LogIndex,
+        body: &Body,
+        postings: &mut PostingsBatch,
+    ) -> Result<(), LedgerError> {
+        if let Body::Element(element) = body {
+            let key_of = |token_mac| PostingKey {
+                token_mac,
+                log: log.number,
+                index,
+            };
+            let mac = self.token_mac(element.token_key_id, &element.token);
+            postings.delete(&key_of(mac));
+            if log.number == OWN_RECORDS {
+                postings.delete(&key_of(self.case_mac(&element.case_ref)));
+                self.forget_own(postings, index)?;
+            }
+        }
+        Ok(())
     }
 
     fn forget_own(&self, postings: &mut PostingsBatch, index: LogIndex) -> Result<(), LedgerError> {
@@ -172,23 +252,36 @@ impl Ledger {
         let mut batch = Batch::new();
         batch.put(Table::Absent, &segment::run_key(log.number, index), vec![]);
         let changes = BTreeMap::from([(index.0, BodyState::Absent)]);
-        self.change_states(Table::Bodies, log.number, &changes, batch)
+        self.change_states(log.number, &changes, batch, vec![])
     }
 
-    /// Writes runs again with some states changed, each under a fresh shred
-    /// key, and destroys the old keys once the new runs are durable.
+    /// Writes body runs again with some states changed, and destroys the old
+    /// keys once the new runs are durable. `items` will be signed for.
     pub(super) fn change_states(
+        &self,
+        log: u32,
+        changes: &BTreeMap<u64, BodyState>,
+        mut batch: Batch,
+        items: Vec<ErasedItem>,
+    ) -> Result<(), LedgerError> {
+        let old = self.stage_states(Table::Bodies, log, changes, &mut batch)?;
+        self.commit_erasing(batch, log, items, &old)
+    }
+
+    /// Puts runs with some states changed into `batch`, each under a fresh shred
+    /// key; returns the old keys.
+    fn stage_states(
         &self,
         table: Table,
         log: u32,
         changes: &BTreeMap<u64, BodyState>,
-        mut batch: Batch,
-    ) -> Result<(), LedgerError> {
+        batch: &mut Batch,
+    ) -> Result<Vec<SlotId>, LedgerError> {
+        let mut old = vec![];
         let (Some(first), Some(last)) = (changes.keys().next(), changes.keys().next_back()) else {
-            return Ok(());
+            return Ok(old);
         };
         let (store, shred) = (&self.0.store, &self.0.shred);
-        let mut old = vec![];
         for run in segment::read_runs(store, shred, table, log, LogIndex(*first), last + 1)? {
             let BodyRun {
                 start,
@@ -206,123 +299,120 @@ impl Ledger {
             }
             if changed {
                 old.extend(slot);
-                segment::put_run(&mut batch, shred, table, log, start, &states)?;
+                segment::put_run(batch, shred, table, log, start, &states)?;
             }
         }
-        shred.sync()?;
-        store.commit(batch)?;
-        if !old.is_empty() {
-            shred.destroy(&old)?;
+        Ok(old)
+    }
+
+    /// Commits `batch`, then destroys the keys `old`, then says when, so that
+    /// `items` can be signed for. A crash between is taken up at the next start.
+    pub(super) fn commit_erasing(
+        &self,
+        mut batch: Batch,
+        log: u32,
+        items: Vec<ErasedItem>,
+        old: &[SlotId],
+    ) -> Result<(), LedgerError> {
+        self.0.shred.sync()?;
+        let Some((key, row)) = self.stage_row(&mut batch, log, items, old) else {
+            return Ok(self.0.store.commit(batch)?);
+        };
+        self.0.store.commit(batch)?;
+        self.finish_erasing(&key, row)
+    }
+
+    /// Puts into `batch` the row by which the keys `old` are destroyed, also
+    /// after a crash; `None` when there is nothing to destroy or to sign for.
+    pub(super) fn stage_row(
+        &self,
+        batch: &mut Batch,
+        log: u32,
+        items: Vec<ErasedItem>,
+        old: &[SlotId],
+    ) -> Option<(Vec<u8>, ErasedRow)> {
+        if items.is_empty() && old.is_empty() {
+            return None;
+        }
+        let row = ErasedRow {
+            log,
+            items,
+            slots: old.iter().map(|slot| slot.0).collect(),
+            erased_at: 0,
+        };
+        let key = row_key(self.0.erased_rows.0.fetch_add(1, Ordering::SeqCst)).to_vec();
+        batch.put(Table::Receipts, &key, row.encode_to_vec());
+        Some((key, row))
+    }
+
+    /// Destroys the keys of a row that is durable, and lets it be signed for.
+    pub(super) fn finish_erasing(&self, key: &[u8], mut row: ErasedRow) -> Result<(), LedgerError> {
+        let slots: Vec<SlotId> = row.slots.drain(..).map(SlotId).collect();
+        if !slots.is_empty() {
+            self.0.shred.destroy(&slots)?;
+        }
+        let mut batch = Batch::new();
+        if row.items.is_empty() {
+            batch.delete(Table::Receipts, key);
+        } else {
+            row.erased_at = self.0.clock.now().max(1);
+            batch.put(Table::Receipts, key, row.encode_to_vec());
+        }
+        self.0.store.commit(batch)?;
+        if !row.items.is_empty() {
+            self.0.erased.send_modify(|n| *n += 1);
         }
         Ok(())
     }
 
-    /// The element that the amendment at `at` amends, unless a later one does.
-    fn amended_by(&self, log: u32, at: LogIndex) -> Result<Option<LogIndex>, LedgerError> {
-        let Some(Body::Amend(amend)) = self.body(log, at)? else {
-            return Ok(None);
+    /// Goes on with erasures that were under way when the node stopped.
+    pub(super) fn resume_erasing(&self) -> Result<(), LedgerError> {
+        for (key, value) in self.0.store.scan(Table::Receipts, ROWS)? {
+            let row = ErasedRow::decode(value).map_err(|_| StoreError::Damaged("erased row"))?;
+            if row.erased_at == 0 {
+                self.finish_erasing(&key, row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be signed for one ended body.
+pub(super) fn item_of(index: LogIndex, state: ReceiptState, ending: Ending) -> ErasedItem {
+    ErasedItem {
+        range: Some(v1::IndexRange {
+            start: index.0,
+            end: index.0.saturating_add(1),
+        }),
+        state: state.into(),
+        retracted_by: ending.retracted_by,
+        reason: ending.reason.into(),
+        decided_at: ending.decided_at,
+        ..Default::default()
+    }
+}
+
+/// Adds an item, as one with its neighbour when only their ranges differ.
+pub(super) fn push_item(items: &mut Vec<ErasedItem>, item: ErasedItem) {
+    if let (Some(last), Some(new)) = (items.last_mut(), item.range)
+        && let Some(before) = last.range
+        && before.end == new.start
+    {
+        let joined = v1::IndexRange {
+            start: before.start,
+            end: new.end,
         };
-        let newest = self.amendment(log, amend.target_index)?;
-        Ok((newest.as_ref() == Some(&amend)).then_some(amend.target_index))
-    }
-
-    /// Erases every body whose retention end has passed, in all logs; returns
-    /// how many. Their entries stay.
-    ///
-    /// # Errors
-    /// Any error of the store.
-    pub fn sweep_expired(&self) -> Result<u64, LedgerError> {
-        let now = self.0.clock.now();
-        let mut erased = 0;
-        for log in self.logs() {
-            if log.origin.log == LogName::Access {
-                continue;
-            }
-            for (index, amends) in self.due(&log, now)? {
-                // An amendment carries its element's new end, and must not
-                // end before it: the element would be as it was before.
-                if amends && let Some(target) = self.amended_by(log.number, LogIndex(index))? {
-                    erased += self.erase_block(&log, target.0, target.0 + 1)?;
-                }
-                erased += self.erase_block(&log, index, index + 1)?;
-            }
+        let same = ErasedItem {
+            range: Some(joined),
+            ..last.clone()
+        } == (ErasedItem {
+            range: Some(joined),
+            ..item.clone()
+        });
+        if same {
+            last.range = Some(joined);
+            return;
         }
-        Ok(erased)
     }
-
-    /// Entries of a log whose end has come, and whether each is an amendment.
-    /// Every entry is looked at once; only those with an end are remembered.
-    fn due(&self, log: &Log, now: UnixSeconds) -> Result<Vec<(u64, bool)>, LedgerError> {
-        let mut all = self
-            .0
-            .expiring
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let expiring = all.entry(log.number).or_default();
-        let upto = log.head().bodies_upto;
-        while expiring.seen_upto < upto {
-            let (at, end) = (expiring.seen_upto, upto.min(expiring.seen_upto + 1_024));
-            for (index, entry) in (at..).zip(self.entries(log.number, LogIndex(at), end)?) {
-                let Ok(Entry { statement, .. }) = Entry::parse(entry) else {
-                    continue;
-                };
-                if statement.expires_at != 0 {
-                    let amends = statement.body_type == v1::BodyType::Amend;
-                    expiring.ends.insert((statement.expires_at, index), amends);
-                }
-            }
-            expiring.seen_upto = end;
-        }
-        let later = expiring.ends.split_off(&(now.saturating_add(1), 0));
-        let due = std::mem::replace(&mut expiring.ends, later);
-        Ok(due
-            .into_iter()
-            .map(|((_, index), amends)| (index, amends))
-            .collect())
-    }
-}
-
-/// The entries of one log that end some day, by their end.
-#[derive(Debug, Default)]
-pub(super) struct Expiring {
-    seen_upto: u64,
-    ends: BTreeMap<(UnixSeconds, u64), bool>,
-}
-
-fn key_of(token_mac: [u8; 16], log: u32, index: LogIndex) -> PostingKey {
-    PostingKey {
-        token_mac,
-        log,
-        index,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Ended;
-
-    #[test]
-    fn ended_ranges_merge_and_hold_exactly_what_was_added() {
-        let mut ended = Ended::default();
-        let ranges = [
-            (10, 20),
-            (30, 40),
-            (15, 32),
-            (50, 51),
-            (5, 6),
-            (51, 60),
-            (0, 1),
-            (12, 14),
-        ];
-        for range in ranges {
-            ended.add(range);
-        }
-        for at in 0..70 {
-            let within = ranges
-                .iter()
-                .any(|(start, end)| (*start..*end).contains(&at));
-            assert_eq!(ended.holds(at), within, "{at}");
-        }
-        assert_eq!(ended.0.len(), 4, "{ended:?}");
-    }
+    items.push(item);
 }

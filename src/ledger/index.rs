@@ -4,10 +4,12 @@
 //! lock, so that it is found once.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use prost::Message;
 
 use super::log::{Log, OWN_RECORDS};
+use super::segment::BodyState;
 use super::{Ledger, LedgerError};
 use crate::ids::{CaseRef, KeyId, LogIndex, LogName, MemberId, Token};
 use crate::postings::{Pointer, Posting, PostingsBatch};
@@ -38,6 +40,15 @@ impl HitSequence {
         let last = last.and_then(|(key, _)| key.try_into().ok().map(u64::from_be_bytes));
         Ok(Self(last.map_or(0, |n| n + 1)))
     }
+}
+
+/// How bodies are indexed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Indexing {
+    /// Up to where the log counts as indexed then; none for late bodies.
+    position: Option<u64>,
+    /// How many erasures there were before the bodies were stored or read.
+    since: u64,
 }
 
 /// One element as the index is fed with it.
@@ -96,17 +107,22 @@ impl Ledger {
         )
     }
 
-    /// Indexes bodies of one log and raises the hits that they make. With
-    /// `position`, the log counts as indexed up to there.
+    /// To be called before the bodies are stored or read that will be indexed.
+    pub(super) fn indexing(&self, position: Option<u64>) -> Indexing {
+        let since = self.0.erasures.load(Ordering::SeqCst);
+        Indexing { position, since }
+    }
+
+    /// Indexes bodies of one log and raises the hits that they make.
     pub(super) fn index_bodies(
         &self,
-        number: u32,
         log: &Log,
         items: Vec<(LogIndex, Body)>,
-        position: Option<u64>,
+        Indexing { position, since }: Indexing,
     ) -> Result<(), LedgerError> {
+        let number = log.number;
         let mut batch = PostingsBatch::default();
-        let mut elements = vec![];
+        let (mut elements, mut amended) = (vec![], vec![]);
         let own = number == OWN_RECORDS;
         let late = position.is_none();
         for (index, body) in self.lasting(log, items)? {
@@ -123,7 +139,9 @@ impl Ledger {
                 Body::CaseNotice(notice) => {
                     self.index_notice(&mut batch, number, log, index, &notice);
                 }
-                Body::Amend(amend) => self.index_amend(&mut batch, log, index, &amend)?,
+                Body::Amend(amend) => {
+                    amended.extend(self.index_amend(&mut batch, log, index, &amend)?);
+                }
                 Body::Retract(_) | Body::Receipt(_) | Body::Erasure(_) | Body::Access(_) => {}
             }
         }
@@ -135,11 +153,36 @@ impl Ledger {
             .indexing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        if self.0.erasures.load(Ordering::SeqCst) != since {
+            self.drop_erased(log, &mut elements, &mut batch)?;
+            self.drop_erased(log, &mut amended, &mut batch)?;
+        }
         self.0.postings.apply(batch)?;
         let hits = self.meet(number, log, &elements)?;
         if !hits.is_empty() {
             self.keep_hits(&mut sequence, hits)?;
         }
+        Ok(())
+    }
+
+    /// Takes out what was erased between its storing and its indexing: its
+    /// posting would stay for good.
+    fn drop_erased(
+        &self,
+        log: &Log,
+        elements: &mut Vec<IndexedElement>,
+        batch: &mut PostingsBatch,
+    ) -> Result<(), LedgerError> {
+        let mut held = Vec::with_capacity(elements.len());
+        for element in elements.drain(..) {
+            let states = self.body_states(log.number, element.index, element.index.0 + 1)?;
+            if matches!(states.first(), Some(BodyState::Held(_))) {
+                held.push(element);
+            } else {
+                batch.forget(log.number, element.index);
+            }
+        }
+        *elements = held;
         Ok(())
     }
 
@@ -220,27 +263,32 @@ impl Ledger {
         log: &Log,
         index: LogIndex,
         amend: &AmendBody,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Option<IndexedElement>, LedgerError> {
         // An amendment speaks of an earlier element of its own log; one that
         // does not is void.
         let number = log.number;
         if amend.target_index >= index {
-            return Ok(());
+            return Ok(None);
         }
         let target = self.entry(number, amend.target_index)?;
         if target.is_none_or(|entry| entry.leaf_hash() != amend.target_leaf) {
-            return Ok(());
+            return Ok(None);
         }
         let mac = self.amend_mac(number, amend.target_index);
         batch.put_pointer(Pointer::Amend, &mac, &index.0.to_be_bytes());
         if number != OWN_RECORDS {
             self.reopen_withheld(log, amend.target_index)?;
         }
-        if let Some(mut target) = self.element(number, amend.target_index)? {
-            target.body.observed_on = amend.observed_on;
-            self.index_element(batch, number, amend.target_index, &target.body);
-        }
-        Ok(())
+        let Some(mut target) = self.element(number, amend.target_index)? else {
+            return Ok(None);
+        };
+        target.body.observed_on = amend.observed_on;
+        Ok(Some(self.index_element(
+            batch,
+            number,
+            amend.target_index,
+            &target.body,
+        )))
     }
 
     fn meet(
@@ -391,8 +439,9 @@ impl Ledger {
             let mut at = self.0.postings.position(log.number)?;
             while at < upto {
                 let end = upto.min(at + 2_000);
+                let indexing = self.indexing(Some(end));
                 let items = self.decoded_bodies(log.number, LogIndex(at), end)?;
-                self.index_bodies(log.number, &log, items, Some(end))?;
+                self.index_bodies(&log, items, indexing)?;
                 at = end;
             }
         }

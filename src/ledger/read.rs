@@ -78,22 +78,6 @@ impl Ledger {
         Ok(out)
     }
 
-    pub(super) fn held_bodies(
-        &self,
-        log: u32,
-        start: LogIndex,
-        end: u64,
-    ) -> Result<Vec<(LogIndex, Bytes)>, LedgerError> {
-        let states = self.body_states(log, start, end)?;
-        Ok((start.0..)
-            .zip(states)
-            .filter_map(|(at, state)| match state {
-                BodyState::Held(bytes) => Some((LogIndex(at), bytes)),
-                _ => None,
-            })
-            .collect())
-    }
-
     /// The bodies that are held of [start, end), decoded.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! What a node does by itself, now and then: fetches newer rosters, and erases
-//! what has reached its retention end.
+//! What a node does by itself, now and then: fetches newer rosters, erases what
+//! has reached its retention end, and signs for what was erased.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,18 @@ use tokio::sync::watch;
 
 use super::Parts;
 use super::serving::stopped;
-use crate::ledger::Ledger;
+use crate::ids::LogName;
+use crate::ledger::{Ledger, LedgerError};
 
 /// How often peers are asked for a newer roster, in seconds.
 const ROSTER_POLL_S: u64 = 30;
-/// How often retention ends are looked for, in seconds.
-const SWEEP_S: u64 = 30;
+/// How often retention ends are looked for, in seconds: what ends is erased and
+/// signed for within a minute.
+const SWEEP_S: u64 = 2;
+/// How often it is looked again whether there is something to sign for, in seconds.
+const RECEIPTS_S: u64 = 5;
+/// How long erasures are gathered before they are signed for together.
+const RECEIPTS_AFTER: Duration = Duration::from_millis(200);
 
 /// Asks peers for newer rosters, one peer a round; the answer must follow the
 /// chain that is here.
@@ -67,4 +73,36 @@ pub(super) async fn sweep(ledger: Ledger, stop: watch::Receiver<bool>) {
             Ok(Err(e)) => tracing::error!(error = %e, "erasing at the retention end failed"),
         }
     }
+}
+
+/// Signs for what was erased here, as soon as the own log is open.
+pub(super) async fn sign_receipts(parts: Arc<Parts>, stop: watch::Receiver<bool>) {
+    let (mut erased, mut standing) = (parts.ledger.erased(), parts.ledger.standings());
+    loop {
+        let signing = Arc::clone(&parts);
+        let signed = tokio::task::spawn_blocking(move || sign_once(&signing)).await;
+        match signed {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(entries)) => tracing::info!(entries, "signed for what was erased"),
+            Ok(Err(e)) => tracing::warn!(error = %e, "receipts wait"),
+        }
+        tokio::select! {
+            _ = erased.changed() => tokio::time::sleep(RECEIPTS_AFTER).await,
+            _ = standing.changed() => {}
+            () = tokio::time::sleep(Duration::from_secs(RECEIPTS_S)) => {}
+            () = stopped(stop.clone()) => return,
+        }
+    }
+}
+
+fn sign_once(parts: &Parts) -> Result<u64, LedgerError> {
+    let (roster, ledger) = (parts.rosters.newest(), &parts.ledger);
+    let origins: Vec<_> = roster
+        .members
+        .keys()
+        .filter(|id| *id != ledger.own())
+        .filter_map(|id| roster.origin(id, LogName::Records))
+        .collect();
+    let declared = ledger.declare_replicas(&origins, parts.replicate)?;
+    Ok(declared + ledger.write_receipts(&parts.rosters.history())?)
 }

@@ -13,12 +13,11 @@ use super::{DeskService, ask, blocking, proof, view};
 use crate::access::{AccessLine, OfficerProof, commit_purpose};
 use crate::cases::CaseError;
 use crate::find::FindError;
-use crate::ids::{LogName, OfficerName, random};
+use crate::ids::OfficerName;
 use crate::import::{ImportNews, ImportRun};
 use crate::intake::Format;
-use crate::ledger::NewEntry;
 use crate::publish::PublishState;
-use crate::record::{Body, RetractBody, RetractReason};
+use crate::record::RetractReason;
 use crate::rpc::admit::Admitted;
 use crate::rpc::status::to_officer;
 use crate::store::Batch;
@@ -342,29 +341,12 @@ pub(super) async fn retract(
             index: 0,
         });
     }
-    let mut ranges: Vec<(crate::ids::LogIndex, crate::ids::LogIndex)> = vec![];
-    for at in targets {
-        let next = crate::ids::LogIndex(at.0 + 1);
-        match ranges.last_mut() {
-            Some(last) if last.1 == at => last.1 = next,
-            _ => ranges.push((at, next)),
-        }
-    }
     let parts = Arc::clone(&desk.parts);
     let index = blocking(move || {
-        let body = Body::Retract(RetractBody {
-            nonce: random(),
-            targets: ranges,
-            reason,
-        });
-        let entry = NewEntry {
-            body,
-            expires_at: 0,
-            private: None,
-        };
+        let targets = targets.iter().map(|at| at.0);
         parts
             .ledger
-            .append(LogName::Records, vec![entry], Batch::new())
+            .retract(targets, reason, Batch::new())
             .map_err(|e| to_officer(&e))
     })
     .await?;

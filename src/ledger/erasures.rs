@@ -1,0 +1,272 @@
+//! The report on what was erased of the own records log: which records, why,
+//! when, and which members have confirmed it. It is made of signed entries
+//! alone: the own erasures, and the receipts in the replicas of other logs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+
+use super::log::{Log, OWN_RECORDS};
+use super::receipts::NO_END;
+use super::{Ledger, LedgerError, Range};
+use crate::clock::UnixSeconds;
+use crate::ids::{LogIndex, LogName, MemberId, Origin};
+use crate::record::{Body, BodyType, ReceiptBody, RetractReason};
+use crate::wire::v1::{ErasedRange, ReceiptState};
+
+/// Seconds from the decision within which everybody erases and signs.
+pub const LATE_S: i64 = 60;
+
+/// Entries that are looked at in one go.
+const BLOCK_ENTRIES: u64 = 4_096;
+
+/// A range of own records that was erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Which records.
+    pub range: Range,
+    /// The entry that retracted them; none when their retention end did.
+    pub retracted_by: Option<LogIndex>,
+    /// Why.
+    pub reason: RetractReason,
+    /// When it was retracted, or its retention end.
+    pub decided_at: UnixSeconds,
+    /// When this node had destroyed its keys.
+    pub erased_at: UnixSeconds,
+    /// Where this node's own erasure stands.
+    pub entry: LogIndex,
+    /// Whoever owes a receipt, by name.
+    pub confirmations: Vec<Confirmation>,
+}
+
+impl Erasure {
+    /// Says whether this node took longer than it may.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.erased_at.saturating_sub(self.decided_at) > LATE_S
+    }
+}
+
+/// What a member that owes a receipt has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    /// The member.
+    pub member: MemberId,
+    /// Its receipt; none while it is pending.
+    pub receipt: Option<Confirmed>,
+    /// It took longer than it may, or does still.
+    pub late: bool,
+}
+
+/// A receipt that covers a whole erasure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The log in which it stands.
+    pub origin: Origin,
+    /// Where it stands; the last entry, if it takes several.
+    pub index: LogIndex,
+    /// Whether the member held any of the bodies.
+    pub held: bool,
+    /// When the member had erased them.
+    pub at: UnixSeconds,
+}
+
+/// Where the receipts, or the own erasures, of one log stand.
+#[derive(Debug, Default)]
+pub(super) struct Proofs {
+    seen_upto: u64,
+    indices: Vec<LogIndex>,
+}
+
+/// What one member has signed about the own log.
+#[derive(Debug, Default)]
+struct Signed {
+    /// Start → what was said of the range from there; apart from each other.
+    ranges: BTreeMap<u64, Said>,
+    /// That it keeps no replica, if nothing else was said since.
+    none_kept: Option<Said>,
+}
+
+#[derive(Clone, Debug)]
+struct Said {
+    end: u64,
+    held: bool,
+    at: UnixSeconds,
+    index: LogIndex,
+    origin: Origin,
+}
+
+impl Ledger {
+    /// What was erased of the own records log, in the order in which it was
+    /// signed. It reads every receipt that is here.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`] or [`LedgerError::Shred`].
+    pub fn erasures(&self) -> Result<Vec<Erasure>, LedgerError> {
+        let own = self.own_log(LogName::Records);
+        let signed = self.signed_about(&own.origin)?;
+        let now = self.0.clock.now();
+        let mut out = Vec::<Erasure>::new();
+        for index in self.proofs_in(own, BodyType::Erasure)? {
+            let Some(Body::Erasure(body)) = self.body(OWN_RECORDS, index)? else {
+                continue;
+            };
+            for item in body.items {
+                let Some(next) = erasure(&item, index, &signed, now) else {
+                    continue;
+                };
+                // One range that stands in several bodies, for want of room.
+                match out.last_mut() {
+                    Some(last)
+                        if (last.range, last.decided_at, last.erased_at)
+                            == (next.range, next.decided_at, next.erased_at) =>
+                    {
+                        last.confirmations.extend(next.confirmations);
+                    }
+                    _ => out.push(next),
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Where entries of a type stand in a log; every entry is looked at once.
+    fn proofs_in(&self, log: &Log, wanted: BodyType) -> Result<Vec<LogIndex>, LedgerError> {
+        let mut all = self.0.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        let proofs = all.entry(log.number).or_default();
+        let upto = log.head().bodies_upto;
+        while proofs.seen_upto < upto {
+            let end = upto.min(proofs.seen_upto + BLOCK_ENTRIES);
+            let found = self.of_type(log, LogIndex(proofs.seen_upto), end, wanted)?;
+            proofs.indices.extend(found);
+            proofs.seen_upto = end;
+        }
+        Ok(proofs.indices.clone())
+    }
+
+    fn signed_about(&self, own: &Origin) -> Result<HashMap<MemberId, Signed>, LedgerError> {
+        let mut all = HashMap::<MemberId, Signed>::new();
+        for log in self.logs() {
+            if log.origin.log == LogName::Access || log.origin.member == self.0.own {
+                continue;
+            }
+            for index in self.proofs_in(&log, BodyType::Receipt)? {
+                if let Some(Body::Receipt(receipt)) = self.body(log.number, index)?
+                    && receipt.origin == own.to_string()
+                {
+                    let signed = all.entry(log.origin.member.clone()).or_default();
+                    signed.add(&log.origin, index, &receipt);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Signed {
+    fn add(&mut self, origin: &Origin, index: LogIndex, receipt: &ReceiptBody) {
+        self.none_kept = None;
+        for item in &receipt.items {
+            let Some(range) = item.range else { continue };
+            let said = Said {
+                end: range.end,
+                held: item.state() == ReceiptState::Erased,
+                at: item.at,
+                index,
+                origin: origin.clone(),
+            };
+            if range.end == NO_END {
+                self.none_kept = Some(said);
+            } else {
+                self.put(range.start, said);
+            }
+        }
+    }
+
+    /// Adds what was said of a range; the first word about an index counts.
+    fn put(&mut self, start: u64, said: Said) {
+        let mut at = start;
+        while at < said.end {
+            let before = self.ranges.range(..=at).next_back();
+            if let Some((_, earlier)) = before
+                && earlier.end > at
+            {
+                at = earlier.end;
+                continue;
+            }
+            let next = self.ranges.range(at..said.end).next();
+            let end = next.map_or(said.end, |(next, _)| *next);
+            self.ranges.insert(
+                at,
+                Said {
+                    end,
+                    ..said.clone()
+                },
+            );
+            at = end;
+        }
+    }
+
+    /// What covers the whole of a range, if anything does.
+    fn covers(&self, (start, end): Range) -> Option<Confirmed> {
+        let mut at = start;
+        let mut all: Option<Confirmed> = None;
+        while at < end {
+            let found = self.ranges.range(..=at).next_back().map(|(_, said)| said);
+            let Some(said) = found.filter(|said| said.end > at) else {
+                return self.none_kept.as_ref().map(Said::confirmed);
+            };
+            at = said.end;
+            let next = said.confirmed();
+            all = Some(match all {
+                None => next,
+                Some(so_far) => Confirmed {
+                    held: so_far.held || next.held,
+                    at: so_far.at.max(next.at),
+                    index: so_far.index.max(next.index),
+                    origin: next.origin,
+                },
+            });
+        }
+        all
+    }
+}
+
+impl Said {
+    fn confirmed(&self) -> Confirmed {
+        Confirmed {
+            origin: self.origin.clone(),
+            index: self.index,
+            held: self.held,
+            at: self.at,
+        }
+    }
+}
+
+fn erasure(
+    item: &ErasedRange,
+    entry: LogIndex,
+    signed: &HashMap<MemberId, Signed>,
+    now: UnixSeconds,
+) -> Option<Erasure> {
+    let range = item.range.map(|r| (r.start, r.end))?;
+    let confirmation = |name: &String| {
+        let member = MemberId::new(name).ok()?;
+        let receipt = signed.get(&member).and_then(|signed| signed.covers(range));
+        let at = receipt.as_ref().map_or(now, |receipt| receipt.at);
+        let late = at.saturating_sub(item.decided_at) > LATE_S;
+        Some(Confirmation {
+            member,
+            receipt,
+            late,
+        })
+    };
+    Some(Erasure {
+        range,
+        retracted_by: item.retracted_by.checked_sub(1).map(LogIndex),
+        reason: item.reason(),
+        decided_at: item.decided_at,
+        erased_at: item.erased_at,
+        entry,
+        confirmations: item.owed.iter().filter_map(confirmation).collect(),
+    })
+}
