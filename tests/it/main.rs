@@ -26,6 +26,7 @@ mod oprf;
 mod pki;
 mod processes;
 mod query;
+mod receipts;
 mod record;
 mod restore;
 mod roster;

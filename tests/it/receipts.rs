@@ -1,0 +1,300 @@
+//! Receipts: each member signs, in its own log, what it erased of another's,
+//! once; the owner says who owes one, and can tell who has not given it yet.
+
+use casegate::ids::{LogIndex, LogName};
+use casegate::ledger::{Erasure, Ledger, Standing};
+use casegate::record::{Audience, Body, BodyType, Entry, ReceiptBody, RetractReason};
+use casegate::store::Batch;
+use casegate::wire::v1::{ReceiptState, RetractRequest};
+
+use crate::cluster::{Cluster, NOW, id, records, wait_for};
+use crate::tamper::{Ledgers, append, carry, element, origin, retraction};
+
+const HEAD: &str = "case_no,category,kind,value,role,audience,expires_on\n";
+
+/// The receipts that a ledger's own log holds, with their places.
+fn receipts(ledger: &Ledger) -> Vec<(u64, ReceiptBody)> {
+    let own = ledger.own_log(LogName::Records);
+    let bodies = ledger
+        .decoded_bodies(own.number, LogIndex(0), own.size().0)
+        .expect("readable");
+    bodies
+        .into_iter()
+        .filter_map(|(at, body)| match body {
+            Body::Receipt(receipt) => Some((at.0, receipt)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// (start, end, erased, 1 + retraction) of every item.
+fn items(receipts: &[(u64, ReceiptBody)]) -> Vec<(u64, u64, bool, u64)> {
+    let all = receipts.iter().flat_map(|(_, receipt)| &receipt.items);
+    all.map(|item| {
+        let range = item.range.expect("a range");
+        let erased = item.state() == ReceiptState::Erased;
+        (range.start, range.end, erased, item.retracted_by)
+    })
+    .collect()
+}
+
+fn retract_request(case_no: &str) -> RetractRequest {
+    RetractRequest {
+        case_no: case_no.into(),
+        element: None,
+        reason: RetractReason::Mistake as i32,
+        dry_run: false,
+    }
+}
+
+fn report(cluster: &Cluster, member: &str) -> Vec<Erasure> {
+    let ledger = &cluster.parts(member).ledger;
+    ledger.erasures().expect("a report")
+}
+
+/// The members of the first erasure that have confirmed it, and whether they held anything.
+fn confirmed(erasure: &Erasure) -> Vec<(String, bool)> {
+    let of = |c: &casegate::ledger::Confirmation| {
+        let receipt = c.receipt.as_ref()?;
+        Some((c.member.to_string(), receipt.held))
+    };
+    erasure.confirmations.iter().filter_map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_member_in_the_audience_signs_for_a_retraction_and_the_owner_can_tell() {
+    let mut cluster = Cluster::new(&["hefei", "wuhu", "anqing"]).await;
+    cluster.stop("anqing").await;
+    let rows = format!(
+        "{HEAD}HF-1,loan-fraud,phone,13800138000,suspect,federation,\n\
+         HF-2,loan-fraud,phone,13900139000,suspect,members:wuhu,\n"
+    );
+    cluster.import("hefei", &rows).await;
+    cluster.converge().await;
+    for case in ["HF-1", "HF-2"] {
+        let done = cluster.desk("hefei").retract(retract_request(case)).await;
+        assert_eq!(done.expect("retracted").retracted, 1);
+    }
+    let all = |cluster: &Cluster, at: usize| {
+        let report = report(cluster, "hefei");
+        report.get(at).map(confirmed).unwrap_or_default()
+    };
+    let most = [
+        ("court", false),
+        ("procuracy", false),
+        ("province", true),
+        ("regulator", false),
+        ("wuhu", true),
+    ];
+    let most = most.map(|(name, held)| (name.to_owned(), held)).to_vec();
+    wait_for("all that run have confirmed", || {
+        all(&cluster, 0) == most && all(&cluster, 1) == [("wuhu".to_owned(), true)]
+    })
+    .await;
+    let erasures = report(&cluster, "hefei");
+    assert_eq!(erasures.len(), 2, "{erasures:?}");
+    let pending: Vec<_> = erasures[0]
+        .confirmations
+        .iter()
+        .filter(|c| c.receipt.is_none())
+        .map(|c| (c.member.to_string(), c.late))
+        .collect();
+    assert_eq!(pending, [("anqing".to_owned(), false)]);
+    assert_eq!(erasures[1].confirmations.len(), 1, "only its audience owes");
+    assert_eq!(
+        (
+            erasures[0].reason,
+            erasures[0].decided_at,
+            erasures[0].is_late()
+        ),
+        (RetractReason::Mistake, NOW, false)
+    );
+    assert!(erasures[0].retracted_by.is_some());
+
+    cluster.clock.advance(61);
+    assert!(
+        report(&cluster, "hefei")[0]
+            .confirmations
+            .iter()
+            .any(|c| c.receipt.is_none() && c.late),
+        "who has not confirmed after a minute is late"
+    );
+    cluster.restart("anqing").await;
+    let late = |cluster: &Cluster| {
+        let report = report(cluster, "hefei");
+        let of = |c: &&casegate::ledger::Confirmation| c.member == id("anqing");
+        report[0].confirmations.iter().find(of).cloned()
+    };
+    wait_for("the late one signs too", || {
+        late(&cluster).is_some_and(|c| c.receipt.is_some_and(|r| !r.held) && c.late)
+    })
+    .await;
+    let own = cluster
+        .parts("hefei")
+        .ledger
+        .own_log(LogName::Records)
+        .clone();
+    let hidden = cluster.states("wuhu", "hefei");
+    let entries = cluster
+        .parts("hefei")
+        .ledger
+        .entries(own.number, LogIndex(0), own.size().0)
+        .expect("entries");
+    for (entry, state) in entries.into_iter().zip(hidden) {
+        let entry = Entry::parse(entry).expect("an entry");
+        if entry.statement.body_type == BodyType::Erasure {
+            assert_eq!(
+                state,
+                casegate::ledger::BodyState::NotForMe,
+                "it names the audience"
+            );
+        }
+    }
+    cluster.federation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retention_end_is_erased_and_signed_for_without_anybody_asking() {
+    let cluster = Cluster::new(&["hefei", "wuhu"]).await;
+    let rows = format!("{HEAD}HF-1,loan-fraud,phone,13800138000,suspect,federation,2026-11-23\n");
+    cluster.import("hefei", &rows).await;
+    cluster.converge().await;
+    cluster.clock.advance(2 * 86_400);
+    wait_for("all have confirmed", || {
+        report(&cluster, "hefei").iter().any(|e| {
+            e.reason == RetractReason::Retention
+                && e.retracted_by.is_none()
+                && e.confirmations.iter().all(|c| c.receipt.is_some())
+                && !e.confirmations.is_empty()
+        })
+    })
+    .await;
+    let ledger = &cluster.parts("wuhu").ledger;
+    let given = items(&receipts(ledger));
+    assert_eq!(given, [(0, 1, true, 0)], "the end that the statement names");
+    assert_eq!(receipts(ledger)[0].1.origin, records("hefei").to_string());
+    cluster.federation.stop().await;
+}
+
+#[test]
+fn a_receipt_is_given_once_whenever_the_node_stops() {
+    let ledgers = Ledgers::new();
+    let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    for n in 0..4 {
+        append(&hefei, vec![element("hefei", n, Audience::Federation)]);
+    }
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    append(&hefei, vec![retraction(1, 3)]);
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    assert!(
+        receipts(&wuhu).is_empty(),
+        "nothing is signed before it is asked for"
+    );
+    drop(wuhu);
+
+    let wuhu = ledgers.open("wuhu");
+    let history = ledgers.dev.chain.history();
+    assert_eq!(wuhu.write_receipts(history).expect("signed"), 1);
+    assert_eq!(items(&receipts(&wuhu)), [(1, 3, true, 5)]);
+    assert_eq!(wuhu.write_receipts(history).expect("signed"), 0);
+    wuhu.reindex().expect("indexed again");
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    drop(wuhu);
+    let wuhu = ledgers.open("wuhu");
+    assert_eq!(wuhu.write_receipts(history).expect("signed"), 0);
+    assert_eq!(items(&receipts(&wuhu)), [(1, 3, true, 5)], "once is enough");
+}
+
+#[test]
+fn a_closed_log_keeps_its_receipts_for_later() {
+    let ledgers = Ledgers::new();
+    let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    append(&hefei, vec![element("hefei", 1, Audience::Federation)]);
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    append(&hefei, vec![retraction(0, 1)]);
+    wuhu.set_standing(Standing::Fenced);
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    let history = ledgers.dev.chain.history();
+    assert_eq!(wuhu.write_receipts(history).expect("it waits"), 0);
+    wuhu.set_standing(Standing::Open);
+    assert_eq!(wuhu.write_receipts(history).expect("signed"), 1);
+}
+
+#[test]
+fn who_comes_late_never_held_it_and_says_so_in_one_range() {
+    let ledgers = Ledgers::new();
+    let (hefei, anqing) = (ledgers.open("hefei"), ledgers.open("anqing"));
+    for n in 0..200 {
+        append(&hefei, vec![element("hefei", n, Audience::Federation)]);
+    }
+    append(&hefei, vec![retraction(0, 150)]);
+    carry(&ledgers, &hefei, &anqing, "hefei");
+    let history = ledgers.dev.chain.history();
+    assert_eq!(anqing.write_receipts(history).expect("signed"), 1);
+    assert_eq!(items(&receipts(&anqing)), [(0, 150, false, 201)]);
+}
+
+#[test]
+fn ends_that_come_one_after_the_other_share_receipts_and_erasures() {
+    let ledgers = Ledgers::new();
+    let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    let end = NOW + 100;
+    let entries = (0..1_500).map(|n| {
+        let mut entry = element("hefei", n, Audience::Federation);
+        if let Body::Element(body) = &mut entry.body {
+            body.expires_at = end;
+        }
+        entry.expires_at = end;
+        entry
+    });
+    hefei
+        .append(LogName::Records, entries.collect(), Batch::new())
+        .expect("appended");
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    ledgers.clock.advance(101);
+    let history = ledgers.dev.chain.history();
+    for ledger in [&hefei, &wuhu] {
+        assert_eq!(ledger.sweep_expired().expect("swept"), 1_500);
+        assert_eq!(ledger.sweep_expired().expect("swept"), 0);
+        assert_eq!(ledger.write_receipts(history).expect("signed"), 1);
+    }
+    assert_eq!(items(&receipts(&wuhu)), [(0, 1_500, true, 0)]);
+    let erasures = hefei.erasures().expect("a report");
+    assert_eq!(erasures.len(), 1);
+    assert_eq!(
+        (erasures[0].range, erasures[0].decided_at),
+        ((0, 1_500), end)
+    );
+    let owed: Vec<_> = erasures[0]
+        .confirmations
+        .iter()
+        .map(|c| c.member.as_str())
+        .collect();
+    assert_eq!(owed, ["anqing", "wuhu"]);
+    carry(&ledgers, &wuhu, &hefei, "wuhu");
+    let erasures = hefei.erasures().expect("a report");
+    assert_eq!(confirmed(&erasures[0]), [("wuhu".to_owned(), true)]);
+}
+
+#[test]
+fn what_proves_ends_cannot_be_ended() {
+    let ledgers = Ledgers::new();
+    let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    append(&hefei, vec![element("hefei", 1, Audience::Federation)]);
+    append(&hefei, vec![retraction(0, 1)]);
+    hefei
+        .write_receipts(ledgers.dev.chain.history())
+        .expect("signed");
+    append(&hefei, vec![retraction(0, 3)]);
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    assert_eq!(
+        hefei.erasures().expect("a report").len(),
+        1,
+        "the erasure is still there"
+    );
+    for ledger in [&hefei, &wuhu] {
+        let log = ledger.log(&origin("hefei")).expect("the log");
+        let body = ledger.body(log.number, LogIndex(1)).expect("readable");
+        assert!(matches!(body, Some(Body::Retract(_))), "{body:?}");
+    }
+}
