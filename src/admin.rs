@@ -13,6 +13,9 @@ use tokio::sync::watch;
 
 use crate::node::Parts;
 
+/// The metric that counts proven contradictions.
+pub const CONFLICTS: &str = "casegate_evidence_conflicts";
+
 /// Serves until `stop`.
 pub async fn serve(parts: Arc<Parts>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
     let router = Router::new()
@@ -119,6 +122,11 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             "casegate_roster_version",
             "Version of the newest roster",
             parts.rosters.newest().version,
+        ),
+        Reading::gauge(
+            CONFLICTS,
+            "Pairs of signed notes that contradict each other",
+            parts.ledger.evidence().count().unwrap_or(0),
         ),
         Reading::gauge(
             "casegate_node_ready",

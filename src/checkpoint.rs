@@ -1,6 +1,7 @@
 //! Checkpoints: the signed root of a log at a size (C2SP tlog-checkpoint), as a
 //! signed note. The key name in a note is the log's origin.
 
+mod contradiction;
 mod cosignature;
 mod note;
 mod quorum;
@@ -14,6 +15,7 @@ use crate::blame::{Blame, Blamed};
 use crate::ids::{Digest, IdError, Origin, TreeSize};
 use crate::keys::{PublicKey, SigningKey};
 
+pub use contradiction::contradicts;
 pub use cosignature::{Cosignature, cosign, cosignature_key_id, cosigned_bytes, open_cosignature};
 pub use note::{NOTE_BYTES_MAX, NoteSignature, SignedNote, note_key_id, signature_line};
 pub use quorum::{Witnessed, cosigned_by, witness_name, witnessed};

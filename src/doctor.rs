@@ -94,6 +94,9 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
     let running = online::node(config).await;
     let serves = running.level == Level::Ok;
     let mut findings = vec![running];
+    if serves {
+        findings.extend(online::conflicts(config).await);
+    }
     let (roster, about_roster) = offline::roster(config, now, serves);
     findings.extend(offline::certificate(config, now, roster.as_deref()));
     findings.extend(offline::keys(config, roster.as_deref()));

@@ -58,12 +58,22 @@ impl Evidence {
             .collect()
     }
 
+    /// How many pairs are kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn count(&self) -> Result<u64, StoreError> {
+        let kept = self.store.iter(Table::Conflicts, b"");
+        kept.map(|pair| pair.map(|_| 1)).sum()
+    }
+
     /// Says whether there is evidence against a log.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn is_against(&self, origin: &str) -> Result<bool, StoreError> {
         let prefix = [origin.as_bytes(), b"\n"].concat();
-        Ok(!self.store.scan(Table::Conflicts, &prefix)?.is_empty())
+        let first = self.store.iter(Table::Conflicts, &prefix).next();
+        Ok(first.transpose()?.is_some())
     }
 }

@@ -23,6 +23,7 @@ mod segment;
 mod tiles;
 mod verify;
 mod witnessed;
+mod views;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -35,6 +36,7 @@ use tokio::sync::watch;
 use crate::blame::{Blame, Blamed};
 use crate::checkpoint::CheckpointError;
 use crate::clock::Clock;
+use crate::evidence::Evidence;
 use crate::ids::{FederationId, LogIndex, LogName, MemberId, Origin, TreeSize};
 use crate::keys::SigningKey;
 use crate::merkle::MerkleError;
@@ -53,6 +55,7 @@ pub use queue::{QueueTicket, Queued};
 pub use read::StoredElement;
 pub use replica::ChunkAccepted;
 pub use segment::BodyState;
+pub use views::{Note, View};
 
 /// Why the ledger refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +120,11 @@ pub enum LedgerError {
     /// The own records log may not be appended to now.
     #[error("the own records log is closed: {}", .0.sentence())]
     Closed(Standing),
+    /// The owner signed two histories of it: nothing new of it is taken.
+    #[error(
+        "{0} contradicts itself, as two signed checkpoints prove: nothing new of it is taken until the roots begin a new generation"
+    )]
+    Forked(Origin),
     /// An earlier failure stopped the ledger.
     #[error("the ledger stopped after a failed write; restart the node")]
     Stopped,
@@ -128,6 +136,7 @@ impl Blamed for LedgerError {
             Self::Record { .. }
             | Self::Checkpoint { .. }
             | Self::Root { .. }
+            | Self::Forked(_)
             | Self::Malformed { .. } => Blame::Misbehaved,
             Self::UnknownKey { .. } => Blame::Stale,
             Self::NoLog(_) => Blame::NotFound,
@@ -153,6 +162,7 @@ impl Blamed for LedgerError {
             Self::Shred(_) => "ledger.shred",
             Self::Postings(_) => "ledger.postings",
             Self::Closed(_) => "ledger.closed",
+            Self::Forked(_) => "ledger.forked",
             Self::Stopped => "ledger.stopped",
         }
     }
@@ -240,6 +250,7 @@ struct Inner {
     postings: Postings,
     seal: Arc<SealKey>,
     clock: Clock,
+    evidence: Evidence,
     own: MemberId,
     keys: LogKeys,
     logs: RwLock<HashMap<Origin, Arc<Log>>>,
@@ -327,6 +338,7 @@ impl Ledger {
             accessed,
             witnessed,
             standing: watch::channel(Standing::Open).0,
+            evidence: Evidence::new(store.clone(), options.clock.clone()),
             store,
             shred,
             postings,
@@ -362,6 +374,12 @@ impl Ledger {
     #[must_use]
     pub fn own(&self) -> &MemberId {
         &self.0.own
+    }
+
+    /// Pairs of signed notes that contradict each other.
+    #[must_use]
+    pub fn evidence(&self) -> &Evidence {
+        &self.0.evidence
     }
 
     /// The time, as the ledger sees it.

@@ -181,6 +181,14 @@ pub fn consistency_proof<N: Nodes>(
     Ok(proof)
 }
 
+/// Computes the root of a tree's first `size` leaves from its stored hashes.
+///
+/// # Errors
+/// Whatever reading the hashes fails with.
+pub fn root_at<N: Nodes>(nodes: &N, size: TreeSize) -> Result<Digest, N::Error> {
+    range_root(nodes, 0, size.0)
+}
+
 /// The largest power of two below `width`, which is at least 2.
 fn split(width: u64) -> u64 {
     1 << (width - 1).ilog2()

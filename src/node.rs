@@ -187,6 +187,7 @@ impl Node {
         parts.ledger.set_standing(Standing::Fenced);
         tasks.spawn(Arc::clone(&parts.replicator).take_standing(stopped.clone()));
         tasks.spawn(Arc::clone(&parts.publisher).run(stopped.clone()));
+        tasks.spawn(Arc::clone(&parts.replicator).keep_views(stopped.clone()));
         if replicate {
             tasks.spawn(Arc::clone(&parts.replicator).run(stopped.clone()));
         }

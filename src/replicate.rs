@@ -3,6 +3,7 @@
 //! is out of reach. It owns the state that is shown for each member.
 
 mod standing;
+mod views;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,10 +17,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::blame::{Blame, Blamed};
 use crate::clock::UnixSeconds;
-use crate::ids::{LogIndex, LogName, MemberId, Origin, random};
+use crate::ids::{LogIndex, LogName, MemberId, Origin, TreeSize, random};
 use crate::ledger::{Ledger, LedgerError, Log};
 use crate::roster::{Member, Roster};
 use crate::wire::v1;
+
+pub use views::{Looked, SHOWN_MAX, Shown};
 
 /// Seconds between polls while nothing is watched, before jitter.
 const POLL_S: u64 = 20;
@@ -68,6 +71,20 @@ pub trait PeerTransport: Send + Sync + 'static {
         member: &MemberId,
         origin: &Origin,
     ) -> impl Future<Output = Result<v1::CheckpointNotice, PeerError>> + Send;
+    /// The newest checkpoint of every records log that a member holds.
+    fn checkpoints(
+        &self,
+        member: &MemberId,
+    ) -> impl Future<Output = Result<Vec<v1::CheckpointNotice>, PeerError>> + Send;
+    /// The proof that a log's first `old` entries are the start of its first
+    /// `size`, as a member tells it.
+    fn consistency(
+        &self,
+        member: &MemberId,
+        origin: &Origin,
+        old: TreeSize,
+        size: TreeSize,
+    ) -> impl Future<Output = Result<v1::GetConsistencyResponse, PeerError>> + Send;
     /// Streams the bodies of a log.
     fn bodies(
         &self,
@@ -132,14 +149,21 @@ pub struct Replicator<P> {
     states: RwLock<BTreeMap<MemberId, ReplicaState>>,
     changed: watch::Sender<u64>,
     pulls: Semaphore,
+    shown: tokio::sync::Mutex<mpsc::Receiver<Shown>>,
     /// Counts since the start.
     pub counts: ReplicateCounts,
 }
 
 impl<P: PeerTransport> Replicator<P> {
-    /// Makes a replicator that follows nobody yet.
+    /// Makes a replicator that follows nobody yet; `shown` is what `peers` hands
+    /// on of the checkpoints that come with answers.
     #[must_use]
-    pub fn new(ledger: Ledger, roster: Arc<ArcSwap<Roster>>, peers: P) -> Self {
+    pub fn new(
+        ledger: Ledger,
+        roster: Arc<ArcSwap<Roster>>,
+        peers: P,
+        shown: mpsc::Receiver<Shown>,
+    ) -> Self {
         let (changed, _) = watch::channel(0);
         Self {
             ledger,
@@ -148,6 +172,7 @@ impl<P: PeerTransport> Replicator<P> {
             states: RwLock::default(),
             changed,
             pulls: Semaphore::new(PULLS_MAX),
+            shown: tokio::sync::Mutex::new(shown),
             counts: ReplicateCounts::default(),
         }
     }
@@ -234,6 +259,14 @@ impl<P: PeerTransport> Replicator<P> {
         let (progress, error) = followed;
         if let Some(error) = error {
             let misbehaved = error.is_misbehaviour();
+            if let PullError::Refused {
+                source: LedgerError::Forked(origin),
+                ..
+            } = &error
+            {
+                self.stopped(origin);
+                return progress;
+            }
             if misbehaved {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(peer.member = %member, error = %error, "refused what a peer sent");
@@ -253,6 +286,9 @@ impl<P: PeerTransport> Replicator<P> {
 
     async fn watch_once(&self, member: &MemberId) -> (bool, Option<PullError>) {
         let mut progress = false;
+        if let Err(e) = self.unforked(member) {
+            return (progress, Some(e));
+        }
         let mut notices = match self.peers.watch(member).await {
             Ok(notices) => notices,
             Err(e) => return (progress, Some(e.into())),
@@ -286,6 +322,20 @@ impl<P: PeerTransport> Replicator<P> {
         }
     }
 
+    /// A log whose owner is proven to have signed two histories is let be.
+    fn unforked(&self, member: &MemberId) -> Result<(), PullError> {
+        let Some(origin) = self.roster.load().origin(member, LogName::Records) else {
+            return Ok(());
+        };
+        match self.ledger.is_forked(&origin) {
+            Ok(true) => Err(PullError::Refused {
+                from: member.clone(),
+                source: LedgerError::Forked(origin),
+            }),
+            Ok(false) | Err(_) => Ok(()),
+        }
+    }
+
     /// Checks a checkpoint that the owner announced against what is held.
     async fn announced(
         &self,
@@ -303,6 +353,10 @@ impl<P: PeerTransport> Replicator<P> {
             from: member.clone(),
             source,
         };
+        if notice.origin != origin.to_string() {
+            // One of us has an older roster, with another generation of the log.
+            return Ok(());
+        }
         let log = self.ledger.replica(&origin).map_err(refused)?;
         let author = Arc::new(author.clone());
         self.blocking(&log, &author, move |ledger, log, author| {
@@ -319,12 +373,21 @@ impl<P: PeerTransport> Replicator<P> {
             if relay == member || relay == self.ledger.own() {
                 continue;
             }
+            if self.unforked(member).is_err() {
+                return;
+            }
             match self.pull_member(member, relay).await {
                 Ok(true) => {
                     self.note(member, |_| {});
                     return;
                 }
                 Ok(false) => {}
+                Err(PullError::Refused { from, source })
+                    if source.blame() == Blame::Misbehaved
+                        && !matches!(source, LedgerError::Forked(_)) =>
+                {
+                    self.blame(&from, &source);
+                }
                 Err(e) => {
                     self.settle(member, (false, Some(e)));
                 }
@@ -338,6 +401,7 @@ impl<P: PeerTransport> Replicator<P> {
     /// # Errors
     /// [`PullError`]; what was accepted before stays.
     pub async fn pull_member(&self, member: &MemberId, from: &MemberId) -> Result<bool, PullError> {
+        self.unforked(member)?;
         let Ok(_turn) = self.pulls.acquire().await else {
             return Ok(false);
         };
@@ -358,12 +422,24 @@ impl<P: PeerTransport> Replicator<P> {
         let author = Arc::new(author.clone());
         while let Some(chunk) = chunks.recv().await {
             let chunk = chunk?;
+            let note = chunk.checkpoint.clone();
             let accepted = self
                 .blocking(&log, &author, move |ledger, log, author| {
                     ledger.accept_chunk(log, author, chunk)
                 })
-                .await
-                .map_err(refused)?;
+                .await;
+            let accepted = match accepted {
+                // Either the sender changed something, or the author signed
+                // another history: a proof tells.
+                Err(source @ LedgerError::Root { .. }) => {
+                    let looked = self.look(from, &origin, &note, true).await;
+                    return Err(refused(match looked {
+                        Looked::Conflict => LedgerError::Forked(origin),
+                        Looked::Fits | Looked::Unproven | Looked::Refused => source,
+                    }));
+                }
+                other => other.map_err(refused)?,
+            };
             self.counts
                 .verified
                 .fetch_add(accepted.entries, Ordering::Relaxed);

@@ -9,6 +9,7 @@ pub mod desk;
 pub mod desk_client;
 pub mod exchange;
 pub mod keygen;
+pub mod shown;
 pub mod status;
 
 /// Bytes that one message may have in either direction.

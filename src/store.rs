@@ -88,6 +88,8 @@ pub enum Table {
     Evidence = 26,
     /// Pairs of signed notes that contradict each other.
     Conflicts = 28,
+    /// Origin → a checkpoint that was seen of it.
+    Seen = 29,
 }
 
 /// Why the store could not do what was asked.

@@ -21,6 +21,8 @@ pub struct ReplicaView {
     bodies_upto: u64,
     trouble: String,
     alarm: String,
+    /// Its owner signed two histories of it.
+    forked: bool,
 }
 
 /// What was spent at one custodian today.
@@ -52,6 +54,7 @@ pub struct StatusView {
     cases: u64,
     hits: u64,
     disk_bytes: u64,
+    conflicts: u64,
     replicas: Vec<ReplicaView>,
     budgets: Vec<BudgetView>,
 }
@@ -69,6 +72,7 @@ impl StatusView {
             bodies_upto: r.bodies_upto,
             trouble: r.trouble.clone(),
             alarm: r.alarm.clone(),
+            forked: r.forked,
         };
         let budget = |b: &v1::BudgetStatus| BudgetView {
             custodian: b.custodian.clone(),
@@ -94,6 +98,7 @@ impl StatusView {
             cases: answer.cases,
             hits: answer.hits,
             disk_bytes: answer.disk_bytes,
+            conflicts: answer.conflicts,
             replicas: answer.replicas.iter().map(replica).collect(),
             budgets: answer.budgets.iter().map(budget).collect(),
         }
@@ -137,6 +142,10 @@ impl StatusView {
         } else {
             let why = self.waiting_for.as_str();
             screen.text("message.status.waiting", &[("state", &doing), ("why", why)]);
+        }
+        if self.conflicts > 0 {
+            let count = number(self.conflicts);
+            screen.text("message.status.conflicts", &[("count", &count)]);
         }
         self.show_replicas(screen);
         self.show_budgets(screen);

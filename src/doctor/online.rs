@@ -35,7 +35,7 @@ pub const SKEW_S: i64 = 60;
 pub async fn node(config: &Config) -> Finding {
     let address = config.listen.admin;
     let limit = Duration::from_secs(READY_S);
-    match tokio::time::timeout(limit, ready(address)).await {
+    match tokio::time::timeout(limit, ask(address, "/ready")).await {
         Ok(Ok(answer)) => read_ready(&answer, address),
         Ok(Err(_)) => Finding::warning("node.stopped").with("address", address),
         Err(_) => Finding::wrong("node.silent")
@@ -44,9 +44,28 @@ pub async fn node(config: &Config) -> Finding {
     }
 }
 
-async fn ready(address: SocketAddr) -> std::io::Result<String> {
+/// Says how many proven contradictions the running node has evidence of.
+pub async fn conflicts(config: &Config) -> Option<Finding> {
+    let limit = Duration::from_secs(READY_S);
+    let asked = ask(config.listen.admin, "/metrics");
+    let answer = tokio::time::timeout(limit, asked).await.ok()?.ok()?;
+    read_conflicts(&answer)
+}
+
+pub(super) fn read_conflicts(answer: &str) -> Option<Finding> {
+    let line = |line: &str| {
+        line.strip_prefix(crate::admin::CONFLICTS)?
+            .trim()
+            .parse()
+            .ok()
+    };
+    let count: u64 = answer.lines().find_map(line)?;
+    (count > 0).then(|| Finding::wrong("evidence.conflicts").with("count", count))
+}
+
+async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = vec![];
     stream

@@ -172,6 +172,7 @@ impl Ledger {
         chunk: v1::BodyChunk,
     ) -> Result<BodiesAccepted, LedgerError> {
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unforked(log)?;
         let mut head = log.head();
         let end = chunk.start.saturating_add(chunk.answers.len() as u64);
         let late = chunk.start < head.bodies_upto;

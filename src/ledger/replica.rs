@@ -48,6 +48,7 @@ impl Ledger {
         chunk: v1::Chunk,
     ) -> Result<ChunkAccepted, LedgerError> {
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unforked(log)?;
         let malformed = |what| LedgerError::Malformed {
             origin: log.origin.clone(),
             what,

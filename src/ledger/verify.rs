@@ -80,18 +80,22 @@ impl Ledger {
     /// is held must fit the root that is held; one of that size is kept.
     ///
     /// # Errors
-    /// [`LedgerError::Checkpoint`], or [`LedgerError::Root`] when the owner
-    /// signed another history of the same entries.
+    /// [`LedgerError::Checkpoint`]; [`LedgerError::Forked`] when the owner signed
+    /// another history of the same entries, with the evidence kept;
+    /// [`LedgerError::Root`] when no signed checkpoint here shows that yet.
     pub fn accept_checkpoint(
         &self,
         log: &Log,
         owner: &Member,
         note: &Bytes,
     ) -> Result<TreeSize, LedgerError> {
+        self.unforked(log)?;
         let signed = self.open_checkpoint(log, owner, note)?;
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut head = log.head();
-        if signed.size.0 != 0 && signed.size < head.size() {
+        if signed.size <= head.checkpoint_size {
+            self.same_history(log, &head, note, &signed)?;
+        } else if signed.size <= head.size() {
             let proof = self.consistency(log, signed.size, head.size())?;
             let (size, root) = (head.size(), head.root());
             merkle::verify_consistency(signed.size, &signed.root, size, &root, &proof).map_err(
@@ -101,15 +105,13 @@ impl Ledger {
                 },
             )?;
         }
-        if signed.size == head.size() {
+        if signed.size == head.size() && head.checkpoint.is_empty() {
             self.same_root(log, &head.frontier, &signed)?;
-            if head.checkpoint.is_empty() {
-                head.checkpoint = note.clone();
-                let mut batch = Batch::new();
-                batch.put(Table::LogHead, &log.number.to_be_bytes(), head.encode());
-                self.0.store.commit(batch)?;
-                log.advance(head);
-            }
+            head.checkpoint = note.clone();
+            let mut batch = Batch::new();
+            batch.put(Table::LogHead, &log.number.to_be_bytes(), head.encode());
+            self.0.store.commit(batch)?;
+            log.advance(head);
         }
         drop(writing);
         Ok(signed.size)

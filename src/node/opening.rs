@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::{NodeError, NodeOptions, Parts};
 use crate::access::AccessLog;
 use crate::cases::Cases;
@@ -12,9 +14,10 @@ use crate::import::Importer;
 use crate::ledger::{Ledger, LedgerOptions, LogKeys};
 use crate::officers::Officers;
 use crate::publish::Publisher;
-use crate::replicate::Replicator;
+use crate::replicate::{Replicator, SHOWN_MAX};
 use crate::rosters::{Rosters, newest_in};
 use crate::rpc::client::PeerClients;
+use crate::rpc::shown::ShownSink;
 use crate::seal::SealKey;
 use crate::tokens::Tokenizer;
 
@@ -70,11 +73,9 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let officers = Officers::open(store.clone(), clock.clone(), options.first_admin.as_ref())?;
     let cases = Cases::new(ledger.clone());
     let access = AccessLog::new(ledger.clone());
-    let peers = Arc::new(PeerClients::new(
-        options.material.clone(),
-        Arc::clone(&roster),
-        clock.clone(),
-    ));
+    let (sink, shown) = mpsc::channel(SHOWN_MAX);
+    let peers = PeerClients::new(options.material.clone(), Arc::clone(&roster), clock.clone());
+    let peers = Arc::new(peers.noting(ShownSink::new(sink)));
     let custodian = Custodian::open(store.clone(), clock.clone(), &options.seal, options.member)?;
     let tokenizer = Tokenizer::new(store, clock.clone(), &options.seal, Arc::clone(&peers));
     let publisher = Publisher::new(
@@ -84,7 +85,12 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         Arc::clone(&roster),
         tokenizer,
     );
-    let replicator = Replicator::new(ledger.clone(), Arc::clone(&roster), Arc::clone(&peers));
+    let replicator = Replicator::new(
+        ledger.clone(),
+        Arc::clone(&roster),
+        Arc::clone(&peers),
+        shown,
+    );
     let finder = Finder::new(ledger.clone(), cases.clone(), roster, options.rules);
     let importer = Importer::new(
         ledger.clone(),

@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tonic::body::Body;
+use tonic::service::LayerExt;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
+use tower::util::MapResponseLayer;
 
 use super::{NodeError, Parts};
 use crate::config::Limits;
@@ -18,6 +22,7 @@ use crate::rpc::admit::Gate;
 use crate::rpc::custodian::CustodianService;
 use crate::rpc::desk::DeskService;
 use crate::rpc::exchange::Exchange;
+use crate::rpc::shown::stamp;
 use crate::tls::{ListenerKind, TlsServer, accept};
 use crate::wire::{FILE_DESCRIPTORS, v1};
 
@@ -81,18 +86,18 @@ impl Serving<'_> {
             roster: parts.rosters.handle(),
         };
         let (_, health) = tonic_health::server::health_reporter();
+        let ledger = parts.ledger.clone();
+        let stamped = MapResponseLayer::new(move |answer: Response<Body>| stamp(&ledger, answer));
+        let exchange = v1::exchange_server::ExchangeServer::new(exchange)
+            .max_decoding_message_size(self.limits.message_bytes_max)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let custodian = v1::custodian_server::CustodianServer::new(custodian)
+            .max_decoding_message_size(self.limits.message_bytes_max)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let router = server()
             .timeout(Duration::from_secs(self.limits.timeout_s))
-            .add_service(
-                v1::exchange_server::ExchangeServer::new(exchange)
-                    .max_decoding_message_size(self.limits.message_bytes_max)
-                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            )
-            .add_service(
-                v1::custodian_server::CustodianServer::new(custodian)
-                    .max_decoding_message_size(self.limits.message_bytes_max)
-                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            )
+            .add_service(stamped.clone().named_layer(exchange))
+            .add_service(stamped.named_layer(custodian))
             .add_service(health)
             .add_service(reflection()?);
         self.listen(ListenerKind::Peer, socket, router)

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
-use super::{PeerTransport, PullError, Replicator};
+use super::{Looked, PeerTransport, PullError, Replicator};
 use crate::blame::Blame;
 use crate::checkpoint::Checkpoint;
 use crate::ids::{LogName, MemberId};
@@ -26,7 +27,7 @@ const ASKED_AT_ONCE: usize = 8;
 #[derive(Debug, Default)]
 struct Heard {
     answers: usize,
-    highest: Option<(MemberId, Checkpoint)>,
+    highest: Option<(MemberId, Checkpoint, Bytes)>,
 }
 
 impl<P: PeerTransport> Replicator<P> {
@@ -51,7 +52,7 @@ impl<P: PeerTransport> Replicator<P> {
     }
 
     /// One round; true when the question is settled.
-    async fn try_standing(&self) -> Result<bool, PullError> {
+    pub(super) async fn try_standing(&self) -> Result<bool, PullError> {
         let roster = self.roster.load_full();
         let own = self.ledger.own().clone();
         let others: Vec<MemberId> = roster
@@ -65,10 +66,23 @@ impl<P: PeerTransport> Replicator<P> {
             return Ok(false);
         }
         let log = Arc::clone(self.ledger.own_log(LogName::Records));
-        let Some((from, highest)) = heard.highest else {
+        let forked = |source| PullError::Refused {
+            from: own.clone(),
+            source,
+        };
+        if self.ledger.is_forked(&log.origin).map_err(forked)? {
+            self.ledger.set_standing(Standing::Conflict);
+            return Ok(true);
+        }
+        let Some((from, highest, note)) = heard.highest else {
             self.ledger.set_standing(Standing::Open);
             return Ok(true);
         };
+        if self.look(&from, &log.origin, &note, true).await == Looked::Conflict {
+            tracing::error!(peer.member = %from, "the own log conflicts with what others saw");
+            self.ledger.set_standing(Standing::Conflict);
+            return Ok(true);
+        }
         if highest.size > log.size() {
             tracing::warn!(peer.member = %from, "others hold more of the own log: recovering");
             self.ledger.set_standing(Standing::Recovering);
@@ -117,10 +131,10 @@ impl<P: PeerTransport> Replicator<P> {
                         heard
                             .highest
                             .as_ref()
-                            .is_none_or(|(_, seen)| c.size > seen.size)
+                            .is_none_or(|(_, seen, _)| c.size > seen.size)
                     };
                     if let Some(signed) = signed.filter(higher) {
-                        heard.highest = Some((id, signed));
+                        heard.highest = Some((id, signed, notice.checkpoint));
                     }
                 }
                 Ok(Err(e)) if e.blame == Blame::NotFound => heard.answers += 1,

@@ -11,10 +11,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
 use super::MESSAGE_BYTES_MAX;
+use super::shown::{Noting, ShownSink};
 use super::status::{blame_of, code_of};
 use crate::blame::Blame;
 use crate::clock::{Clock, UnixSeconds};
-use crate::ids::{LogIndex, MemberId, Origin};
+use crate::ids::{LogIndex, MemberId, Origin, TreeSize};
 use crate::replicate::{PeerError, PeerTransport, chunk_channel};
 use crate::tls::{Material, RosterHandle, connector, refusal_in};
 use crate::tokens::{CustodianTransport, TransportError};
@@ -40,7 +41,11 @@ pub struct PeerClients {
     roster: RosterHandle,
     clock: Clock,
     channels: Mutex<HashMap<(MemberId, String), Channel>>,
+    shown: Option<Arc<ShownSink>>,
 }
+
+/// A connection to one member's node.
+pub type PeerChannel = Noting<Channel>;
 
 impl PeerClients {
     /// Makes the client side of a node; connects when first asked.
@@ -51,10 +56,23 @@ impl PeerClients {
             roster,
             clock,
             channels: Mutex::default(),
+            shown: None,
         }
     }
 
-    fn channel(&self, member: &MemberId) -> Result<Channel, PeerError> {
+    /// Hands on the checkpoints that come with answers.
+    #[must_use]
+    pub fn noting(mut self, shown: ShownSink) -> Self {
+        self.shown = Some(Arc::new(shown));
+        self
+    }
+
+    fn channel(&self, member: &MemberId) -> Result<PeerChannel, PeerError> {
+        let channel = self.connection(member)?;
+        Ok(Noting::new(channel, member.clone(), self.shown.clone()))
+    }
+
+    fn connection(&self, member: &MemberId) -> Result<Channel, PeerError> {
         let unknown = |sentence: String| PeerError {
             member: member.clone(),
             sentence,
@@ -89,7 +107,7 @@ impl PeerClients {
         Ok(channel)
     }
 
-    fn exchange(&self, member: &MemberId) -> Result<ExchangeClient<Channel>, PeerError> {
+    fn exchange(&self, member: &MemberId) -> Result<ExchangeClient<PeerChannel>, PeerError> {
         Ok(ExchangeClient::new(self.channel(member)?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
@@ -99,7 +117,7 @@ impl PeerClients {
     ///
     /// # Errors
     /// [`PeerError`] when the roster has no endpoint for it.
-    pub fn custodian(&self, member: &MemberId) -> Result<CustodianClient<Channel>, PeerError> {
+    pub fn custodian(&self, member: &MemberId) -> Result<CustodianClient<PeerChannel>, PeerError> {
         Ok(CustodianClient::new(self.channel(member)?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
@@ -291,6 +309,31 @@ impl PeerTransport for Arc<PeerClients> {
         });
         request.set_timeout(Duration::from_secs(CALL_S));
         let answer = self.exchange(member)?.get_checkpoint(request).await;
+        Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
+    }
+
+    async fn checkpoints(&self, member: &MemberId) -> Result<Vec<v1::CheckpointNotice>, PeerError> {
+        let mut request = tonic::Request::new(v1::ListCheckpointsRequest {});
+        request.set_timeout(Duration::from_secs(CALL_S));
+        let answer = self.exchange(member)?.list_checkpoints(request).await;
+        let answer = answer.map_err(|s| peer_error(member, &s))?;
+        Ok(answer.into_inner().checkpoints)
+    }
+
+    async fn consistency(
+        &self,
+        member: &MemberId,
+        origin: &Origin,
+        old: TreeSize,
+        size: TreeSize,
+    ) -> Result<v1::GetConsistencyResponse, PeerError> {
+        let mut request = tonic::Request::new(v1::GetConsistencyRequest {
+            origin: origin.to_string(),
+            old_size: old.0,
+            size: size.0,
+        });
+        request.set_timeout(Duration::from_secs(CALL_S));
+        let answer = self.exchange(member)?.get_consistency(request).await;
         Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
     }
 

@@ -1,5 +1,6 @@
 //! The Exchange service: logs, checkpoints and bodies for other members' nodes.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::admit::Gate;
 use super::status::to_peer;
-use crate::ids::{LogIndex, LogName, Origin};
+use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::{BodyReader, Ledger, LedgerError, Log};
 use crate::policy::{Method, Permit};
 use crate::replicate::notice_of;
@@ -225,15 +226,70 @@ impl exchange_server::Exchange for Exchange {
 
     async fn list_checkpoints(
         &self,
-        _request: Request<v1::ListCheckpointsRequest>,
+        request: Request<v1::ListCheckpointsRequest>,
     ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
-        Err(Status::unimplemented("list_checkpoints"))
+        let admitted = self
+            .gate
+            .admit(&request, Method::ListCheckpoints)
+            .map_err(|e| to_peer(&e))?;
+        let ledger = self.ledger.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            let _admitted = admitted;
+            list(&ledger).map_err(|e| to_peer(&e))
+        });
+        let checkpoints = listed.await.unwrap_or_else(|_| Err(broke_off()))?;
+        Ok(Response::new(v1::ListCheckpointsResponse { checkpoints }))
     }
 
     async fn get_consistency(
         &self,
-        _request: Request<v1::GetConsistencyRequest>,
+        request: Request<v1::GetConsistencyRequest>,
     ) -> Result<Response<v1::GetConsistencyResponse>, Status> {
-        Err(Status::unimplemented("consistency"))
+        let admitted = self
+            .gate
+            .admit(&request, Method::GetConsistency)
+            .map_err(|e| to_peer(&e))?;
+        let request = request.into_inner();
+        let log = self.log(&admitted.permit, &request.origin)?;
+        let (old, size) = (TreeSize(request.old_size), TreeSize(request.size));
+        if old.0 == 0 || old > size {
+            return Err(Status::invalid_argument("the sizes are not two of a log"));
+        }
+        if size > log.size() {
+            return Err(Status::not_found("this node holds fewer entries"));
+        }
+        let ledger = self.ledger.clone();
+        let proven = tokio::task::spawn_blocking(move || {
+            let _admitted = admitted;
+            let hash = |digest: Digest| Bytes::copy_from_slice(&digest.0);
+            let proof = ledger.consistency(&log, old, size)?;
+            Ok(v1::GetConsistencyResponse {
+                old_root: hash(ledger.root_at(&log, old)?),
+                consistency: proof.into_iter().map(hash).collect(),
+            })
+        });
+        let proven = proven.await.unwrap_or(Err(LedgerError::Stopped));
+        Ok(Response::new(proven.map_err(|e| to_peer(&e))?))
     }
+}
+
+fn broke_off() -> Status {
+    Status::internal("the answer broke off")
+}
+
+/// The newest checkpoint of each records log that is held, and of each one
+/// that was only seen.
+fn list(ledger: &Ledger) -> Result<Vec<v1::CheckpointNotice>, LedgerError> {
+    let logs = ledger.logs();
+    let held = logs
+        .iter()
+        .filter(|log| log.origin.log == LogName::Records)
+        .map(|log| (log.origin.clone(), log.head().checkpoint))
+        .filter(|(_, checkpoint)| !checkpoint.is_empty());
+    let mut all: BTreeMap<Origin, Bytes> = ledger.all_seen()?.into_iter().collect();
+    all.extend(held);
+    let notices = all
+        .into_iter()
+        .map(|(origin, note)| notice_of(&origin, note));
+    Ok(notices.collect())
 }

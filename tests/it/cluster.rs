@@ -41,6 +41,15 @@ pub(crate) fn id(name: &str) -> MemberId {
 impl Cluster {
     /// Brings up `bureaus`, a department named `province`, and three custodians, 2 of 3.
     pub(crate) async fn new(bureaus: &[&str]) -> Self {
+        Self::launch(bureaus, None).await
+    }
+
+    /// As [`Cluster::new`], with room for something before the node of `member`.
+    pub(crate) async fn behind(bureaus: &[&str], member: &str) -> Self {
+        Self::launch(bureaus, Some(id(member))).await
+    }
+
+    async fn launch(bureaus: &[&str], behind: Option<MemberId>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Clock::manual(NOW);
         let member = |name: &str, role, replicate| MemberSpec {
@@ -66,7 +75,7 @@ impl Cluster {
             rules: Rules::default(),
             grants: vec![],
             cache_bytes: 4 << 20,
-            behind: None,
+            behind,
         };
         let federation = Federation::launch(spec)
             .await

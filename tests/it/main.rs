@@ -38,3 +38,4 @@ mod tidy;
 mod tls;
 mod validity;
 mod witness;
+mod views;

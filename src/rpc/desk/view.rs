@@ -32,8 +32,9 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
     let mut replicas = vec![];
     for id in roster.members.keys().filter(|id| *id != parts.ledger.own()) {
         let state = states.get(id).cloned().unwrap_or_default();
-        let head = roster
-            .origin(id, LogName::Records)
+        let origin = roster.origin(id, LogName::Records);
+        let forked = origin.as_ref().map(|origin| parts.ledger.is_forked(origin));
+        let head = origin
             .and_then(|origin| parts.ledger.log(&origin).ok())
             .map(|log| log.head());
         replicas.push(v1::ReplicaStatus {
@@ -45,7 +46,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             trouble: state.trouble.unwrap_or_default(),
             alarm: state.alarm.unwrap_or_default(),
             witnessed: 0,
-            forked: false,
+            forked: forked.is_some_and(|forked| forked.unwrap_or(false)),
         });
     }
     let counting = Arc::clone(parts);
@@ -76,7 +77,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         now: parts.clock.now(),
         records_witnessed: 0,
         access_witnessed: 0,
-        conflicts: 0,
+        conflicts: parts.ledger.evidence().count().unwrap_or(0),
     }
 }
 

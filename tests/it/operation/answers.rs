@@ -290,7 +290,10 @@ pub(super) fn status() -> v1::GetStatusResponse {
         replicas: vec![
             replica("wuhu", NOW - 30, "", ""),
             replica("anqing", NOW - 600, "its node does not answer", ""),
-            replica("fuyang", 0, "", "two roots for one size"),
+            v1::ReplicaStatus {
+                forked: true,
+                ..replica("fuyang", 0, "", "two roots for one size")
+            },
         ],
         budgets: vec![
             budget("court", "enumerable", ""),
@@ -301,7 +304,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         now: NOW,
         records_witnessed: 250,
         access_witnessed: 40,
-        conflicts: 0,
+        conflicts: 1,
     }
 }
 
