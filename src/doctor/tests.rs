@@ -278,4 +278,10 @@ async fn a_stopped_node_and_one_that_is_not_ready_are_told_apart() {
     );
     assert_eq!(answer("HTTP/1.1 404 Not Found", "").code, "node.stranger");
     assert_eq!(online::read_ready("", address).code, "node.stranger");
+
+    let metrics = |count: u64| format!("# TYPE x gauge\ncasegate_evidence_conflicts {count}\n");
+    assert_eq!(online::read_conflicts(&metrics(0)), None);
+    let found = online::read_conflicts(&metrics(2)).expect("a finding");
+    assert_eq!(found.code, "evidence.conflicts");
+    assert!(found.text(Lang::En).contains("2 pairs"));
 }
