@@ -22,8 +22,8 @@ mod seen;
 mod segment;
 mod tiles;
 mod verify;
-mod witnessed;
 mod views;
+mod witnessed;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -37,5 +37,5 @@ mod tamper;
 mod tidy;
 mod tls;
 mod validity;
-mod witness;
 mod views;
+mod witness;

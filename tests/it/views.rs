@@ -53,6 +53,7 @@ pub(crate) fn fork_of(cluster: &Cluster, member: &str, dir: &std::path::Path) ->
         keys: LogKeys {
             records: seed("records.seed"),
             checkpoint: seed("checkpoint.seed"),
+            witness: seed("witness.seed"),
         },
         seal: Arc::new(SealKey::new([9; 32])),
         clock: cluster.clock.clone(),
