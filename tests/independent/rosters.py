@@ -1,0 +1,189 @@
+"""The roster chain from the pin, and what it says about keys (PROTOCOL.md 3)."""
+
+import hashlib
+import re
+
+import strict
+import wire
+
+TYPE = b"application/vnd.casegate.roster.v1+protobuf"
+RECORDS, CHECKPOINT, WITNESS = 1, 2, 3
+FOREVER = 1 << 63
+
+
+def pae(kind, payload):
+    """The bytes that DSSE signs."""
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def key_number(key):
+    return hashlib.sha256(bytes(key)).digest()[:4]
+
+
+def signed_by(roster, raw, signatures, whose):
+    """True when enough roots of `whose` signed and no root's signature is bad."""
+    roots = {key_number(key): key for key in whose["root_keys"]}
+    signers = set()
+    for one in signatures:
+        key = roots.get(bytes(one["key_id"]))
+        if key is None:
+            continue
+        if not strict.holds(key, one["signature"], pae(TYPE, raw)):
+            return False
+        signers.add(bytes(one["key_id"]))
+    return len(signers) >= max(1, whose["root_threshold"])
+
+
+def chain(bundle, policy):
+    """The versions that count, version 1 first."""
+    versions, previous = [], None
+    numbers = [n for n in bundle.names("roster") if re.fullmatch(r"\d{6,}", n)]
+    for number in range(1, max(map(int, numbers), default=1) + 1):
+        path = f"roster/{number:06d}"
+        raw = bundle.read(path)
+        try:
+            signed = wire.read(raw or b"", wire.SIGNED_ROSTER, strict=False)
+            body = bytes(signed["roster"])
+            roster = wire.read(body, wire.ROSTER, strict=False)
+        except wire.Malformed:
+            raw = None
+        digest = hashlib.sha256(body).digest() if raw else None
+        wanted = policy["roster_pin"] if number == 1 else digest
+        named = b"" if number == 1 else previous
+        if (raw is None or digest != wanted or bytes(roster["previous_sha256"]) != named
+                or roster["version"] != number or roster["federation"] != policy["federation"]):
+            bundle.find("roster.chain", path)
+            return versions
+        roots = [roster] + versions[-1:]
+        if not all(signed_by(roster, body, signed["signatures"], r) for r in roots):
+            bundle.find("roster.signature", path)
+            return versions
+        versions.append(roster)
+        previous = digest
+    return versions
+
+
+class Trust:
+    """Everything that follows from the policy: rosters, keys, witnesses."""
+
+    def __init__(self, versions, policy, member):
+        self.versions, self.policy = versions, policy
+        self.federation, self.member = policy["federation"], member
+        self.witnesses = self.witness_keys()
+
+    def of(self, roster, member):
+        return next((m for m in roster["members"] if m["id"] == member), None)
+
+    def keys(self, member, use):
+        """The newest word on every key of a member for a use: {key: (word, newest?)}."""
+        words = {}
+        for roster in self.versions:
+            who = self.of(roster, member)
+            for key in who["keys"] if who else []:
+                if key["use"] == use and key_number(key["public_key"]) == bytes(key["key_id"]):
+                    words[bytes(key["public_key"])] = key
+        return words
+
+    def checkpoint_keys(self, member):
+        """{key: the size up to which it may sign, or None}."""
+        return {key: word["revoked_at_size"]
+                for key, word in self.keys(member, CHECKPOINT).items()}
+
+    def witness_keys(self):
+        """{(key name, key): [(from, to)]}: the times in which a roster in force
+        assigned the witness; all time for those that the policy names."""
+        if self.policy.get("witness"):
+            return {(one["name"], bytes.fromhex(one["key"])): [(0, FOREVER)]
+                    for one in self.policy["witness"]}
+        found = {}
+        ends = [r["issued_at"] for r in self.versions[1:]] + [FOREVER]
+        for number, (roster, end) in enumerate(zip(self.versions, ends)):
+            start = roster["issued_at"] if number else 0
+            for name in (self.of(roster, self.member) or {"witnesses": []})["witnesses"]:
+                for key in self.of(roster, name)["keys"]:
+                    if key["use"] == WITNESS:
+                        place = f"{self.federation}/{name}/witness", bytes(key["public_key"])
+                        found.setdefault(place, []).append((start, end))
+        return found
+
+    def quorum(self, time):
+        own = 1
+        if not self.policy.get("witness"):
+            in_force = [r for r in self.versions if r["issued_at"] <= time] or self.versions[:1]
+            own = (in_force[-1]["policy"] or {}).get("witness_quorum", 0)
+        return self.policy.get("quorum", own)
+
+    def witnessed_at(self, note):
+        """When enough witnesses had cosigned a checkpoint, or None."""
+        if "cosignature.invalid" in note.findings:
+            return None
+        for count, time in enumerate(sorted(note.times.values()), 1):
+            if 0 < self.quorum(time) <= count:
+                return time
+        return None
+
+
+class KeyRule:
+    """The one validity rule for the records keys of one log."""
+
+    def __init__(self, trust, member, kind, generation):
+        self.kind, self.here = kind, generation
+        self.spans = []   # (issued at, {key id: span})
+        starts, revoked = {}, {}
+        for roster in trust.versions:
+            who = trust.of(roster, member)
+            self.spans.append((roster["issued_at"], self.version(who, starts, revoked)))
+
+    def version(self, who, starts, revoked):
+        """One version's spans; a size speaks of the generation that stated it first."""
+        spans = {}
+        for key in (k for k in (who or {"keys": []})["keys"] if k["use"] == RECORDS):
+            number, generation = bytes(key["key_id"]), who["records_generation"]
+            if number not in starts or starts[number][1] != key["from_size"]:
+                starts[number] = (generation, key["from_size"])
+            if key["revoked_at_size"] is not None:
+                revoked.setdefault(number, (generation, key["revoked_at_size"]))
+            spans[number] = {
+                "key": bytes(key["public_key"]), "from": key["valid_from"],
+                "to": key["valid_to"], "start": starts[number],
+                "revoked": revoked.get(number) if key["revoked_at_size"] is not None else None,
+            }
+        for span in spans.values():
+            later = [s["start"] for s in spans.values() if s["start"] > span["start"]]
+            span["end"] = min(later, default=None)
+        return spans
+
+    def newest(self, number):
+        for _, spans in reversed(self.spans):
+            if number in spans:
+                return spans[number]
+        return None
+
+    def judge(self, number, index, witnessed_at):
+        """'valid', 'provisional' or 'key_invalid'."""
+        place = (self.here, index)
+        newest = self.newest(number)
+        cut = newest["revoked"]
+        if self.kind == "records" and cut is not None and cut <= place:
+            return "key_invalid"
+        if self.kind == "access" and cut is not None and witnessed_at is None:
+            return "key_invalid"
+        if witnessed_at is None:
+            return "provisional"
+        in_force = self.spans[0][1]
+        for issued_at, spans in self.spans:
+            if issued_at <= witnessed_at:
+                in_force = spans
+        span = in_force.get(number)
+        if span is None or (self.kind == "access" and span["revoked"] is not None):
+            return "key_invalid"
+        if witnessed_at < span["from"] or (span["to"] and span["to"] <= witnessed_at):
+            return "key_invalid"
+        if self.kind == "records" and (
+                place < span["start"] or (span["end"] and span["end"] <= place)):
+            return "key_invalid"
+        return "valid"
+
+
+def load(bundle, policy, member):
+    return Trust(chain(bundle, policy), policy, member)

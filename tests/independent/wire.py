@@ -1,0 +1,150 @@
+"""Reads the protobuf messages of casegate by hand (fields as in PROTOCOL.md).
+
+`read` takes a message apart by a table {number: (name, kind)} and, where the
+protocol wants it (statements, entries, bodies), accepts only the one encoding
+that a writer makes: fields in order, shortest varints, no defaults, nothing
+unknown. Kinds: u unsigned, i signed, z zigzag, t text, b bytes, a dict for a
+message; `*` before it says repeated, `?` optional with presence.
+"""
+
+
+class Malformed(Exception):
+    """The bytes are not the message, or not in the one encoding."""
+
+
+RANGE = {1: ("start", "u"), 2: ("end", "u")}
+SIGNATURE = {1: ("key_id", "b"), 2: ("signature", "b")}
+ENTRY = {1: ("statement", "b"), 2: ("signature", SIGNATURE)}
+STATEMENT = {
+    1: ("version", "u"), 2: ("federation", "t"), 3: ("log", "u"),
+    4: ("generation", "u"), 5: ("author", "t"), 6: ("body_type", "u"),
+    7: ("body_sha256", "b"), 8: ("issued_at", "i"), 9: ("expires_at", "i"),
+    10: ("key_id", "b"),
+}
+AUDIENCE = {1: ("scope", "u"), 2: ("names", ("*", "t"))}
+ELEMENT = {
+    1: ("nonce", "b"), 2: ("federation", "t"), 3: ("member", "t"),
+    4: ("case_ref", "b"), 5: ("kind", "u"), 6: ("token", "b"),
+    7: ("token_key_id", "b"), 8: ("commitment", "b"), 9: ("role", "u"),
+    10: ("observed_on", "z"), 11: ("audience", AUDIENCE), 12: ("handling", "t"),
+    13: ("expires_at", "i"), 14: ("canonical_rules", "u"),
+}
+NOTICE = {
+    1: ("nonce", "b"), 2: ("case_ref", "b"), 3: ("category", "t"),
+    4: ("month", "u"), 5: ("desk", "t"), 6: ("expires_at", "i"),
+    7: ("audience", AUDIENCE),
+}
+AMEND = {
+    1: ("nonce", "b"), 2: ("target_index", "u"), 3: ("target_leaf", "b"),
+    4: ("observed_on", "z"), 5: ("audience", AUDIENCE), 6: ("handling", "t"),
+    7: ("expires_at", "i"),
+}
+RETRACT = {1: ("nonce", "b"), 2: ("targets", ("*", RANGE)), 3: ("reason", "u")}
+RECEIPT_ITEM = {
+    1: ("range", RANGE), 2: ("state", "u"), 3: ("retracted_by", "u"), 4: ("at", "i"),
+}
+RECEIPT = {1: ("nonce", "b"), 2: ("origin", "t"), 3: ("items", ("*", RECEIPT_ITEM))}
+ERASED_RANGE = {
+    1: ("range", RANGE), 2: ("retracted_by", "u"), 3: ("reason", "u"),
+    4: ("decided_at", "i"), 5: ("erased_at", "i"), 6: ("owed", ("*", "t")),
+}
+ERASURE = {1: ("nonce", "b"), 2: ("items", ("*", ERASED_RANGE))}
+
+SIGNED_ROSTER = {1: ("roster", "b"), 2: ("signatures", ("*", SIGNATURE))}
+MEMBER_KEY = {
+    1: ("use", "u"), 2: ("key_id", "b"), 3: ("public_key", "b"),
+    4: ("valid_from", "i"), 5: ("valid_to", "i"), 6: ("revoked_at_size", ("?", "u")),
+    7: ("from_size", "u"),
+}
+FROZEN = {1: ("generation", "u"), 2: ("size", "u"), 3: ("root", "b")}
+MEMBER = {
+    1: ("id", "t"), 2: ("role", "u"), 3: ("name", "t"), 4: ("region", "t"),
+    7: ("keys", ("*", MEMBER_KEY)), 8: ("records_generation", "u"),
+    9: ("access_generation", "u"), 10: ("witnesses", ("*", "t")),
+    12: ("frozen", ("*", FROZEN)),
+}
+POLICY = {4: ("witness_quorum", "u")}
+ROSTER = {
+    1: ("version", "u"), 2: ("federation", "t"), 3: ("previous_sha256", "b"),
+    4: ("root_keys", ("*", "b")), 5: ("root_threshold", "u"),
+    6: ("members", ("*", MEMBER)), 8: ("policy", POLICY), 9: ("issued_at", "i"),
+    10: ("expires_at", "i"),
+}
+
+ZERO = {"u": 0, "i": 0, "z": 0, "t": "", "b": b""}
+
+
+def varint(data, at):
+    """Returns (number, next position); only the shortest form."""
+    number = shift = 0
+    while True:
+        if at >= len(data) or shift > 63:
+            raise Malformed("varint")
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            if (byte == 0 and shift) or number >> 64:
+                raise Malformed("varint")
+            return number, at
+        shift += 7
+
+
+def read(data, table, strict=True):
+    """Returns a dict with every field of the table."""
+    out = {name: default(kind) for name, kind in table.values()}
+    at, last = 0, 0
+    while at < len(data):
+        tag, at = varint(data, at)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:
+            value, at = varint(data, at)
+        elif wire_type == 2:
+            size, at = varint(data, at)
+            if size > len(data) - at:
+                raise Malformed("length")
+            value, at = data[at:at + size], at + size
+        else:
+            raise Malformed("wire type")
+        if number not in table:
+            if strict:
+                raise Malformed(f"field {number}")
+            continue
+        name, kind = table[number]
+        repeated = isinstance(kind, tuple) and kind[0] == "*"
+        present = isinstance(kind, tuple) and kind[0] == "?"
+        kind = kind[1] if isinstance(kind, tuple) else kind
+        if strict and (number < last or (number == last and not repeated)):
+            raise Malformed(f"order of {name}")
+        last = number
+        value = convert(value, kind, wire_type, strict)
+        if repeated:
+            out[name].append(value)
+            continue
+        if strict and not present and isinstance(kind, str) and value == ZERO[kind]:
+            raise Malformed(f"default of {name}")
+        out[name] = value
+    return out
+
+
+def default(kind):
+    if isinstance(kind, tuple):
+        return [] if kind[0] == "*" else None
+    return None if isinstance(kind, dict) else ZERO[kind]
+
+
+def convert(value, kind, wire_type, strict):
+    if wire_type != (0 if kind in ("u", "i", "z") else 2):
+        raise Malformed("wire type")
+    if isinstance(kind, dict):
+        return read(value, kind, strict)
+    if kind == "t":
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Malformed("text") from None
+    if kind == "i":
+        return value - (1 << 64) if value >> 63 else value
+    if kind == "z":
+        return (value >> 1) ^ -(value & 1)
+    return value
