@@ -74,14 +74,12 @@ def open_body(raw, statement):
 
 def is_dsse(row, raw):
     """Says whether a line is the entry as a DSSE envelope."""
+    entry = wire.read(raw, wire.ENTRY)
+    signature = entry["signature"]
     try:
-        entry = wire.read(raw, wire.ENTRY)
         found = json.loads(row)
-    except wire.Malformed:
-        return True    # said already
     except ValueError:
         return False
-    signature = entry["signature"] or {"key_id": b"", "signature": b""}
     return found == {
         "payloadType": TYPE.decode(),
         "payload": base64.b64encode(entry["statement"]).decode(),
@@ -146,13 +144,15 @@ class LogVerifier:
         part = tree.path(-1, number).removeprefix("tile/entries/")
         place = f"{log.folder}/bodies/{part}"
         bodies = split_bodies(log.bundle.read(place))
-        offsets = self.offsets(first, found, wanted)
+        offsets, signed = self.offsets(first, found, wanted), {}
         for offset, raw in zip(offsets, found):
             body = bodies[offset] if offset < len(bodies) else (ABSENT, b"")
             verdict = self.record(first + offset, raw, body, name, place)
             if verdict:
                 log.verdicts[verdict] += 1
-        self.dsse(f"{log.folder}/dsse/{part}.jsonl", dict(zip(offsets, found)), wanted)
+            if self.signed:
+                signed[offset] = raw
+        self.dsse(f"{log.folder}/dsse/{part}.jsonl", signed, wanted)
 
     def offsets(self, first, found, wanted):
         """Where the entries stand: in their order or, when some are missing,
@@ -164,7 +164,7 @@ class LogVerifier:
         return [places.get(tree.leaf_hash(raw), offset) for offset, raw in enumerate(found)]
 
     def dsse(self, path, found, width):
-        """The same entries as DSSE envelopes, a line each, if the file is there."""
+        """The entries whose signatures hold as DSSE envelopes, if the file is there."""
         raw = self.log.bundle.read(path)
         if raw is None:
             return
@@ -178,12 +178,13 @@ class LogVerifier:
 
     def record(self, index, raw, body, name, place):
         """The verdict; None when it has to wait for the log's retractions."""
-        log = self.log
+        log, self.signed = self.log, False
         try:
             statement, key = open_entry(raw, log.origin, self.key_of)
         except Forged:
             log.bundle.find("entry.forged", name)
             return "forged"
+        self.signed = True
         state, content = body
         if state == HELD:
             try:

@@ -319,9 +319,14 @@ def checkpoint_size(target):
     checkpoint_line(target, 1, lambda row: str(int(row) - 1))
 
 
-@fault("checkpoint.malformed")
+@fault("checkpoint.signature")
 def checkpoint_extended(target):
     checkpoint_line(target, 2, lambda row: row + "\nextension")
+
+
+@fault("checkpoint.malformed")
+def checkpoint_size_in_another_spelling(target):
+    checkpoint_line(target, 1, lambda row: "0" + row)
 
 
 @fault("checkpoint.origin")

@@ -51,6 +51,7 @@ class Note:
     origin: str = ""
     size: int = 0
     root: bytes = b""
+    extended: bool = False
 
 
 def parse(raw):
@@ -71,8 +72,9 @@ def parse(raw):
         raise Malformed("too many lines")
     result = Note(head + "\n", [signature_line(row) for row in rows])
     body = head.split("\n")
-    if len(body) != 3 or not body[0]:
-        raise Malformed("not a checkpoint of three lines")
+    if len(body) < 3 or "" in body:
+        raise Malformed("not a checkpoint")
+    result.extended = len(body) > 3
     result.origin, result.size, result.root = body[0], decimal(body[1]), unbase64(body[2])
     if len(result.root) != 32:
         raise Malformed("root")
@@ -127,6 +129,8 @@ def open_checkpoint(raw, origin, log_keys, witnesses=None):
             signed += end is None or note.size <= end
     if not signed:
         raise Refused("checkpoint.signature")
+    if note.extended:
+        raise Refused("checkpoint.malformed")
     opened = Checkpoint(note.origin, note.size, note.root)
     if witnesses is not None:
         cosignatures(note, opened, ids, witnesses)

@@ -216,15 +216,15 @@ open_note() { # FILE ORIGIN MEMBER [PATH for findings of cosignatures]
     local file=$1 origin=$2 who=$3 path=${4-} line name raw lines ids= key good=0 invalid=0
     fault=checkpoint.malformed note_times=
     [ -f "$file" ] && [ "$(stat -c %s "$file")" -le 65536 ] || return 1
-    head -4 "$file" >"$tmp/head"
-    [ "$(wc -l <"$tmp/head")" = 4 ] && [ -z "$(sed -n 4p "$tmp/head")" ] || return 1
+    local gap; gap=$(grep -n '^$' "$file" | head -1 | cut -d: -f1)
+    [ -n "$gap" ] && [ "$gap" -ge 4 ] || return 1
     ! tr -d '\n' <"$file" | grep -q '[[:cntrl:]]' || return 1
-    head -3 "$file" >"$tmp/text"
+    head -n $((gap - 1)) "$file" >"$tmp/text"
     { read -r text_origin; read -r note_size; read -r text_root; } <"$tmp/text"
     [[ $note_size =~ ^(0|[1-9][0-9]{0,18})$ ]] || return 1
     note_root=$(b64hex "$text_root"); [ "${#note_root}" = 64 ] || return 1
     [ "$(printf %s "$note_root" | unhex | base64 -w0)" = "$text_root" ] || return 1
-    tail -n +5 "$file" >"$tmp/lines"
+    tail -n +$((gap + 1)) "$file" >"$tmp/lines"
     [ -s "$tmp/lines" ] && [ -z "$(tail -c 1 "$file")" ] || return 1
     while IFS= read -r line; do
         [[ $line =~ ^$'\xe2\x80\x94 '([^ +]+)' '([A-Za-z0-9+/=]+)$ ]] || return 1
@@ -248,6 +248,7 @@ open_note() { # FILE ORIGIN MEMBER [PATH for findings of cosignatures]
         good=1
     done <"$tmp/parsed"
     [ "$good" = 1 ] || return 1
+    fault=checkpoint.malformed; [ "$gap" = 4 ] || return 1    # casegate's logs have no extensions
     fault=
     [ -n "$path" ] || return 0
     while read -r name id raw; do cosignature "$name" "$id" "$raw" "$path" "$who"; done <"$tmp/others"
@@ -668,6 +669,7 @@ one_bundle() { # NUMBER WIDTH SIZE
     while read -r place fits entry; do
         [ -n "$entry" ] && put "$entry" >"$tmp/body/$place"
     done <"$tmp/bodies"
+    : >"$tmp/holding"
     verdicts "$path" "$bodies" "$first" "$wanted"
     check_dsse "$number"
 }
@@ -693,6 +695,7 @@ verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
         if [ "$fits" = 0 ] || [ "$signed" = 1 ]; then
             find_ entry.forged "$1"; echo forged; continue
         fi
+        echo "$place $sig $statement" >>"$tmp/holding"
         if [ "$state" = 1 ] && [ "${body_of[$place]:-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}" != "$digest" ]; then
             find_ body.forged "$2"; echo forged; continue
         fi
@@ -707,18 +710,17 @@ verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
     done <"$tmp/split" >>"$tmp/verdicts"
 }
 
-check_dsse() { # NUMBER: the sampled entries' envelopes say the same
-    local file=$dir/dsse/$1.jsonl place fits type id digest sig statement payload row
+check_dsse() { # NUMBER: the envelopes of the sampled entries that hold
+    local file=$dir/dsse/$1.jsonl place sig statement payload row
     [ -f "$file" ] || return 0
-    while read -r place fits type id digest sig statement _; do
-        [ "$fits" = 1 ] && [ -f "$tmp/leaf/$(printf '%03d' "$place")" ] || continue
+    while read -r place sig statement; do
         row=$(sed -n "$((place + 1))p" "$file" | tr -d ' \n')
         payload=$(put "$statement" | base64 -w0); sig=$(put "$sig" | base64 -w0)
         case $row in
             *'"payload":"'"$payload"'"'*) case $row in *'"sig":"'"$sig"'"'*) continue ;; esac ;;
         esac
         find_ entry.forged "$folder/dsse/$1.jsonl"; return 0
-    done <"$tmp/split"
+    done <"$tmp/holding"
 }
 
 # --- A log, receipts, evidence -----------------------------------------------
