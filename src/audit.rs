@@ -2,3 +2,5 @@
 //! carries everything needed to check it without a node.
 
 pub mod layout;
+pub mod matching;
+pub mod verify;

@@ -286,7 +286,8 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
 
 /// What custodians see of a text: its beginning, as long as they take. The
 /// whole text is in the purpose, to which the segment commits.
-fn segment_text(text: &str) -> String {
+#[must_use]
+pub fn segment_text(text: &str) -> String {
     let mut room = SEGMENT_TEXT_BYTES_MAX;
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let taken = plain.map_while(|c| {

@@ -1,0 +1,197 @@
+//! The offline verifier of a bundle (PROTOCOL.md section 15): one verdict for
+//! every record, and what else is wrong. It trusts its policy and nothing that
+//! stands in the bundle, needs no node and no network, and reads the bundle
+//! piece by piece on as many threads as there are processors.
+
+mod blocks;
+mod ended;
+mod findings;
+mod hashes;
+mod log;
+mod marks;
+mod notes;
+mod policy;
+mod proofs;
+mod report;
+mod roots;
+mod sums;
+mod tree;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::audit::layout::BundlePath;
+use crate::blame::{Blame, Blamed};
+use crate::clock::UnixSeconds;
+use crate::ids::{LogName, MemberId, Origin};
+use crate::record::{Body, Entry};
+
+pub use ended::{ConfirmationLine, ErasureLine, ErasureReport};
+pub use findings::{Code, Finding, Findings, LISTED_MAX};
+pub use marks::Verdict;
+pub use policy::{POLICY_BYTES_MAX, Policy, PolicyError, PolicyWitness};
+pub use report::{FindingCount, LogReport, RecordLine, Report, RosterReport, VerdictCount};
+
+use roots::Roots;
+use tree::Tree;
+
+/// The most bytes of `bundle.json`.
+const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
+
+/// Why a bundle could not be verified at all.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It cannot be read.
+    #[error("the bundle {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The bundle.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The archive is not one that is unpacked here.
+    #[error("the bundle is no archive that is unpacked: {0}")]
+    Archive(&'static str),
+    /// The archive could not be unpacked.
+    #[error("the bundle cannot be unpacked: {0}")]
+    Unpack(io::Error),
+    /// Nothing says whose bundle it is.
+    #[error("bundle.json does not name the member")]
+    NoMember,
+    /// The verdicts could not be written.
+    #[error("the verdicts cannot be written: {0}")]
+    Write(io::Error),
+}
+
+impl Blamed for VerifyError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Unreadable { .. } | Self::Archive(_) | Self::NoMember => Blame::Misbehaved,
+            Self::Unpack(_) | Self::Write(_) => Blame::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "bundle.unreadable",
+            Self::Archive(_) => "bundle.archive",
+            Self::Unpack(_) => "bundle.unpack",
+            Self::NoMember => "bundle.no_member",
+            Self::Write(_) => "bundle.write",
+        }
+    }
+}
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// So many records will be looked at.
+    Records(u64),
+    /// So many more are done.
+    Done(u64),
+}
+
+/// Sees one record after the other, in order, with its log.
+pub type RecordSink<'a> = &'a mut dyn FnMut(&RecordLine) -> io::Result<()>;
+
+/// Sees every body that holds, from several threads at once.
+pub type BodySink<'a> = &'a (dyn Fn(&Origin, u64, &Entry, &Body) + Sync);
+
+/// What a verification is given beside bundle and policy.
+pub struct Options<'a> {
+    /// How many threads; at least one.
+    pub jobs: usize,
+    /// The time by which retention ends are judged.
+    pub now: UnixSeconds,
+    /// Is told how far it is, from several threads at once.
+    pub progress: &'a (dyn Fn(Step) + Sync),
+    /// Sees every record's verdict, if given.
+    pub records: Option<RecordSink<'a>>,
+    /// Sees every body that holds, if given.
+    pub bodies: Option<BodySink<'a>>,
+    /// Looks at the member's logs of this name only, if given.
+    pub only: Option<LogName>,
+}
+
+impl std::fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("jobs", &self.jobs)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Verifies a bundle, a directory or a tar archive. Blocks, for as long as it
+/// takes; a million records are about a minute of one processor.
+///
+/// # Errors
+/// [`VerifyError`] when it could not be verified at all. Whatever is wrong
+/// with it stands in the report.
+pub fn verify(
+    bundle: &Path,
+    policy: &Policy,
+    mut options: Options<'_>,
+) -> Result<Report, VerifyError> {
+    let tree = Tree::open(bundle)?;
+    let member = member_of(&tree)?;
+    let mut findings = Findings::default();
+    let jobs = options.jobs.max(1);
+    sums::check(&tree, jobs, &mut findings);
+    let roots = Roots::read(&tree, policy, &mut findings);
+    let mut report = Report::new(policy, &member, &roots, options.now);
+    if !roots.history.is_empty() {
+        let mut logs = logs_of(&tree, policy, &member);
+        if let Some(only) = options.only {
+            logs.retain(|origin| origin.log == only);
+        }
+        let prepared: Vec<log::Prepared<'_>> = logs
+            .iter()
+            .map(|origin| log::Prepared::of(&tree, &roots, policy, origin, &mut findings))
+            .collect();
+        let records = prepared.iter().map(log::Prepared::records).sum();
+        (options.progress)(Step::Records(records));
+        for log in &prepared {
+            let done = log.verify(jobs, &mut options, &mut report, &mut findings)?;
+            report.logs.push(done);
+        }
+        if options.only.is_none() {
+            proofs::strays(&tree, &logs, &mut findings);
+        }
+        proofs::evidence(&tree, &roots, policy, &mut findings);
+    }
+    report.finish(&findings, policy);
+    Ok(report)
+}
+
+/// The member that the bundle says it is of. A wrong one finds no key.
+fn member_of(tree: &Tree) -> Result<MemberId, VerifyError> {
+    let path = BundlePath::Description.to_string();
+    let text = tree.text(&path, DESCRIPTION_BYTES_MAX).unwrap_or_default();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let name = value.get("member").and_then(serde_json::Value::as_str);
+    name.and_then(|name| MemberId::new(name).ok())
+        .ok_or(VerifyError::NoMember)
+}
+
+/// The logs that a bundle has, records first.
+fn logs_of(tree: &Tree, policy: &Policy, member: &MemberId) -> Vec<Origin> {
+    let mut logs = vec![];
+    for log in [LogName::Records, LogName::Access] {
+        let dir = format!("logs/{}/", log.as_str());
+        let names = tree.below(&dir).filter_map(|name| name.split_once('/'));
+        let mut generations: Vec<u32> = names
+            .filter_map(|(name, _)| name.parse().ok().filter(|n: &u32| n.to_string() == name))
+            .filter(|generation| *generation > 0)
+            .collect();
+        generations.sort_unstable();
+        generations.dedup();
+        logs.extend(generations.into_iter().map(|generation| Origin {
+            federation: policy.federation.clone(),
+            member: member.clone(),
+            log,
+            generation,
+        }));
+    }
+    logs
+}

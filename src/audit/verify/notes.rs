@@ -1,0 +1,236 @@
+//! The signed notes of one log: whose they are, at what size, with which root,
+//! and from when on a checkpoint counts as witnessed.
+
+use std::collections::BTreeMap;
+
+use super::findings::{Code, Finding, Findings};
+use super::policy::Policy;
+use super::roots::{Roots, WitnessKey};
+use super::tree::Tree;
+use crate::audit::layout::LogFile;
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, NOTE_BYTES_MAX, NoteSignature, SignedNote, cosigned_bytes,
+    note_key_id,
+};
+use crate::clock::UnixSeconds;
+use crate::ids::{Digest, Origin, TreeSize};
+
+/// A checkpoint that its log signed.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedRoot {
+    pub(crate) path: String,
+    pub(crate) size: TreeSize,
+    pub(crate) root: Digest,
+    /// When enough witnesses had cosigned it.
+    pub(crate) witnessed: Option<UnixSeconds>,
+}
+
+/// All that a log signed, as far as it holds.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// The newest checkpoint, if it holds.
+    pub(crate) newest: Option<SignedRoot>,
+    /// Those of `checkpoints/`, by size.
+    pub(crate) earlier: Vec<SignedRoot>,
+}
+
+impl Notes {
+    /// Every signed root, in ascending order of size.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &SignedRoot> {
+        self.earlier.iter().chain(&self.newest)
+    }
+
+    /// The largest that holds: its tree is that of the log.
+    pub(crate) fn largest(&self) -> Option<&SignedRoot> {
+        match (self.earlier.last(), &self.newest) {
+            (Some(earlier), Some(newest)) if newest.size > earlier.size => Some(newest),
+            (Some(earlier), _) => Some(earlier),
+            (None, newest) => newest.as_ref(),
+        }
+    }
+
+    /// When each witnessed size was witnessed, ascending, each the first that
+    /// holds what it holds.
+    pub(crate) fn witnessed(&self) -> Vec<(TreeSize, UnixSeconds)> {
+        let mut sizes: BTreeMap<TreeSize, UnixSeconds> = BTreeMap::new();
+        for note in self.all() {
+            if let Some(time) = note.witnessed {
+                let first = sizes.entry(note.size).or_insert(time);
+                *first = time.min(*first);
+            }
+        }
+        sizes.into_iter().collect()
+    }
+
+    /// Reads `checkpoint` and `checkpoints/` below `log`.
+    pub(crate) fn read(
+        tree: &Tree,
+        log: &str,
+        reader: &NoteReader<'_>,
+        findings: &mut Findings,
+    ) -> Self {
+        let mut notes = Self::default();
+        let path = format!("{log}{}", LogFile::Checkpoint);
+        match tree.read(&path, NOTE_BYTES_MAX as u64) {
+            None => findings.add(Finding::new(Code::CheckpointMalformed, path, "not there")),
+            Some(bytes) => notes.newest = reader.read(&path, &bytes, findings),
+        }
+        let dir = format!("{log}checkpoints/");
+        for name in tree.below(&dir) {
+            let path = format!("{dir}{name}");
+            let bytes = tree.read(&path, NOTE_BYTES_MAX as u64).unwrap_or_default();
+            let Some(note) = reader.read(&path, &bytes, findings) else {
+                continue;
+            };
+            if note.size.to_string() == name {
+                notes.earlier.push(note);
+            } else {
+                let what = "its size is not its name";
+                findings.add(Finding::new(Code::CheckpointMalformed, path, what));
+            }
+        }
+        notes.earlier.sort_by_key(|note| note.size);
+        notes.check_growth(findings);
+        notes
+    }
+
+    /// A log never shrinks: the newest checkpoint is the largest.
+    fn check_growth(&self, findings: &mut Findings) {
+        let (Some(newest), Some(largest)) = (&self.newest, self.earlier.last()) else {
+            return;
+        };
+        if newest.size < largest.size {
+            let what = format!("{} entries, after {}", newest.size, largest.size);
+            findings.add(Finding::new(Code::CheckpointSmaller, &newest.path, what));
+        }
+    }
+}
+
+/// Opens notes of one log.
+#[derive(Debug)]
+pub(crate) struct NoteReader<'a> {
+    roots: &'a Roots,
+    policy: &'a Policy,
+    origin: &'a Origin,
+    witnesses: Vec<WitnessKey>,
+}
+
+impl<'a> NoteReader<'a> {
+    pub(crate) fn new(roots: &'a Roots, policy: &'a Policy, origin: &'a Origin) -> Self {
+        Self {
+            roots,
+            policy,
+            origin,
+            witnesses: roots.witnesses(policy, &origin.member),
+        }
+    }
+
+    /// Opens a note, and tells what is wrong with it or its cosignatures.
+    pub(crate) fn read(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        findings: &mut Findings,
+    ) -> Option<SignedRoot> {
+        let checkpoint = match self.open(bytes) {
+            Ok(checkpoint) => checkpoint,
+            Err((code, what)) => {
+                findings.add(Finding::new(code, path, what));
+                return None;
+            }
+        };
+        Some(SignedRoot {
+            path: path.to_owned(),
+            size: checkpoint.size,
+            root: checkpoint.root,
+            witnessed: self.witnessed(path, bytes, findings),
+        })
+    }
+
+    /// Opens a note as a checkpoint of this log.
+    pub(crate) fn open(&self, bytes: &[u8]) -> Result<Checkpoint, (Code, String)> {
+        let keys = self.roots.checkpoint_keys(self.origin);
+        let all: Vec<_> = keys.iter().map(|(key, _)| *key).collect();
+        let told = |error: CheckpointError| (code_of(&error), error.to_string());
+        let checkpoint = Checkpoint::open(bytes, self.origin, &all).map_err(told)?;
+        let still: Vec<_> = keys
+            .iter()
+            .filter(|(_, end)| end.is_none_or(|end| checkpoint.size.0 <= end))
+            .map(|(key, _)| *key)
+            .collect();
+        if still.len() < all.len() {
+            Checkpoint::open(bytes, self.origin, &still).map_err(told)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// The time at which enough witnesses had cosigned a note, if they have.
+    pub(crate) fn witnessed(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        findings: &mut Findings,
+    ) -> Option<UnixSeconds> {
+        let note = SignedNote::parse(bytes).ok()?;
+        let own = self.origin.to_string();
+        let keys = self.roots.checkpoint_keys(self.origin);
+        let own_ids: Vec<_> = keys.iter().map(|(key, _)| note_key_id(&own, key)).collect();
+        let is_own = |line: &&NoteSignature<'_>| line.name == own && own_ids.contains(&line.key_id);
+        let mut times: BTreeMap<&str, UnixSeconds> = BTreeMap::new();
+        let mut all_hold = true;
+        for line in note.signatures().iter().filter(|line| !is_own(line)) {
+            let named = |key: &&WitnessKey| key.name == line.name && key.note_id == line.key_id;
+            let Some(witness) = self.witnesses.iter().find(named) else {
+                findings.add(Finding::new(Code::CosignatureUnknown, path, line.name));
+                continue;
+            };
+            let Some(time) = cosigned_at(&note, witness, &line.signature) else {
+                findings.add(Finding::new(Code::CosignatureInvalid, path, line.name));
+                all_hold = false;
+                continue;
+            };
+            if witness.counts_at(time) {
+                let newest = times.entry(witness.who()).or_insert(time);
+                *newest = time.max(*newest);
+            }
+        }
+        if !all_hold {
+            return None;
+        }
+        let mut times: Vec<UnixSeconds> = times.into_values().collect();
+        times.sort_unstable();
+        times
+            .iter()
+            .enumerate()
+            .find(|(at, time)| {
+                let quorum = self.roots.quorum(self.policy, **time);
+                quorum > 0 && at + 1 >= quorum
+            })
+            .map(|(_, time)| *time)
+    }
+}
+
+/// The time of one cosignature line, if it holds (C2SP tlog-cosignature).
+fn cosigned_at(
+    note: &SignedNote<'_>,
+    witness: &WitnessKey,
+    signature: &[u8],
+) -> Option<UnixSeconds> {
+    let (time, signature) = signature.split_first_chunk::<8>()?;
+    let time = u64::from_be_bytes(*time);
+    let signed = cosigned_bytes(note.text(), time);
+    witness.key.verify(&signed, signature).ok()?;
+    UnixSeconds::try_from(time).ok()
+}
+
+fn code_of(error: &CheckpointError) -> Code {
+    match error {
+        CheckpointError::Origin(_) | CheckpointError::OtherLog { .. } => Code::CheckpointOrigin,
+        CheckpointError::NotSigned | CheckpointError::BadSignature { .. } => {
+            Code::CheckpointSignature
+        }
+        CheckpointError::TooBig { .. }
+        | CheckpointError::MalformedNote { .. }
+        | CheckpointError::Malformed { .. } => Code::CheckpointMalformed,
+    }
+}

@@ -1,0 +1,243 @@
+//! The roster chain of a bundle, from the pinned version on, and the keys that
+//! follow from it: who signs a log, who witnesses it, since when.
+
+use std::sync::Arc;
+
+use super::findings::{Code, Finding, Findings};
+use super::policy::Policy;
+use super::tree::Tree;
+use crate::audit::layout::BundlePath;
+use crate::checkpoint::cosignature_key_id;
+use crate::clock::UnixSeconds;
+use crate::ids::{MemberId, Origin};
+use crate::keys::PublicKey;
+use crate::roster::{KeyUse, ROSTER_BYTES_MAX, Roster, RosterChain, RosterError};
+use crate::rosters::shares_fit;
+
+/// What a bundle's rosters say, as far as they hold.
+#[derive(Debug)]
+pub(crate) struct Roots {
+    /// Version 1 first; empty when not even that one is the pinned one.
+    pub(crate) history: Vec<Arc<Roster>>,
+}
+
+/// A key of a witness, and when it counts.
+#[derive(Debug)]
+pub(crate) struct WitnessKey {
+    /// The name in cosignature lines.
+    pub(crate) name: String,
+    /// Its id in notes.
+    pub(crate) note_id: [u8; 4],
+    pub(crate) key: PublicKey,
+    /// The member, or the policy's name of the witness.
+    who: String,
+    /// The times from (inclusive) and to (exclusive) in which a roster that was
+    /// in force assigns it; all time where the policy names it.
+    spans: Vec<(UnixSeconds, UnixSeconds)>,
+}
+
+impl WitnessKey {
+    /// Says whether a cosignature of that time counts.
+    pub(crate) fn counts_at(&self, time: UnixSeconds) -> bool {
+        self.spans
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&time))
+    }
+
+    /// Whose key it is: several keys of one witness count once.
+    pub(crate) fn who(&self) -> &str {
+        &self.who
+    }
+}
+
+impl Roots {
+    /// Reads every version, and stops at the first that does not follow.
+    pub(crate) fn read(tree: &Tree, policy: &Policy, findings: &mut Findings) -> Self {
+        let mut history: Vec<Arc<Roster>> = vec![];
+        let mut chain: Option<RosterChain> = None;
+        for version in 1.. {
+            let path = BundlePath::Roster(version).to_string();
+            if !tree.has(&path) {
+                break;
+            }
+            let bytes = tree
+                .read(&path, ROSTER_BYTES_MAX as u64)
+                .unwrap_or_default();
+            let added = match &mut chain {
+                None => RosterChain::start(policy.roster_pin, &bytes, shares_fit)
+                    .map(|started| chain = Some(started)),
+                Some(chain) => chain.extend(&bytes).map(drop),
+            };
+            let newest = chain.as_ref().map(RosterChain::newest);
+            let follows = newest.is_some_and(|newest| newest.version == version);
+            match (added, newest) {
+                (Err(error), _) => {
+                    findings.add(Finding::new(code_of(&error), path, error));
+                    return Self { history };
+                }
+                (Ok(()), Some(newest)) if follows => history.push(Arc::clone(newest)),
+                _ => {
+                    findings.add(Finding::new(Code::RosterChain, path, "another version"));
+                    return Self { history };
+                }
+            }
+        }
+        check_names(tree, &history, policy, findings);
+        Self { history }
+    }
+
+    /// The newest version that holds.
+    pub(crate) fn newest(&self) -> Option<&Arc<Roster>> {
+        self.history.last()
+    }
+
+    /// The keys under which a checkpoint of `origin` may be signed, of every
+    /// version; each with the size up to which it counts, if it is revoked.
+    pub(crate) fn checkpoint_keys(&self, origin: &Origin) -> Vec<(&PublicKey, Option<u64>)> {
+        let mut keys: Vec<(&PublicKey, Option<u64>)> = vec![];
+        for roster in self.history.iter().rev() {
+            for key in roster.keys(&origin.member, KeyUse::Checkpoint) {
+                if !keys.iter().any(|(known, _)| **known == key.key) {
+                    keys.push((&key.key, key.revoked_at_size));
+                }
+            }
+        }
+        keys
+    }
+
+    /// The keys of a member under which entries may be signed.
+    pub(crate) fn records_keys(&self, member: &MemberId) -> Vec<&PublicKey> {
+        let mut keys: Vec<&PublicKey> = vec![];
+        for roster in &self.history {
+            for key in roster.keys(member, KeyUse::Records) {
+                if !keys.contains(&&key.key) {
+                    keys.push(&key.key);
+                }
+            }
+        }
+        keys
+    }
+
+    /// How many cosignatures make a checkpoint of that time witnessed.
+    pub(crate) fn quorum(&self, policy: &Policy, time: UnixSeconds) -> usize {
+        let own = if policy.witnesses.is_empty() {
+            self.in_force(time).map_or(0, |r| r.policy.witness_quorum)
+        } else {
+            1
+        };
+        usize::try_from(policy.quorum.unwrap_or(own)).unwrap_or(usize::MAX)
+    }
+
+    /// The newest version issued at `time`; the first one before that.
+    fn in_force(&self, time: UnixSeconds) -> Option<&Arc<Roster>> {
+        let issued = self.history.iter().rev().find(|r| r.issued_at <= time);
+        issued.or(self.history.first())
+    }
+
+    /// The witnesses of a member's logs: the policy's, or the rosters'.
+    pub(crate) fn witnesses(&self, policy: &Policy, member: &MemberId) -> Vec<WitnessKey> {
+        if !policy.witnesses.is_empty() {
+            let named = policy.witnesses.iter().map(|witness| WitnessKey {
+                note_id: cosignature_key_id(&witness.name, &witness.key),
+                name: witness.name.clone(),
+                key: witness.key.clone(),
+                who: witness.name.clone(),
+                spans: vec![(UnixSeconds::MIN, UnixSeconds::MAX)],
+            });
+            return named.collect();
+        }
+        let mut keys: Vec<WitnessKey> = vec![];
+        for (at, roster) in self.history.iter().enumerate() {
+            let span = (
+                if at == 0 {
+                    UnixSeconds::MIN
+                } else {
+                    roster.issued_at
+                },
+                self.history
+                    .get(at + 1)
+                    .map_or(UnixSeconds::MAX, |next| next.issued_at),
+            );
+            let assigned = roster.member(member).map_or(&[][..], |m| &m.witnesses);
+            for witness in assigned {
+                for key in roster.keys(witness, KeyUse::Witness) {
+                    add_span(&mut keys, roster, witness, &key.key, span);
+                }
+            }
+        }
+        keys
+    }
+}
+
+fn add_span(
+    keys: &mut Vec<WitnessKey>,
+    roster: &Roster,
+    witness: &MemberId,
+    key: &PublicKey,
+    span: (UnixSeconds, UnixSeconds),
+) {
+    let known = keys
+        .iter_mut()
+        .find(|known| known.who == witness.as_str() && known.key == *key);
+    if let Some(known) = known {
+        known.spans.push(span);
+        return;
+    }
+    let name = format!("{}/{witness}/witness", roster.federation);
+    keys.push(WitnessKey {
+        note_id: cosignature_key_id(&name, key),
+        name,
+        key: key.clone(),
+        who: witness.to_string(),
+        spans: vec![span],
+    });
+}
+
+/// Versions that are missing, and a federation that is another one.
+fn check_names(tree: &Tree, history: &[Arc<Roster>], policy: &Policy, findings: &mut Findings) {
+    let first = BundlePath::Roster(1).to_string();
+    let Some(newest) = history.last() else {
+        findings.add(Finding::new(
+            Code::RosterChain,
+            first,
+            "roster 1 is missing",
+        ));
+        return;
+    };
+    if newest.federation != policy.federation {
+        let what = format!("it is of the federation {}", newest.federation);
+        findings.add(Finding::new(Code::RosterChain, first, what));
+    }
+    let later = tree
+        .below("roster/")
+        .filter_map(|name| name.parse::<u64>().ok());
+    if let Some(version) = later.max().filter(|version| *version > newest.version) {
+        let path = BundlePath::Roster(version).to_string();
+        findings.add(Finding::new(
+            Code::RosterChain,
+            path,
+            "versions before it are missing",
+        ));
+    }
+}
+
+fn code_of(error: &RosterError) -> Code {
+    match error {
+        RosterError::BadSignature { .. } | RosterError::TooFewSignatures { .. } => {
+            Code::RosterSignature
+        }
+        RosterError::Malformed { .. }
+        | RosterError::Field { .. }
+        | RosterError::Key { .. }
+        | RosterError::NotPinned { .. }
+        | RosterError::BrokenChain { .. }
+        | RosterError::Gap { .. }
+        | RosterError::OlderThanSeen { .. }
+        | RosterError::Fork { .. }
+        | RosterError::Expired { .. }
+        | RosterError::KeyDropped { .. }
+        | RosterError::KeyChanged { .. }
+        | RosterError::Revocation { .. }
+        | RosterError::NotYetIssued { .. } => Code::RosterChain,
+    }
+}
