@@ -15,6 +15,7 @@ use crate::cli::output::Output;
 use crate::clock::Clock;
 use crate::lang::Lang;
 
+pub mod audit;
 pub mod case;
 pub mod custodian;
 pub mod demo;
@@ -91,6 +92,9 @@ pub enum Command {
     /// Makes, signs, checks and shows rosters.
     #[command(flatten_help = true)]
     Roster(roster::RosterArgs),
+    /// Proves what stands in a member's logs, with and without a node.
+    #[command(flatten_help = true)]
+    Audit(audit::AuditArgs),
     /// Writes synthetic cases of three cities with planted links.
     Sample(sample::SampleArgs),
     /// Prints the completions of a shell.
@@ -234,6 +238,7 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
             let done = roster::run(args, clock.now(), crate::rosters::shares_fit, output);
             done.map(|()| Exit::Done)
         }
+        Command::Audit(args) => audit::run(args, clock, output),
         Command::Sample(args) => sample::run(args, output).map(|()| Exit::Done),
         Command::Completion { shell } => {
             let mut text = Vec::new();

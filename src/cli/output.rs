@@ -194,6 +194,11 @@ impl Progress {
         self.0.inc(n);
     }
 
+    /// Sets how much there is to do.
+    pub fn total(&self, n: u64) {
+        self.0.set_length(n);
+    }
+
     /// Sets how much is done.
     pub fn at(&self, n: u64) {
         self.0.set_position(n);

@@ -9,7 +9,13 @@ use casegate::element::{Kind, Refusal, Role, Warning};
 use casegate::lang::{Lang, catalogue, every_phrase, placeholders};
 
 /// Families whose keys are put together at run time, from codes and names.
-const BY_CODE: [&str; 7] = [
+const BY_CODE: [&str; 13] = [
+    "audit.finding.",
+    "audit.reason.",
+    "audit.receipt.",
+    "audit.verdict.",
+    "audit.why.",
+    "audit.word.",
     "warning.",
     "refusal.",
     "error.",

@@ -8,6 +8,7 @@
 )]
 
 mod audit_layout;
+mod audit_verify;
 mod cases;
 mod checkpoint;
 mod cluster;
