@@ -1,15 +1,76 @@
-//! The access log: every query, evaluation, denial and administrative change
-//! is a signed entry of the node's own access log before its answer leaves.
-//! It holds purposes and counts, never values or tokens.
+//! The access log: every query, evaluation, denial, export and administrative
+//! change is one signed entry of the node's own access log, with its outcome,
+//! before its answer leaves. It holds purposes and counts, never values or
+//! tokens.
+//!
+//! A change that is one batch of the store is durable together with its line.
+//! What takes longer is noted, durably, before it begins, and becomes a line
+//! when it ends, or when a node that broke off starts again.
+
+mod asked;
+mod denials;
+pub mod officer;
+mod replays;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::sync::Notify;
 
+pub use asked::{Asked, GIVEN_UP};
+use denials::Denials;
+use officer::{OfficerSignatureError, SKEW_S_MAX};
+use replays::Replays;
+
+use crate::blame::{Blame, Blamed};
 use crate::ids::{CaseRef, Digest, LogIndex, LogName, QueryId, random};
 use crate::ledger::{Ledger, LedgerError, NewEntry};
-use crate::record::{self, Body};
-use crate::store::Batch;
-use crate::wire::v1::{AccessBody, AccessScope, AskedMember, OpenedPurpose, Purpose, SeenPurpose};
+use crate::record::{self, ACCESS_BODY_BYTES_MAX, Body, Entry, RecordError};
+use crate::store::{Batch, StoreError, Table};
+use crate::wire::v1::{
+    AccessBody, AccessScope, AskedMember, OfficerRequest, OpenedPurpose, Purpose, SeenPurpose,
+};
+
+/// The outcome of a call that a node had begun when it ended without a word.
+pub const BROKEN_OFF: &str = "access.broken_off";
+/// Bytes of a body that are kept free for what a call adds while it runs.
+const RESERVE_BYTES: usize = 64 * 1024;
+/// Entries that are looked at together when the newest lines are read back.
+const PAGE: u64 = 512;
+
+/// Why a line was not written; what was asked is refused then.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The request does not fit into a line that readers take.
+    #[error("the request does not fit into a line of the access log: {0}")]
+    Line(RecordError),
+    /// The ledger failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl Blamed for AccessError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Line(_) => Blame::Misbehaved,
+            Self::Ledger(e) => e.blame(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Line(_) => "access.line",
+            Self::Ledger(e) => e.code(),
+        }
+    }
+}
+
+impl From<StoreError> for AccessError {
+    fn from(error: StoreError) -> Self {
+        Self::Ledger(error.into())
+    }
+}
 
 /// What an officer signed to ask for something.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +125,24 @@ impl AccessLine {
             officer: OfficerProof::default(),
         }
     }
+
+    fn into_body(self) -> AccessBody {
+        AccessBody {
+            nonce: random::<16>().to_vec().into(),
+            scope: self.scope as i32,
+            query_id: self.query_id.as_bytes().to_vec().into(),
+            method: self.method.into(),
+            caller: self.caller,
+            purposes: self.purposes,
+            seen: self.seen,
+            outcome: self.outcome,
+            count: self.count,
+            asked: self.asked,
+            officer_request: self.officer.request,
+            officer_signature: self.officer.signature,
+            officer_certificate: self.officer.certificate,
+        }
+    }
 }
 
 /// A purpose under a fresh salt: what stays at home, and what travels.
@@ -92,41 +171,182 @@ pub fn commit_purpose(purpose: &Purpose, case: &CaseRef, count: u32) -> Committe
 
 /// Writes the node's access log. Clones share it.
 #[derive(Clone, Debug)]
-pub struct AccessLog(Ledger);
+pub struct AccessLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    ledger: Ledger,
+    replays: Replays,
+    denials: Denials,
+    denied: Notify,
+    writing_denials: Mutex<()>,
+}
+
+/// A call that is noted as under way; it ends with [`AccessLog::end`].
+#[derive(Debug)]
+#[must_use]
+pub struct Begun([u8; 16]);
 
 impl AccessLog {
-    /// Writes to the access log of `ledger`.
-    #[must_use]
-    pub fn new(ledger: Ledger) -> Self {
-        Self(ledger)
+    /// Opens the access log of `ledger`: writes the lines of calls that were
+    /// under way when the node last ended, and remembers the officers' requests
+    /// of the last minutes. Blocks.
+    ///
+    /// # Errors
+    /// [`AccessError`].
+    pub fn open(ledger: Ledger) -> Result<Self, AccessError> {
+        let log = Self(Arc::new(Inner {
+            ledger,
+            replays: Replays::default(),
+            denials: Denials::default(),
+            denied: Notify::new(),
+            writing_denials: Mutex::default(),
+        }));
+        log.recover()?;
+        log.remember()?;
+        Ok(log)
     }
 
     /// Appends a line; it is durable when this returns. Blocks.
     ///
     /// # Errors
-    /// [`LedgerError`]; the caller must then refuse what was asked.
-    pub fn write(&self, line: AccessLine) -> Result<LogIndex, LedgerError> {
-        let body = Body::Access(AccessBody {
-            nonce: random::<16>().to_vec().into(),
-            scope: line.scope as i32,
-            query_id: line.query_id.as_bytes().to_vec().into(),
-            method: line.method.into(),
-            caller: line.caller,
-            purposes: line.purposes,
-            seen: line.seen,
-            outcome: line.outcome,
-            count: line.count,
-            asked: line.asked,
-            officer_request: line.officer.request,
-            officer_signature: line.officer.signature,
-            officer_certificate: line.officer.certificate,
-        });
-        let entry = NewEntry {
-            body,
-            expires_at: 0,
-            private: None,
-        };
-        self.0.append(LogName::Access, vec![entry], Batch::new())
+    /// [`AccessError`]; the caller must then refuse what was asked.
+    pub fn write(&self, line: AccessLine) -> Result<LogIndex, AccessError> {
+        self.write_with(line, Batch::new())
+    }
+
+    /// Appends a line together with the change that it is about: both are
+    /// durable when this returns, or neither is. Blocks.
+    ///
+    /// # Errors
+    /// [`AccessError`]; nothing was changed unless the outcome is unknown.
+    pub fn write_with(&self, line: AccessLine, with: Batch) -> Result<LogIndex, AccessError> {
+        self.append(vec![line.into_body()], with)
+    }
+
+    /// Notes that what `line` says is about to be done; durable when this
+    /// returns. Blocks.
+    ///
+    /// # Errors
+    /// [`AccessError`]; it must not be done then.
+    pub fn begin(&self, line: &AccessLine) -> Result<Begun, AccessError> {
+        let body = line.clone().into_body();
+        check(&body, ACCESS_BODY_BYTES_MAX - RESERVE_BYTES)?;
+        let key = random::<16>();
+        let sealed = self.0.ledger.seal().seal(&key, &body.encode_to_vec());
+        let mut batch = Batch::new();
+        batch.put(Table::Begun, &key, sealed);
+        self.0.ledger.store().commit(batch)?;
+        Ok(Begun(key))
+    }
+
+    /// Appends the line of a call that has ended. Blocks.
+    ///
+    /// # Errors
+    /// [`AccessError`]; the line is written when the node starts again.
+    pub fn end(&self, begun: &Begun, line: AccessLine) -> Result<LogIndex, AccessError> {
+        let mut batch = Batch::new();
+        batch.delete(Table::Begun, &begun.0);
+        self.write_with(line, batch)
+    }
+
+    /// Takes an officer's request whose signature holds, if it is of this time
+    /// and was not taken before.
+    ///
+    /// # Errors
+    /// [`OfficerSignatureError`].
+    pub fn take(&self, request: &OfficerRequest) -> Result<(), OfficerSignatureError> {
+        let now = self.0.ledger.clock().now();
+        self.0.replays.take(request, now)
+    }
+
+    /// Counts a call that was turned away; its line is written by
+    /// [`AccessLog::write_denials`]. Does not block.
+    pub fn deny(&self, line: AccessLine) {
+        if self.0.denials.note(line, self.0.ledger.clock().now()) {
+            self.0.denied.notify_one();
+        }
+    }
+
+    /// Waits until a denial is to be written.
+    pub async fn denied(&self) {
+        self.0.denied.notified().await;
+    }
+
+    /// Writes the denials that are due, or `all` that were counted. Blocks, also
+    /// for another caller of this that took some of them.
+    ///
+    /// # Errors
+    /// [`AccessError`]; they are written the next time.
+    pub fn write_denials(&self, all: bool) -> Result<(), AccessError> {
+        let lock = &self.0.writing_denials;
+        let _writing = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.denials.take(self.0.ledger.clock().now(), all);
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let bodies = lines.iter().cloned().map(AccessLine::into_body).collect();
+        self.append(bodies, Batch::new())
+            .map(drop)
+            .inspect_err(|_| self.0.denials.give_back(lines))
+    }
+
+    fn append(&self, bodies: Vec<AccessBody>, with: Batch) -> Result<LogIndex, AccessError> {
+        let mut entries = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            check(&body, ACCESS_BODY_BYTES_MAX)?;
+            entries.push(NewEntry {
+                body: Body::Access(body),
+                expires_at: 0,
+                private: None,
+            });
+        }
+        Ok(self.0.ledger.append(LogName::Access, entries, with)?)
+    }
+
+    /// Writes the lines of calls that a node of before had begun.
+    fn recover(&self) -> Result<(), AccessError> {
+        let (mut bodies, mut batch) = (vec![], Batch::new());
+        for (key, sealed) in self.0.ledger.store().scan(Table::Begun, b"")? {
+            let damaged = || StoreError::Damaged("line of a call under way");
+            let plain = self.0.ledger.seal().open(&key, &sealed);
+            let plain = plain.map_err(|_| damaged())?;
+            let mut body = AccessBody::decode(&plain[..]).map_err(|_| damaged())?;
+            BROKEN_OFF.clone_into(&mut body.outcome);
+            bodies.push(body);
+            batch.delete(Table::Begun, &key);
+        }
+        if !bodies.is_empty() {
+            self.append(bodies, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the officers' requests of the last minutes back, the newest first.
+    fn remember(&self) -> Result<(), AccessError> {
+        let ledger = &self.0.ledger;
+        let (log, now) = (ledger.own_log(LogName::Access), ledger.clock().now());
+        let mut end = log.size().0;
+        let mut older = false;
+        while end > 0 && !older {
+            let start = end.saturating_sub(PAGE);
+            for (at, bytes) in (start..).zip(ledger.entries(log.number, LogIndex(start), end)?) {
+                // It may have been signed long before it came, and may be asked
+                // again as long after.
+                let written = Entry::parse(bytes).map_or(0, |entry| entry.statement.issued_at);
+                if now.abs_diff(written) > 2 * SKEW_S_MAX.unsigned_abs() {
+                    older = true;
+                    continue;
+                }
+                if let Ok(Some(Body::Access(body))) = ledger.body(log.number, LogIndex(at)) {
+                    let request = officer::parse(&body.officer_request);
+                    // One that is refused for its age need not be remembered.
+                    drop(request.map(|request| self.0.replays.take(&request, now)));
+                }
+            }
+            end = start;
+        }
+        Ok(())
     }
 
     /// The newest `max` lines with their indices, oldest first.
@@ -134,15 +354,27 @@ impl AccessLog {
     /// # Errors
     /// [`LedgerError`].
     pub fn newest(&self, max: u64) -> Result<Vec<(LogIndex, AccessBody)>, LedgerError> {
-        let log = self.0.own_log(LogName::Access);
+        let log = self.0.ledger.own_log(LogName::Access);
         let size = log.size().0;
         let mut out = vec![];
         for at in size.saturating_sub(max)..size {
             // One line that cannot be read must not hide the others.
-            if let Ok(Some(Body::Access(body))) = self.0.body(log.number, LogIndex(at)) {
+            if let Ok(Some(Body::Access(body))) = self.0.ledger.body(log.number, LogIndex(at)) {
                 out.push((LogIndex(at), body));
             }
         }
         Ok(out)
     }
+}
+
+/// Checks what every reader will: a line that nobody can read is none.
+fn check(body: &AccessBody, max: usize) -> Result<(), AccessError> {
+    let got = body.encoded_len();
+    if got > max {
+        let what = "body";
+        return Err(AccessError::Line(RecordError::TooBig { what, got, max }));
+    }
+    Body::Access(body.clone())
+        .check()
+        .map_err(AccessError::Line)
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost::Message;
 
+use crate::access::AccessError;
 use crate::blame::{Blame, Blamed};
 use crate::ids::{CaseRef, random};
 use crate::ledger::{Ledger, LedgerError};
@@ -41,6 +42,9 @@ pub enum CaseError {
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The change's line in the access log was not written.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 impl From<StoreError> for CaseError {
@@ -59,6 +63,7 @@ impl Blamed for CaseError {
             | Self::Exists(_)
             | Self::BadNumber => Blame::Denied,
             Self::Ledger(e) => e.blame(),
+            Self::Access(e) => e.blame(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Blamed for CaseError {
             Self::Exists(_) => "case.exists",
             Self::BadNumber => "case.bad_number",
             Self::Ledger(e) => e.code(),
+            Self::Access(e) => e.code(),
         }
     }
 }
@@ -195,13 +201,26 @@ impl Cases {
     /// # Errors
     /// [`CaseError::Exists`] or [`CaseError::BadNumber`].
     pub fn add(&self, row: CaseRow) -> Result<CaseRow, CaseError> {
+        self.add_with(row, |batch| Ok(self.ledger.store().commit(batch)?))
+    }
+
+    /// As [`Cases::add`]; `commit` makes the change durable, with what else
+    /// belongs to it.
+    ///
+    /// # Errors
+    /// [`CaseError::Exists`], [`CaseError::BadNumber`], or that of `commit`.
+    pub fn add_with(
+        &self,
+        row: CaseRow,
+        commit: impl FnOnce(Batch) -> Result<(), AccessError>,
+    ) -> Result<CaseRow, CaseError> {
         let changing = self.change();
         if self.find(&row.case_no)?.is_some() {
             return Err(CaseError::Exists(row.case_no));
         }
         let mut batch = Batch::new();
         let row = self.stage_new(row, &mut batch)?;
-        self.ledger.store().commit(batch)?;
+        commit(batch)?;
         drop(changing);
         Ok(row)
     }
@@ -262,6 +281,19 @@ impl Cases {
     /// # Errors
     /// [`CaseError::Unknown`].
     pub fn close(&self, case_no: &str) -> Result<CaseRow, CaseError> {
+        self.close_with(case_no, |batch| Ok(self.ledger.store().commit(batch)?))
+    }
+
+    /// As [`Cases::close`]; `commit` makes the change durable, with what else
+    /// belongs to it.
+    ///
+    /// # Errors
+    /// [`CaseError::Unknown`], or that of `commit`.
+    pub fn close_with(
+        &self,
+        case_no: &str,
+        commit: impl FnOnce(Batch) -> Result<(), AccessError>,
+    ) -> Result<CaseRow, CaseError> {
         let changing = self.change();
         let mut row = self
             .find(case_no)?
@@ -269,7 +301,7 @@ impl Cases {
         row.set_state(CaseState::Closed);
         let mut batch = Batch::new();
         self.stage(&row, &mut batch)?;
-        self.ledger.store().commit(batch)?;
+        commit(batch)?;
         drop(changing);
         Ok(row)
     }

@@ -180,7 +180,8 @@ pub struct Desk {
 pub struct Limits {
     /// The most bytes of one message that the node receives.
     pub message_bytes_max: usize,
-    /// How long another node's call may take before it is answered, in seconds.
+    /// How long a call may take before it is answered, in seconds; an officer's
+    /// that publishes, searches or verifies takes ten times as long.
     pub timeout_s: u64,
     /// How many calls of one member may run at once.
     pub peer_concurrency: usize,

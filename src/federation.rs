@@ -311,9 +311,10 @@ impl Federation {
                 .get(id)
                 .ok_or_else(|| FederationError::NoMember(id.clone()))?;
             let (parts, plan, id) = (Arc::clone(node.parts()), plan.clone(), id.clone());
-            running.spawn(
-                async move { keygen::run(&parts.custodian, &parts.peers, &id, &plan).await },
-            );
+            running.spawn(async move {
+                let asked = crate::access::Asked::default();
+                keygen::run(&parts.custodian, &parts.peers, &id, &plan, &asked).await
+            });
         }
         let mut keys = vec![];
         while let Some(done) = running.join_next().await {

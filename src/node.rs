@@ -165,6 +165,7 @@ impl Node {
             parts.ledger.own().clone(),
             parts.rosters.handle(),
             parts.officers.clone(),
+            parts.access.clone(),
             parts.clock.clone(),
             &limits,
         ));
@@ -193,7 +194,8 @@ impl Node {
         }
         tasks.spawn(upkeep::follow_roster(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(upkeep::sweep(parts.ledger.clone(), stopped.clone()));
-        tasks.spawn(upkeep::sign_receipts(Arc::clone(&parts), stopped));
+        tasks.spawn(upkeep::sign_receipts(Arc::clone(&parts), stopped.clone()));
+        tasks.spawn(upkeep::write_denials(parts.access.clone(), stopped));
         Ok(Self {
             parts,
             stop,

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use prost::Message;
 
+use crate::access::AccessError;
 use crate::blame::{Blame, Blamed};
 use crate::clock::Clock;
 use crate::ids::OfficerName;
@@ -30,6 +31,9 @@ pub enum OfficerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The change's line in the access log was not written.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 impl Blamed for OfficerError {
@@ -39,6 +43,7 @@ impl Blamed for OfficerError {
             Self::Right(_) => Blame::Misbehaved,
             Self::LastAdmin(_) => Blame::Denied,
             Self::Store(e) => e.blame(),
+            Self::Access(e) => e.blame(),
         }
     }
 
@@ -48,6 +53,7 @@ impl Blamed for OfficerError {
             Self::Right(_) => "officer.bad_right",
             Self::LastAdmin(_) => "officer.last_admin",
             Self::Store(e) => e.code(),
+            Self::Access(e) => e.code(),
         }
     }
 }
@@ -120,6 +126,20 @@ impl Officers {
     /// # Errors
     /// [`OfficerError::Right`] for an unknown right, [`OfficerError::LastAdmin`].
     pub fn set(&self, name: &OfficerName, rights: &[String]) -> Result<OfficerRow, OfficerError> {
+        self.set_with(name, rights, |batch| Ok(self.store.commit(batch)?))
+    }
+
+    /// As [`Officers::set`]; `commit` makes the change durable, with what else
+    /// belongs to it.
+    ///
+    /// # Errors
+    /// As [`Officers::set`], or that of `commit`.
+    pub fn set_with(
+        &self,
+        name: &OfficerName,
+        rights: &[String],
+        commit: impl FnOnce(Batch) -> Result<(), AccessError>,
+    ) -> Result<OfficerRow, OfficerError> {
         for right in rights {
             Right::from_word(right).ok_or_else(|| OfficerError::Right(right.clone()))?;
         }
@@ -129,7 +149,7 @@ impl Officers {
             suspended: false,
             changed_at: self.clock.now(),
         };
-        self.keep(name, row)
+        self.keep(name, row, commit)
     }
 
     /// Suspends an officer, or restores one. Doing it twice changes nothing.
@@ -137,6 +157,20 @@ impl Officers {
     /// # Errors
     /// [`OfficerError::Unknown`], [`OfficerError::LastAdmin`].
     pub fn suspend(&self, name: &OfficerName, suspended: bool) -> Result<OfficerRow, OfficerError> {
+        self.suspend_with(name, suspended, |batch| Ok(self.store.commit(batch)?))
+    }
+
+    /// As [`Officers::suspend`]; `commit` makes the change durable, with what
+    /// else belongs to it.
+    ///
+    /// # Errors
+    /// As [`Officers::suspend`], or that of `commit`.
+    pub fn suspend_with(
+        &self,
+        name: &OfficerName,
+        suspended: bool,
+        commit: impl FnOnce(Batch) -> Result<(), AccessError>,
+    ) -> Result<OfficerRow, OfficerError> {
         let before = {
             let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
             rows.get(name).cloned()
@@ -144,10 +178,15 @@ impl Officers {
         let mut row = before.ok_or_else(|| OfficerError::Unknown(name.clone()))?;
         row.suspended = suspended;
         row.changed_at = self.clock.now();
-        self.keep(name, row)
+        self.keep(name, row, commit)
     }
 
-    fn keep(&self, name: &OfficerName, row: OfficerRow) -> Result<OfficerRow, OfficerError> {
+    fn keep(
+        &self,
+        name: &OfficerName,
+        row: OfficerRow,
+        commit: impl FnOnce(Batch) -> Result<(), AccessError>,
+    ) -> Result<OfficerRow, OfficerError> {
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         let is_admin = |row: &OfficerRow| {
             !row.suspended && row.rights.iter().any(|r| r == Right::Admin.as_str())
@@ -163,7 +202,7 @@ impl Officers {
             name.as_str().as_bytes(),
             row.encode_to_vec(),
         );
-        self.store.commit(batch)?;
+        commit(batch)?;
         rows.insert(name.clone(), row.clone());
         Ok(row)
     }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
-use crate::access::{AccessLine, AccessLog, commit_purpose};
+use crate::access::{AccessError, AccessLine, AccessLog, Asked, commit_purpose};
+use crate::blame::Blamed;
 use crate::cases::{CaseError, Cases};
 use crate::custodian::SEGMENT_TEXT_BYTES_MAX;
 use crate::element::TokenClass;
@@ -45,6 +46,9 @@ pub enum PublishError {
     /// The case table failed.
     #[error(transparent)]
     Cases(#[from] CaseError),
+    /// The question is not in the access log, and was not asked.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The roster names no current token key of that class.
     #[error("the roster names no current token key for {0:?} kinds")]
     NoTokenKey(TokenClass),
@@ -238,18 +242,38 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         }
         line.count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
         let query_id = line.query_id;
+        // Several lines of one question where one body would be too large.
+        let lines: Vec<_> = purposes
+            .chunks(PURPOSES_PER_LINE)
+            .map(|some| AccessLine {
+                purposes: some.to_vec(),
+                ..line.clone()
+            })
+            .collect();
         let access = self.access.clone();
+        let begun = blocking(move || {
+            let begin = |line| Ok((access.begin(&line)?, line));
+            lines.into_iter().map(begin).collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+        let asked = Asked::default();
+        let evaluated = self
+            .tokenizer
+            .evaluate(&key, query_id, segments, &asked)
+            .await;
+        let outcome = evaluated.as_ref().map_or_else(Blamed::code, |_| "ok");
+        let (access, mut members) = (self.access.clone(), asked.members());
         blocking(move || {
-            // Several lines of one query where one body would be too large.
-            for some in purposes.chunks(PURPOSES_PER_LINE) {
-                let mut line = line.clone();
-                line.purposes = some.to_vec();
-                access.write(line)?;
+            for (begun, mut line) in begun {
+                // The first line says whom the question went to, for all of them.
+                line.asked = std::mem::take(&mut members);
+                outcome.clone_into(&mut line.outcome);
+                access.end(&begun, line)?;
             }
             Ok(())
         })
         .await?;
-        let evaluated = self.tokenizer.evaluate(&key, query_id, segments).await?;
+        let evaluated = evaluated?;
         self.counts
             .evaluated
             .fetch_add(evaluated.len() as u64, Ordering::Relaxed);

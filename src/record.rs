@@ -21,7 +21,7 @@ pub use body::{
     NONCE_BYTES, ReceiptBody, RetractBody, body_bytes_max,
 };
 pub use entry::{ENTRY_BYTES_MAX, Entry, PAYLOAD_TYPE, pae};
-pub use mac::{SALT_BYTES, commitment, purpose_commitment, withheld_bytes};
+pub use mac::{SALT_BYTES, commitment, purpose_commitment, typed_commitment, withheld_bytes};
 pub use statement::Statement;
 
 /// The largest body of a records log, in bytes.

@@ -90,6 +90,8 @@ pub enum Table {
     Conflicts = 28,
     /// Origin → a checkpoint that was seen of it.
     Seen = 29,
+    /// Calls under way whose line is not in the access log yet, sealed.
+    Begun = 30,
 }
 
 /// Why the store could not do what was asked.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use crate::access::Asked;
 use crate::blame::{Blame, Blamed};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{CaseRef, Digest, KeyId, MemberId, QueryId};
@@ -225,8 +226,8 @@ impl<T: CustodianTransport> Tokenizer<T> {
     /// Evaluates every input of every segment; one [`Evaluation`] an input, in
     /// order. An input that occurs twice is evaluated once. Batches that an
     /// earlier, failed call left pending are taken up again, so this is to be
-    /// called with the same inputs until it succeeds. Dropping the future
-    /// loses nothing.
+    /// called with the same inputs until it succeeds. Every request to a
+    /// custodian is noted in `noted`. Dropping the future loses nothing.
     ///
     /// # Errors
     /// [`TokensError`].
@@ -235,6 +236,7 @@ impl<T: CustodianTransport> Tokenizer<T> {
         key: &TokenKeyInfo,
         request_id: QueryId,
         segments: Vec<SegmentInput>,
+        noted: &Asked,
     ) -> Result<Vec<Evaluation>, TokensError> {
         let shares: Vec<_> = key
             .shares
@@ -252,7 +254,7 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let mut asked = Vec::with_capacity(batches.len());
         for batch in &batches {
             let template = self.request(key, request_id, &segments, &wanted, batch);
-            asked.push(self.ask(key, Arc::clone(&keys), Arc::clone(batch), template));
+            asked.push(self.ask(key, Arc::clone(&keys), Arc::clone(batch), template, noted));
         }
         let evaluated: Vec<Vec<Evaluation>> = stream::iter(asked)
             .buffered(CONCURRENT_BATCHES)

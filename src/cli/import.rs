@@ -14,7 +14,7 @@ use crate::cli::output::{Output, Progress, Screen, Table};
 use crate::cli::rejects::Rejects;
 use crate::cli::show::{self, Count};
 use crate::lang::Lang;
-use crate::rpc::desk_client::ImportEvents;
+use crate::rpc::desk_client::{FilePart, ImportEvents};
 use crate::wire::v1;
 use crate::wire::v1::import_event::Event;
 
@@ -291,32 +291,25 @@ pub async fn run(args: &ImportArgs, desk: &Desk, output: &Output) -> Result<Exit
 /// cannot be read.
 async fn read(
     mut file: tokio::fs::File,
-    parts: mpsc::Sender<v1::ImportPart>,
+    parts: mpsc::Sender<FilePart>,
     progress: Progress,
 ) -> std::io::Error {
     loop {
         let mut bytes = Vec::with_capacity(PART_BYTES);
         let whole = PART_BYTES.try_into().unwrap_or(u64::MAX);
-        match (&mut file).take(whole).read_to_end(&mut bytes).await {
-            // When the node hangs up, its answer says why.
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => {
-                // To the node, a stream that ends is a file that is whole: this
-                // one stays open until the process drops the connection.
-                tokio::spawn(async move {
-                    parts.closed().await;
-                    drop(parts);
-                });
-                return error;
-            }
-        }
-        progress.advance(bytes.len().try_into().unwrap_or(u64::MAX));
-        let part = v1::ImportPart {
-            options: None,
-            bytes: Bytes::from(bytes),
+        // To the node, a file is whole when its end was said, and never is when
+        // it cannot be read so far.
+        let part = match (&mut file).take(whole).read_to_end(&mut bytes).await {
+            Ok(0) => FilePart::End,
+            Ok(_) => FilePart::Bytes(Bytes::from(bytes)),
+            Err(error) => return error,
         };
-        if parts.send(part).await.is_err() {
+        if let FilePart::Bytes(bytes) = &part {
+            progress.advance(bytes.len().try_into().unwrap_or(u64::MAX));
+        }
+        let last = part == FilePart::End;
+        // When the node hangs up, its answer says why.
+        if parts.send(part).await.is_err() || last {
             break;
         }
     }
@@ -435,8 +428,8 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(
             sent.try_recv(),
-            Err(mpsc::error::TryRecvError::Empty),
-            "it stays open"
+            Err(mpsc::error::TryRecvError::Disconnected),
+            "no end was said"
         );
     }
 

@@ -58,6 +58,7 @@ impl Ended {
             | NodeError::KeyNotInRoster(_)
             | NodeError::Rosters(_) => Self::config(path, error.code(), error),
             NodeError::Ledger(_)
+            | NodeError::Access(_)
             | NodeError::Officers(_)
             | NodeError::Custodian(_)
             | NodeError::Tls(_)

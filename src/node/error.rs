@@ -1,5 +1,6 @@
 //! Why a node does not start.
 
+use crate::access::AccessError;
 use crate::blame::{Blame, Blamed};
 use crate::custodian::CustodianError;
 use crate::ids::MemberId;
@@ -14,6 +15,9 @@ pub enum NodeError {
     /// The ledger did not open.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The access log did not open.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The roster is refused.
     #[error(transparent)]
     Rosters(#[from] RostersError),
@@ -53,6 +57,7 @@ impl Blamed for NodeError {
     fn code(&self) -> &'static str {
         match self {
             Self::Ledger(e) => e.code(),
+            Self::Access(e) => e.code(),
             Self::Rosters(e) => e.code(),
             Self::Officers(e) => e.code(),
             Self::Custodian(e) => e.code(),

@@ -72,7 +72,7 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let clock = options.clock;
     let officers = Officers::open(store.clone(), clock.clone(), options.first_admin.as_ref())?;
     let cases = Cases::new(ledger.clone());
-    let access = AccessLog::new(ledger.clone());
+    let access = AccessLog::open(ledger.clone())?;
     let (sink, shown) = mpsc::channel(SHOWN_MAX);
     let peers = PeerClients::new(options.material.clone(), Arc::clone(&roster), clock.clone());
     let peers = Arc::new(peers.noting(ShownSink::new(sink)));

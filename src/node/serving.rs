@@ -11,14 +11,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::body::Body;
 use tonic::service::LayerExt;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tower::util::MapResponseLayer;
 
 use super::{NodeError, Parts};
 use crate::config::Limits;
+use crate::policy::Method;
 use crate::rpc::MESSAGE_BYTES_MAX;
-use crate::rpc::admit::Gate;
+use crate::rpc::admit::{Behind, Gate};
 use crate::rpc::custodian::CustodianService;
 use crate::rpc::desk::DeskService;
 use crate::rpc::exchange::Exchange;
@@ -70,6 +74,32 @@ impl Serving<'_> {
         Ok(accepting.address)
     }
 
+    /// gRPC's own health service, for whom the policy lets in.
+    fn health(&self) -> InterceptedService<HealthServer<impl Health + use<>>, Behind> {
+        let (_, health) = tonic_health::server::health_reporter();
+        InterceptedService::new(health, self.behind(Method::Health))
+    }
+
+    /// gRPC's own reflection service, for whom the policy lets in.
+    fn reflection(
+        &self,
+    ) -> Result<
+        InterceptedService<ServerReflectionServer<impl ServerReflection + use<>>, Behind>,
+        NodeError,
+    > {
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
+            .build_v1()
+            .map_err(|e| NodeError::Reflection(e.to_string()))?;
+        let behind = self.behind(Method::Reflection);
+        Ok(InterceptedService::new(reflection, behind))
+    }
+
+    fn behind(&self, method: Method) -> Behind {
+        let gate = Arc::clone(self.gate);
+        Behind { gate, method }
+    }
+
     /// Serves other members' nodes.
     pub(super) fn peers(&mut self, socket: TcpListener) -> Result<SocketAddr, NodeError> {
         let parts = self.parts;
@@ -85,7 +115,6 @@ impl Serving<'_> {
             access: parts.access.clone(),
             roster: parts.rosters.handle(),
         };
-        let (_, health) = tonic_health::server::health_reporter();
         let ledger = parts.ledger.clone();
         let stamped = MapResponseLayer::new(move |answer: Response<Body>| stamp(&ledger, answer));
         let exchange = v1::exchange_server::ExchangeServer::new(exchange)
@@ -98,23 +127,23 @@ impl Serving<'_> {
             .timeout(Duration::from_secs(self.limits.timeout_s))
             .add_service(stamped.clone().named_layer(exchange))
             .add_service(stamped.named_layer(custodian))
-            .add_service(health)
-            .add_service(reflection()?);
+            .add_service(self.health())
+            .add_service(self.reflection()?);
         self.listen(ListenerKind::Peer, socket, router)
     }
 
     /// Serves the own officers.
     pub(super) fn desk(&mut self, socket: TcpListener) -> Result<SocketAddr, NodeError> {
-        let desk = DeskService::new(Arc::clone(self.gate), Arc::clone(self.parts));
-        let (_, health) = tonic_health::server::health_reporter();
+        let timeout = Duration::from_secs(self.limits.timeout_s);
+        let desk = DeskService::new(Arc::clone(self.gate), Arc::clone(self.parts), timeout);
         let router = server()
             .add_service(
                 v1::desk_server::DeskServer::new(desk)
                     .max_decoding_message_size(self.limits.message_bytes_max)
                     .max_encoding_message_size(MESSAGE_BYTES_MAX),
             )
-            .add_service(health)
-            .add_service(reflection()?);
+            .add_service(self.health())
+            .add_service(self.reflection()?);
         let own = self.parts.ledger.own().clone();
         self.listen(ListenerKind::Desk(own), socket, router)
     }
@@ -135,16 +164,4 @@ fn server() -> Server {
         .initial_connection_window_size(WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
-}
-
-fn reflection() -> Result<
-    tonic_reflection::server::v1::ServerReflectionServer<
-        impl tonic_reflection::server::v1::ServerReflection,
-    >,
-    NodeError,
-> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
-        .build_v1()
-        .map_err(|e| NodeError::Reflection(e.to_string()))
 }

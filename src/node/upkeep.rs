@@ -1,5 +1,6 @@
 //! What a node does by itself, now and then: fetches newer rosters, erases what
-//! has reached its retention end, and signs for what was erased.
+//! has reached its retention end, signs for what was erased, and writes down
+//! whom it turned away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 
 use super::Parts;
 use super::serving::stopped;
+use crate::access::AccessLog;
 use crate::ids::LogName;
 use crate::ledger::{Ledger, LedgerError};
 
@@ -20,6 +22,8 @@ const SWEEP_S: u64 = 2;
 const RECEIPTS_S: u64 = 5;
 /// How long erasures are gathered before they are signed for together.
 const RECEIPTS_AFTER: Duration = Duration::from_millis(200);
+/// How often denials that were only counted are looked for, in seconds.
+const DENIALS_S: u64 = 15;
 
 /// Asks peers for newer rosters, one peer a round; the answer must follow the
 /// chain that is here.
@@ -105,4 +109,24 @@ fn sign_once(parts: &Parts) -> Result<u64, LedgerError> {
         .collect();
     let declared = ledger.declare_replicas(&origins, parts.replicate)?;
     Ok(declared + ledger.write_receipts(&parts.rosters.history())?)
+}
+
+/// Writes the denials of callers who got no line of their own yet, and all that
+/// were counted when the node stops.
+pub(super) async fn write_denials(access: AccessLog, stop: watch::Receiver<bool>) {
+    loop {
+        let last = tokio::select! {
+            () = access.denied() => false,
+            () = tokio::time::sleep(Duration::from_secs(DENIALS_S)) => false,
+            () = stopped(stop.clone()) => true,
+        };
+        let access = access.clone();
+        let writing = tokio::task::spawn_blocking(move || access.write_denials(last));
+        if let Ok(Err(e)) = writing.await {
+            tracing::error!(error = %e, "denials are not in the access log");
+        }
+        if last {
+            return;
+        }
+    }
 }

@@ -48,6 +48,13 @@ pub fn purpose_commitment(salt: &[u8; SALT_BYTES], purpose_bytes: &[u8]) -> Dige
     mac(salt, &fields(&[purpose_bytes]))
 }
 
+/// Computes what stands in the access log in place of a value that an officer
+/// typed: HMAC-SHA256 under a salt that is not kept.
+#[must_use]
+pub fn typed_commitment(salt: &[u8; SALT_BYTES], typed: &str) -> Digest {
+    mac(salt, &fields(&[b"casegate/officer/v2", typed.as_bytes()]))
+}
+
 /// Builds the bytes that an owner signs when it withholds the bodies of
 /// `ranges` (start, end exclusive) of `origin` from `receiver`.
 #[must_use]

@@ -1,5 +1,6 @@
 //! Who gets in: identity from the connection's certificate, limits a peer,
-//! then the policy table. A refused call says which limit or rule it met.
+//! then the policy table. A refused call says which limit or rule it met, and is
+//! counted in the access log.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -7,14 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::Request;
+use tonic::service::Interceptor;
+use tonic::{Request, Status};
 
+use super::status::to_peer;
+use crate::access::{AccessLine, AccessLog, OfficerProof};
 use crate::blame::{Blame, Blamed};
 use crate::config::Limits;
-use crate::ids::MemberId;
+use crate::ids::{MemberId, QueryId};
 use crate::officers::Officers;
 use crate::policy::{self, Denied, Identity, Method, Permit, Subject};
 use crate::tls::{Peer, RosterHandle};
+use crate::wire::v1::AccessScope;
 
 /// Why a call was turned away before it was looked at.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +72,7 @@ pub struct Gate {
     own: MemberId,
     roster: RosterHandle,
     officers: Officers,
+    access: AccessLog,
     clock: crate::clock::Clock,
     calls_per_peer_max: usize,
     calls_per_peer_per_s: NonZeroU32,
@@ -83,6 +89,15 @@ pub struct Admitted {
     _place: OwnedSemaphorePermit,
 }
 
+/// What a refused call said about itself, for the access log.
+#[derive(Debug, Default)]
+pub struct Asking {
+    /// The question that it belongs to, if it names one.
+    pub query_id: Option<QueryId>,
+    /// The officer's signature under it, if it holds.
+    pub officer: OfficerProof,
+}
+
 impl Gate {
     /// Makes the gate of one node. A rate of 0 counts as 1: the config refuses it.
     #[must_use]
@@ -90,6 +105,7 @@ impl Gate {
         own: MemberId,
         roster: RosterHandle,
         officers: Officers,
+        access: AccessLog,
         clock: crate::clock::Clock,
         limits: &Limits,
     ) -> Self {
@@ -98,6 +114,7 @@ impl Gate {
             own,
             roster,
             officers,
+            access,
             clock,
             calls_per_peer_max: limits.peer_concurrency,
             calls_per_peer_per_s: rate,
@@ -106,15 +123,34 @@ impl Gate {
         }
     }
 
-    /// Admits a call, or says which limit or rule refuses it.
+    /// Admits a call, or says which limit or rule refuses it. A refusal is
+    /// counted for the access log, which is written soon after, or by
+    /// [`AccessLog::write_denials`].
     ///
     /// # Errors
     /// [`AdmitError`].
     pub fn admit<T>(&self, request: &Request<T>, method: Method) -> Result<Admitted, AdmitError> {
-        let peer = request
-            .extensions()
-            .get::<Peer>()
-            .ok_or(AdmitError::NoIdentity)?;
+        let peer = request.extensions().get::<Peer>();
+        self.judge(peer, method)
+            .inspect_err(|e| self.deny(e, peer, method, Asking::default()))
+    }
+
+    /// Counts a refusal of [`Gate::judge`] for the access log.
+    pub fn deny(&self, error: &AdmitError, peer: Option<&Peer>, method: Method, asking: Asking) {
+        let caller = peer.map_or_else(String::new, |peer| peer.identity.to_string());
+        let mut line = AccessLine::new(AccessScope::Local, method.as_str(), caller);
+        error.code().clone_into(&mut line.outcome);
+        line.query_id = asking.query_id.unwrap_or(line.query_id);
+        line.officer = asking.officer;
+        self.access.deny(line);
+    }
+
+    /// As [`Gate::admit`], for a caller that calls [`Gate::deny`] itself.
+    ///
+    /// # Errors
+    /// [`AdmitError`].
+    pub fn judge(&self, peer: Option<&Peer>, method: Method) -> Result<Admitted, AdmitError> {
+        let peer = peer.ok_or(AdmitError::NoIdentity)?;
         let identity = &peer.identity;
         let place = self.place(&identity.member)?;
         if self.rates.check_key(&identity.member).is_err() {
@@ -168,5 +204,24 @@ impl Gate {
             method,
             rights.as_deref(),
         )?)
+    }
+}
+
+/// Puts a service that knows no permits behind the gate: whom the policy does
+/// not let in is not answered.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    /// Who gets in.
+    pub gate: Arc<Gate>,
+    /// What the service counts as in the policy's table.
+    pub method: Method,
+}
+
+impl Interceptor for Behind {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        match self.gate.admit(&request, self.method) {
+            Ok(_admitted) => Ok(request),
+            Err(e) => Err(to_peer(&e)),
+        }
     }
 }

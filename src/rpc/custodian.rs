@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::admit::Gate;
+use super::admit::{Admitted, Asking, Gate};
 use super::status::to_peer;
 use crate::access::{AccessLine, AccessLog};
 use crate::custodian::{Custodian, Handled, PointsGrant, Rules, SeenRequest, ServedKey};
+use crate::ids::QueryId;
 use crate::policy::Method;
 use crate::roster::{Roster, TokenClass, TokenKeyState};
-use crate::tls::RosterHandle;
+use crate::tls::{Peer, RosterHandle};
 use crate::wire::v1::{self, AccessScope, custodian_server};
 
 /// Answers members that need tokens, and the other custodians.
@@ -81,16 +82,28 @@ fn line_of(seen: SeenRequest) -> AccessLine {
     line
 }
 
+impl CustodianService {
+    /// Admits an evaluation; a refusal is logged under the request's own id.
+    fn admit_asker(&self, request: &Request<v1::EvaluateRequest>) -> Result<Admitted, Status> {
+        let peer = request.extensions().get::<Peer>();
+        self.gate.judge(peer, Method::Evaluate).map_err(|e| {
+            let asking = Asking {
+                query_id: QueryId::from_slice(&request.get_ref().request_id).ok(),
+                ..Asking::default()
+            };
+            self.gate.deny(&e, peer, Method::Evaluate, asking);
+            to_peer(&e)
+        })
+    }
+}
+
 #[tonic::async_trait]
 impl custodian_server::Custodian for CustodianService {
     async fn evaluate(
         &self,
         request: Request<v1::EvaluateRequest>,
     ) -> Result<Response<v1::EvaluateResponse>, Status> {
-        let admitted = self
-            .gate
-            .admit(&request, Method::Evaluate)
-            .map_err(|e| to_peer(&e))?;
+        let admitted = self.admit_asker(&request)?;
         let caller = admitted.permit.identity().member.clone();
         let rules = rules_of(&self.roster.load());
         let (custodian, access) = (Arc::clone(&self.custodian), self.access.clone());

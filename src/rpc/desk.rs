@@ -1,115 +1,53 @@
-//! The Desk service: what officers of the own member ask. Every question that
-//! names a purpose is in the access log before its answer leaves; what is
-//! refused is logged too.
+//! The Desk service: what officers of the own member ask. Every call but the
+//! status is signed by its officer and leaves one line in the access log, with
+//! its outcome, before its answer leaves ([`call`]); what is refused does too.
 
 mod ask;
+mod call;
+mod error;
+mod import;
 mod keep;
 mod proof;
 mod view;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::Stream;
-use prost::Message;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::admit::{Admitted, Gate};
-use super::keygen;
-use super::status::{code_of, to_officer};
-use crate::access::{AccessLine, OfficerProof};
-use crate::blame::Blamed;
+use super::admit::Gate;
+use super::status::to_officer;
 use crate::ledger::LedgerError;
 use crate::node::Parts;
 use crate::policy::Method;
+use crate::tls::Peer;
 use crate::wire::v1::{self, AccessScope, desk_server};
+
+/// How many times longer than others a call may take that publishes, or reads
+/// whole logs or all replicas.
+const WORK_TIMES: u32 = 10;
 
 /// Answers the own officers.
 #[derive(Clone, Debug)]
 pub struct DeskService {
     gate: Arc<Gate>,
     parts: Arc<Parts>,
+    timeout: Duration,
 }
 
 impl DeskService {
-    /// Makes the service of a node.
+    /// Makes the service of a node. A call that only looks into the node's own
+    /// tables may take `timeout`, as may each wait of a stream; one that
+    /// publishes or searches ten times as long.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, parts: Arc<Parts>) -> Self {
-        Self { gate, parts }
-    }
-
-    /// Admits a call; a denial is logged, durably, before it is answered.
-    async fn admit<T>(&self, request: &Request<T>, method: Method) -> Result<Admitted, Status> {
-        match self.gate.admit(request, method) {
-            Ok(admitted) => Ok(admitted),
-            Err(e) => {
-                let peer = request.extensions().get::<crate::tls::Peer>();
-                let caller = peer.map_or_else(String::new, |p| p.identity.to_string());
-                let mut line = AccessLine::new(AccessScope::Local, method.as_str(), caller);
-                line.outcome = e.code().to_owned();
-                self.log(line).await?;
-                Err(to_officer(&e))
-            }
-        }
-    }
-
-    async fn log(&self, line: AccessLine) -> Result<(), Status> {
-        let access = self.parts.access.clone();
-        blocking(move || access.write(line).map_err(|e| to_officer(&e))).await?;
-        Ok(())
-    }
-
-    /// A line for what `admitted` asks, with the officer's own signature over
-    /// the request, which is required; its lack is logged too.
-    async fn line<M: Message>(
-        &self,
-        admitted: &Admitted,
-        scope: AccessScope,
-        request: &Request<M>,
-    ) -> Result<AccessLine, Status> {
-        let officer = proof::of(admitted.permit.method(), request);
-        self.proved(admitted, scope, officer).await
-    }
-
-    async fn proved(
-        &self,
-        admitted: &Admitted,
-        scope: AccessScope,
-        officer: Result<OfficerProof, Status>,
-    ) -> Result<AccessLine, Status> {
-        match officer {
-            Ok(officer) => Ok(self.line_with(admitted, scope, officer)),
-            Err(status) => {
-                let line = self.line_with(admitted, scope, OfficerProof::default());
-                Err(self.refuse(line, status).await)
-            }
-        }
-    }
-
-    /// Logs a refusal under its code, and returns it.
-    async fn refuse(&self, mut line: AccessLine, status: Status) -> Status {
-        line.outcome = code_of(&status);
-        match self.log(line).await {
-            Ok(()) => status,
-            Err(unlogged) => unlogged,
-        }
-    }
-
-    fn line_with(
-        &self,
-        admitted: &Admitted,
-        scope: AccessScope,
-        officer: OfficerProof,
-    ) -> AccessLine {
-        let method = admitted.permit.method().as_str();
-        let caller = admitted
-            .permit
-            .officer()
-            .map_or_else(String::new, ToString::to_string);
-        AccessLine {
-            officer,
-            ..AccessLine::new(scope, method, caller)
+    pub fn new(gate: Arc<Gate>, parts: Arc<Parts>, timeout: Duration) -> Self {
+        Self {
+            gate,
+            parts,
+            timeout,
         }
     }
 }
@@ -126,171 +64,86 @@ async fn blocking<R: Send + 'static>(
 
 type Events = Pin<Box<dyn Stream<Item = Result<v1::ImportEvent, Status>> + Send>>;
 
-#[tonic::async_trait]
-impl desk_server::Desk for DeskService {
-    type ImportStream = Events;
+/// The signed calls: each is opened, done and closed in a task of its own.
+macro_rules! calls {
+    ($($name:ident($request:ident) -> $response:ident: $scope:ident, $times:expr, $work:path;)*) => {
+        #[tonic::async_trait]
+        impl desk_server::Desk for DeskService {
+            type ImportStream = Events;
 
-    async fn get_status(
+            async fn get_status(
+                &self,
+                request: Request<v1::GetStatusRequest>,
+            ) -> Result<Response<v1::GetStatusResponse>, Status> {
+                self.status(request).await
+            }
+
+            async fn import(
+                &self,
+                request: Request<Streaming<v1::ImportPart>>,
+            ) -> Result<Response<Events>, Status> {
+                let desk = self.clone();
+                let starting = async move { import::start(&desk, request).await };
+                let events = call::whole(self.timeout, starting).await?;
+                Ok(Response::new(Box::pin(ReceiverStream::new(events))))
+            }
+
+            $(
+                async fn $name(
+                    &self,
+                    request: Request<v1::$request>,
+                ) -> Result<Response<v1::$response>, Status> {
+                    let desk = self.clone();
+                    let work = async move {
+                        let mut call = desk.open(request, AccessScope::$scope).await?;
+                        let result = $work(&mut call).await;
+                        call.close(result).await
+                    };
+                    let limit = self.timeout.saturating_mul($times);
+                    call::whole(limit, work).await.map(Response::new)
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    publish(PublishRequest) -> PublishResponse: Local, WORK_TIMES, keep::publish;
+    retract(RetractRequest) -> RetractResponse: Admin, WORK_TIMES, keep::retract;
+    list_cases(ListCasesRequest) -> ListCasesResponse: Local, 1, view::list_cases;
+    show_case(ShowCaseRequest) -> ShowCaseResponse: Local, 1, view::show_case;
+    add_case(AddCaseRequest) -> AddCaseResponse: Admin, 1, keep::add_case;
+    close_case(CloseCaseRequest) -> CloseCaseResponse: Admin, 1, keep::close_case;
+    query(QueryRequest) -> QueryResponse: Local, WORK_TIMES, ask::query;
+    links(LinksRequest) -> LinksResponse: Local, WORK_TIMES, ask::links;
+    hits(HitsRequest) -> HitsResponse: Local, WORK_TIMES, ask::hits;
+    list_officers(ListOfficersRequest) -> ListOfficersResponse: Admin, 1, keep::list_officers;
+    add_officer(AddOfficerRequest) -> AddOfficerResponse: Admin, 1, keep::add_officer;
+    suspend_officer(SuspendOfficerRequest) -> SuspendOfficerResponse: Admin, 1, keep::suspend_officer;
+    keygen(KeygenRequest) -> KeygenResponse: Admin, WORK_TIMES, keep::keygen;
+    show_log(ShowLogRequest) -> ShowLogResponse: Admin, WORK_TIMES, view::show_log;
+}
+
+impl DeskService {
+    /// The status asks about no case: it is neither signed nor logged.
+    async fn status(
         &self,
         request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        let _admitted = self.admit(&request, Method::GetStatus).await?;
-        Ok(Response::new(view::status(&self.parts).await))
-    }
-
-    async fn import(
-        &self,
-        request: Request<Streaming<v1::ImportPart>>,
-    ) -> Result<Response<Events>, Status> {
-        let admitted = self.admit(&request, Method::Import).await?;
-        let events = keep::import(self, admitted, request).await?;
-        Ok(Response::new(Box::pin(ReceiverStream::new(events))))
-    }
-
-    async fn publish(
-        &self,
-        request: Request<v1::PublishRequest>,
-    ) -> Result<Response<v1::PublishResponse>, Status> {
-        let admitted = self.admit(&request, Method::Publish).await?;
-        Ok(Response::new(
-            keep::publish(self, &admitted, request).await?,
-        ))
-    }
-
-    async fn retract(
-        &self,
-        request: Request<v1::RetractRequest>,
-    ) -> Result<Response<v1::RetractResponse>, Status> {
-        let admitted = self.admit(&request, Method::Retract).await?;
-        Ok(Response::new(
-            keep::retract(self, &admitted, request).await?,
-        ))
-    }
-
-    async fn list_cases(
-        &self,
-        request: Request<v1::ListCasesRequest>,
-    ) -> Result<Response<v1::ListCasesResponse>, Status> {
-        let admitted = self.admit(&request, Method::ListCases).await?;
-        let line = self.line_with(&admitted, AccessScope::Local, OfficerProof::default());
-        self.log(line).await?;
-        let (parts, request) = (Arc::clone(&self.parts), request.into_inner());
-        Ok(Response::new(
-            blocking(move || view::cases(&parts, &request)).await?,
-        ))
-    }
-
-    async fn show_case(
-        &self,
-        request: Request<v1::ShowCaseRequest>,
-    ) -> Result<Response<v1::ShowCaseResponse>, Status> {
-        let admitted = self.admit(&request, Method::ShowCase).await?;
-        let line = self.line_with(&admitted, AccessScope::Local, OfficerProof::default());
-        self.log(line).await?;
-        let (parts, request) = (Arc::clone(&self.parts), request.into_inner());
-        Ok(Response::new(
-            blocking(move || view::case(&parts, &request.case_no)).await?,
-        ))
-    }
-
-    async fn add_case(
-        &self,
-        request: Request<v1::AddCaseRequest>,
-    ) -> Result<Response<v1::AddCaseResponse>, Status> {
-        let admitted = self.admit(&request, Method::AddCase).await?;
-        Ok(Response::new(
-            keep::add_case(self, &admitted, request).await?,
-        ))
-    }
-
-    async fn close_case(
-        &self,
-        request: Request<v1::CloseCaseRequest>,
-    ) -> Result<Response<v1::CloseCaseResponse>, Status> {
-        let admitted = self.admit(&request, Method::CloseCase).await?;
-        Ok(Response::new(
-            keep::close_case(self, &admitted, request).await?,
-        ))
-    }
-
-    async fn query(
-        &self,
-        request: Request<v1::QueryRequest>,
-    ) -> Result<Response<v1::QueryResponse>, Status> {
-        let admitted = self.admit(&request, Method::Query).await?;
-        Ok(Response::new(ask::query(self, &admitted, request).await?))
-    }
-
-    async fn links(
-        &self,
-        request: Request<v1::LinksRequest>,
-    ) -> Result<Response<v1::LinksResponse>, Status> {
-        let admitted = self.admit(&request, Method::Links).await?;
-        Ok(Response::new(ask::links(self, &admitted, request).await?))
-    }
-
-    async fn hits(
-        &self,
-        request: Request<v1::HitsRequest>,
-    ) -> Result<Response<v1::HitsResponse>, Status> {
-        let admitted = self.admit(&request, Method::Hits).await?;
-        Ok(Response::new(ask::hits(self, &admitted, request).await?))
-    }
-
-    async fn list_officers(
-        &self,
-        request: Request<v1::ListOfficersRequest>,
-    ) -> Result<Response<v1::ListOfficersResponse>, Status> {
-        let _admitted = self.admit(&request, Method::ListOfficers).await?;
-        let officers = self.parts.officers.list();
-        Ok(Response::new(v1::ListOfficersResponse { officers }))
-    }
-
-    async fn add_officer(
-        &self,
-        request: Request<v1::AddOfficerRequest>,
-    ) -> Result<Response<v1::AddOfficerResponse>, Status> {
-        let admitted = self.admit(&request, Method::AddOfficer).await?;
-        let officer = keep::add_officer(self, &admitted, request.into_inner()).await?;
-        Ok(Response::new(v1::AddOfficerResponse {
-            officer: Some(officer),
-        }))
-    }
-
-    async fn suspend_officer(
-        &self,
-        request: Request<v1::SuspendOfficerRequest>,
-    ) -> Result<Response<v1::SuspendOfficerResponse>, Status> {
-        let admitted = self.admit(&request, Method::SuspendOfficer).await?;
-        let officer = keep::suspend_officer(self, &admitted, request.into_inner()).await?;
-        Ok(Response::new(v1::SuspendOfficerResponse {
-            officer: Some(officer),
-        }))
-    }
-
-    async fn keygen(
-        &self,
-        request: Request<v1::KeygenRequest>,
-    ) -> Result<Response<v1::KeygenResponse>, Status> {
-        let admitted = self.admit(&request, Method::Keygen).await?;
-        let plan = request.into_inner().plan.unwrap_or_default();
-        self.log(keep::admin_line(self, &admitted)).await?;
-        let parts = &self.parts;
-        let key = keygen::run(&parts.custodian, &parts.peers, parts.ledger.own(), &plan).await;
-        let key = key.map_err(|e| to_officer(&e))?;
-        Ok(Response::new(v1::KeygenResponse { key: Some(key) }))
-    }
-
-    async fn show_log(
-        &self,
-        request: Request<v1::ShowLogRequest>,
-    ) -> Result<Response<v1::ShowLogResponse>, Status> {
-        let admitted = self.admit(&request, Method::ShowLog).await?;
-        let line = self.line_with(&admitted, AccessScope::Admin, OfficerProof::default());
-        self.log(line).await?;
-        let (parts, request) = (Arc::clone(&self.parts), request.into_inner());
-        Ok(Response::new(
-            blocking(move || view::log(&parts, &request)).await?,
-        ))
+        let peer = request.extensions().get::<Peer>();
+        match self.gate.judge(peer, Method::GetStatus) {
+            Ok(_admitted) => {
+                let status = tokio::time::timeout(self.timeout, view::status(&self.parts)).await;
+                let seconds = self.timeout.as_secs();
+                let status = status.map_err(|_| to_officer(&error::DeskError::TooSlow { seconds }));
+                Ok(Response::new(status?))
+            }
+            Err(e) => {
+                let asking = super::admit::Asking::default();
+                self.gate.deny(&e, peer, Method::GetStatus, asking);
+                self.write_denials().await?;
+                Err(to_officer(&e))
+            }
+        }
     }
 }

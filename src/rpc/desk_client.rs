@@ -1,10 +1,11 @@
 //! The officer's side of the Desk service: one connection to the node of the
-//! officer's own member, and the officer's signature under every request that
-//! names a purpose ([`signature`]). Errors say whether the node refused, and
+//! officer's own member, and the officer's signature under every request but
+//! that for the status ([`signature`]). Errors say whether the node refused, and
 //! with which code, or was out of reach.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -12,6 +13,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::MESSAGE_BYTES_MAX;
 use super::status::{blame_of, code_of};
+use crate::access::officer::{OfficerSignatureError, Signed};
 use crate::blame::{Blame, Blamed};
 use crate::clock::Clock;
 use crate::ids::MemberId;
@@ -20,7 +22,7 @@ use crate::wire::v1;
 
 pub mod signature;
 
-pub use signature::{OfficerSignatureError, officer_signature, sign_request, verify_officer};
+pub use signature::OfficerSignature;
 
 /// How long connecting may take, in seconds.
 const CONNECT_S: u64 = 10;
@@ -108,12 +110,22 @@ impl DeskCallError {
 pub struct DeskClient {
     inner: v1::desk_client::DeskClient<Channel>,
     material: Material,
+    clock: Clock,
     endpoint: String,
 }
 
-/// One unary method: its name, whether it is signed, how long it may take.
+/// A piece of a file that is imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilePart {
+    /// The next bytes.
+    Bytes(Bytes),
+    /// There are no more: without this the node takes the file for cut.
+    End,
+}
+
+/// One unary method: its name, how long it may take, whether it goes unsigned.
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident, $seconds:ident $(, $signed:literal)?;)*) => {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident, $seconds:ident $(, $unsigned:ident)?;)*) => {
         impl DeskClient {
             $(
                 $(#[$doc])*
@@ -124,24 +136,25 @@ macro_rules! calls {
                     &self,
                     request: v1::$request,
                 ) -> Result<v1::$response, DeskCallError> {
-                    #[allow(unused_mut, reason = "only signed calls add metadata")]
-                    let mut call = timed(request, $seconds);
-                    $(signature::attach(&self.material, $signed, &mut call)?;)?
+                    let call = timed(request, $seconds);
+                    let call = calls!(@call self, call $(, $unsigned)?);
                     let answer = self.inner.clone().$name(call).await;
                     answer.map(Response::into_inner).map_err(|s| self.failed(&s))
                 }
             )*
         }
     };
+    (@call $self:ident, $call:ident, unsigned) => { $call };
+    (@call $self:ident, $call:ident) => { $self.signed($call)? };
 }
 
 calls! {
     /// What the node is doing, and how old its replicas are.
-    get_status(GetStatusRequest) -> GetStatusResponse, CALL_S;
+    get_status(GetStatusRequest) -> GetStatusResponse, CALL_S, unsigned;
     /// Publishes elements of one case.
-    publish(PublishRequest) -> PublishResponse, WORK_S, "Desk.Publish";
+    publish(PublishRequest) -> PublishResponse, WORK_S;
     /// Retracts an element of a case, or all of them.
-    retract(RetractRequest) -> RetractResponse, WORK_S, "Desk.Retract";
+    retract(RetractRequest) -> RetractResponse, WORK_S;
     /// The case table.
     list_cases(ListCasesRequest) -> ListCasesResponse, CALL_S;
     /// One case with its elements.
@@ -151,11 +164,11 @@ calls! {
     /// Closes a case.
     close_case(CloseCaseRequest) -> CloseCaseResponse, CALL_S;
     /// Asks which cases elsewhere share evidence with a case.
-    query(QueryRequest) -> QueryResponse, WORK_S, "Desk.Query";
+    query(QueryRequest) -> QueryResponse, WORK_S;
     /// Asks which cases of an operation's regions belong together.
-    links(LinksRequest) -> LinksResponse, WORK_S, "Desk.Links";
+    links(LinksRequest) -> LinksResponse, WORK_S;
     /// The member's hits.
-    hits(HitsRequest) -> HitsResponse, CALL_S, "Desk.Hits";
+    hits(HitsRequest) -> HitsResponse, CALL_S;
     /// The list of officers.
     list_officers(ListOfficersRequest) -> ListOfficersResponse, CALL_S;
     /// Adds an officer, or gives one other rights.
@@ -181,46 +194,65 @@ impl DeskClient {
         member: MemberId,
         endpoint: &str,
     ) -> Result<Self, DeskCallError> {
-        let uri = address(endpoint)?;
+        let (uri, signing) = (address(endpoint)?, clock.clone());
         let channel = Endpoint::from(uri)
             .connect_timeout(Duration::from_secs(CONNECT_S))
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_S))
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector(material.clone(), roster, clock, member));
-        Ok(Self::over(channel, material, endpoint))
+        Ok(Self::over(channel, material, signing, endpoint))
     }
 
-    fn over(channel: Channel, material: Material, endpoint: &str) -> Self {
+    fn over(channel: Channel, material: Material, clock: Clock, endpoint: &str) -> Self {
         let inner = v1::desk_client::DeskClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         Self {
             inner,
             material,
+            clock,
             endpoint: endpoint.to_owned(),
         }
     }
 
+    fn signed<R: Signed>(&self, mut call: Request<R>) -> Result<Request<R>, DeskCallError> {
+        signature::attach(&self.material, self.clock.now(), &mut call)?;
+        Ok(call)
+    }
+
     /// Starts an import: `options` first, then what comes through `parts`. The
-    /// file is whole when `parts` closes; dropping the answer cancels it.
+    /// file is whole when [`FilePart::End`] comes; dropping the answer cancels it.
     ///
     /// # Errors
     /// [`DeskCallError`].
     pub async fn import(
         &self,
         options: v1::ImportOptions,
-        parts: mpsc::Receiver<v1::ImportPart>,
+        parts: mpsc::Receiver<FilePart>,
     ) -> Result<ImportEvents, DeskCallError> {
         use tokio_stream::StreamExt;
-        let (scheme, signed) = sign_request(&self.material, "Desk.Import", &options)?;
+        let made = OfficerSignature::make(&self.material, self.clock.now(), &options)?;
         let first = v1::ImportPart {
             options: Some(options),
-            bytes: bytes::Bytes::new(),
+            ..Default::default()
         };
-        let stream = tokio_stream::once(first).chain(ReceiverStream::new(parts));
-        let mut call = Request::new(stream);
-        signature::put(call.metadata_mut(), scheme, &signed)?;
+        let mut sent = 0_u64;
+        let rest = ReceiverStream::new(parts).map(move |part| match part {
+            FilePart::Bytes(bytes) => {
+                sent = sent.saturating_add(bytes.len() as u64);
+                v1::ImportPart {
+                    bytes,
+                    ..Default::default()
+                }
+            }
+            FilePart::End => v1::ImportPart {
+                end: Some(v1::ImportEnd { bytes: sent }),
+                ..Default::default()
+            },
+        });
+        let mut call = Request::new(tokio_stream::once(first).chain(rest));
+        made.put(call.metadata_mut())?;
         let answer = self.inner.clone().import(call).await;
         let events = answer
             .map(Response::into_inner)

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tonic::Status;
 
 use super::client::{PeerClients, peer_error};
+use crate::access::Asked;
 use crate::blame::{Blame, Blamed};
 use crate::custodian::{Custodian, CustodianError};
 use crate::ids::MemberId;
@@ -53,7 +54,8 @@ impl Blamed for KeygenError {
 }
 
 /// Runs this node's part of the ceremony that `plan` names to its end; returns
-/// the public side of the key, which is for the roster.
+/// the public side of the key, which is for the roster. Whom it sent what is
+/// noted in `asked`.
 ///
 /// # Errors
 /// [`KeygenError`]; the ceremony is given up here.
@@ -62,8 +64,9 @@ pub async fn run(
     peers: &Arc<PeerClients>,
     own: &MemberId,
     plan: &v1::KeygenPlan,
+    asked: &Asked,
 ) -> Result<v1::TokenKey, KeygenError> {
-    let result = rounds(custodian, peers, own, plan).await;
+    let result = rounds(custodian, peers, own, plan, asked).await;
     if result.is_err() {
         custodian.keygen_abandon(&plan.ceremony);
     }
@@ -75,6 +78,7 @@ async fn rounds(
     peers: &Arc<PeerClients>,
     own: &MemberId,
     plan: &v1::KeygenPlan,
+    asked: &Asked,
 ) -> Result<v1::TokenKey, KeygenError> {
     let others: Vec<MemberId> = plan
         .custodians
@@ -88,7 +92,7 @@ async fn rounds(
             plan: Some(plan.clone()),
             package: package.clone().into(),
         };
-        send(to, || {
+        send(to, asked, || {
             let (client, message) = (peers.custodian(to), message.clone());
             async move { Ok(client?.keygen_round1(message).await.map(drop)) }
         })
@@ -100,7 +104,7 @@ async fn rounds(
             ceremony: plan.ceremony.clone(),
             round1_sha256: seen.iter().map(|d| d.0.to_vec().into()).collect(),
         };
-        send(to, || {
+        send(to, asked, || {
             let (client, message) = (peers.custodian(to), message.clone());
             async move { Ok(client?.keygen_echo(message).await.map(drop)) }
         })
@@ -112,7 +116,7 @@ async fn rounds(
             ceremony: plan.ceremony.clone(),
             package: package.to_vec().into(),
         };
-        send(to, || {
+        send(to, asked, || {
             let (client, message) = (peers.custodian(to), message.clone());
             async move { Ok(client?.keygen_round2(message).await.map(drop)) }
         })
@@ -123,7 +127,17 @@ async fn rounds(
 
 /// Sends one message until the receiver takes it. What it refuses for another
 /// reason than being behind is final.
-async fn send<F>(to: &MemberId, mut call: impl FnMut() -> F) -> Result<(), KeygenError>
+async fn send<F>(to: &MemberId, asked: &Asked, call: impl FnMut() -> F) -> Result<(), KeygenError>
+where
+    F: Future<Output = Result<Result<(), Status>, PeerError>>,
+{
+    let place = asked.sending(to, 1);
+    let sent = repeat(to, call).await;
+    asked.ended(place, sent.as_ref().map_or_else(Blamed::code, |()| "ok"));
+    sent
+}
+
+async fn repeat<F>(to: &MemberId, mut call: impl FnMut() -> F) -> Result<(), KeygenError>
 where
     F: Future<Output = Result<Result<(), Status>, PeerError>>,
 {

@@ -13,9 +13,11 @@ use super::{
     Accusation, CustodianTransport, Silent, TokenKeyInfo, Tokenizer, TokensError, TransportError,
     run,
 };
+use crate::access::Asked;
+use crate::blame::Blamed;
 use crate::clock::UnixSeconds;
 use crate::ids::{MemberId, random};
-use crate::oprf::{Answer, Evaluation, KeySet, OprfError, Verified};
+use crate::oprf::{Answer, Evaluation, KeySet, OprfError, POINT_BYTES, Verified};
 use crate::store::{Batch, Table};
 use crate::wire::v1::{EvaluateRequest, EvaluateResponse};
 
@@ -58,6 +60,18 @@ enum Outcome {
     Lied(Box<Lie>),
 }
 
+impl Outcome {
+    /// `ok`, `unreachable`, the code of a refusal, or that of a lie.
+    fn code(&self) -> String {
+        match self {
+            Self::Proven(_) => "ok".to_owned(),
+            Self::Silent(TransportError::Unreachable { .. }) => "unreachable".to_owned(),
+            Self::Silent(TransportError::Refused { code, .. }) => code.clone(),
+            Self::Lied(lie) => lie.error.code().to_owned(),
+        }
+    }
+}
+
 impl<T: CustodianTransport> Tokenizer<T> {
     /// Asks until a threshold of answers is proven, and combines them.
     pub(super) async fn ask(
@@ -66,6 +80,7 @@ impl<T: CustodianTransport> Tokenizer<T> {
         keys: Arc<KeySet>,
         batch: Arc<Pending>,
         template: EvaluateRequest,
+        noted: &Asked,
     ) -> Result<Vec<Evaluation>, TokensError> {
         let want = usize::from(key.threshold);
         let mut waiting = self.order(key).into_iter();
@@ -82,6 +97,7 @@ impl<T: CustodianTransport> Tokenizer<T> {
                 Arc::clone(&keys),
                 Arc::clone(&batch),
                 request,
+                noted,
             )
         };
         asked.extend(waiting.by_ref().take(want).map(question));
@@ -143,14 +159,30 @@ impl<T: CustodianTransport> Tokenizer<T> {
         keys: Arc<KeySet>,
         batch: Arc<Pending>,
         request: EvaluateRequest,
+        noted: &Asked,
     ) -> (MemberId, Outcome) {
-        let response = match self.transport.evaluate(&member, request.clone()).await {
+        let points = u32::try_from(request.points.len() / POINT_BYTES).unwrap_or(u32::MAX);
+        let place = noted.sending(&member, points);
+        let outcome = self.put(&member, index, keys, batch, request).await;
+        noted.ended(place, &outcome.code());
+        (member, outcome)
+    }
+
+    async fn put(
+        &self,
+        member: &MemberId,
+        index: u16,
+        keys: Arc<KeySet>,
+        batch: Arc<Pending>,
+        request: EvaluateRequest,
+    ) -> Outcome {
+        let response = match self.transport.evaluate(member, request.clone()).await {
             Ok(response) => response,
-            Err(error) => return (member, Outcome::Silent(error)),
+            Err(error) => return Outcome::Silent(error),
         };
         let answer = answer_of(index, &response);
         let checked = run(move || keys.verify(batch.points(), &answer?)).await;
-        let outcome = match checked {
+        match checked {
             Ok(Ok(verified)) => Outcome::Proven(verified),
             Ok(Err(error)) => Outcome::Lied(Box::new(Lie {
                 request,
@@ -161,21 +193,18 @@ impl<T: CustodianTransport> Tokenizer<T> {
                 let reason = "this node is stopping".to_owned();
                 Outcome::Silent(TransportError::Unreachable { reason })
             }
-        };
-        (member, outcome)
+        }
     }
 
     fn note_failure(&self, member: MemberId, outcome: Outcome) -> Silent {
-        let now = self.clock.now();
-        let code = match outcome {
-            Outcome::Proven(_) => "ok".to_owned(),
+        let (now, code) = (self.clock.now(), outcome.code());
+        match outcome {
+            Outcome::Proven(_) => {}
             Outcome::Silent(TransportError::Unreachable { reason }) => {
                 tracing::warn!(custodian.member = %member, %reason, "a custodian is out of reach");
-                "unreachable".to_owned()
             }
             Outcome::Silent(TransportError::Refused { code, .. }) => {
                 tracing::warn!(custodian.member = %member, %code, "a custodian refused");
-                code
             }
             Outcome::Lied(lie) => {
                 let Lie {
@@ -185,15 +214,13 @@ impl<T: CustodianTransport> Tokenizer<T> {
                 } = *lie;
                 tracing::error!(custodian.member = %member, %error, "a custodian's answer is false");
                 self.keep_evidence(&member, now, &request, &response);
-                let code = crate::blame::Blamed::code(&error).to_owned();
                 self.accuse(Accusation {
                     member: member.clone(),
                     error,
                     at: now,
                 });
-                code
             }
-        };
+        }
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing
             .demoted_until

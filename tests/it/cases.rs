@@ -10,6 +10,7 @@ use casegate::import::{ImportRun, Importer};
 use casegate::intake::Format;
 use casegate::ledger::OWN_RECORDS;
 use casegate::node::Parts;
+use casegate::publish::PublishState;
 use casegate::wire::v1::{CaseRow, CaseState, Purpose};
 
 use crate::cluster::{Cluster, purpose, wait_for};
@@ -60,7 +61,11 @@ fn import(importer: &Importer, text: &str, then: impl FnMut()) {
 /// The case refs under which elements stand in the own log.
 async fn published_refs(parts: &Arc<Parts>) -> Vec<Vec<u8>> {
     parts.publisher.wake();
-    wait_for("the queue is published", || parts.ledger.is_queue_empty()).await;
+    let state = parts.publisher.state();
+    wait_for("the queue is published", || {
+        parts.ledger.is_queue_empty() && *state.borrow() == PublishState::Idle
+    })
+    .await;
     let size = parts.ledger.own_log(LogName::Records).size().0;
     (0..size)
         .filter_map(|at| {

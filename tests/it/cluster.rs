@@ -12,7 +12,7 @@ use casegate::ids::{FederationId, LogIndex, LogName, MemberId, Origin};
 use casegate::ledger::BodyState;
 use casegate::node::Parts;
 use casegate::roster::MemberRole;
-use casegate::rpc::desk_client::{DeskCallError, DeskClient};
+use casegate::rpc::desk_client::{DeskCallError, DeskClient, FilePart};
 use casegate::wire::v1::{self, DeskPurpose, ElementSpec, import_event::Event};
 
 /// When tests take place: 2026-11-22T00:00:00Z, before the certificates' end.
@@ -114,14 +114,9 @@ impl Cluster {
     ) -> Result<(v1::ImportReport, Vec<v1::Refusal>), DeskCallError> {
         let (sender, parts) = tokio::sync::mpsc::channel(4);
         let bytes = bytes::Bytes::from(csv.to_owned());
-        sender
-            .send(v1::ImportPart {
-                options: None,
-                bytes,
-            })
-            .await
-            .expect("the channel is open");
-        drop(sender);
+        for part in [FilePart::Bytes(bytes), FilePart::End] {
+            sender.send(part).await.expect("the channel is open");
+        }
         let mut events = self.desk(member).import(options, parts).await?;
         let (mut report, mut refusals) = (None, vec![]);
         while let Some(event) = events.next().await? {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use casegate::access::Asked;
 use casegate::blame::{Blame, Blamed};
 use casegate::clock::{Clock, DAY_S};
 use casegate::custodian::{Custodian, CustodianError, Handled, PointsGrant, Rules, ServedKey};
@@ -732,6 +733,8 @@ struct Desk {
     tokenizer: Tokenizer<Arc<InProcess>>,
     key: TokenKeyInfo,
     runtime: tokio::runtime::Runtime,
+    /// What was noted of every request so far.
+    asked: Asked,
 }
 
 fn desk(points_per_day: u64) -> Desk {
@@ -750,6 +753,7 @@ fn desk(points_per_day: u64) -> Desk {
         tokenizer,
         key,
         runtime: runtime.expect("a runtime"),
+        asked: Asked::default(),
     }
 }
 
@@ -768,10 +772,12 @@ fn segment(case: u8, inputs: &[&str]) -> SegmentInput {
 
 impl Desk {
     fn evaluate(&self, segments: Vec<SegmentInput>) -> Result<Vec<Evaluation>, TokensError> {
-        self.runtime.block_on(
-            self.tokenizer
-                .evaluate(&self.key, QueryId([7; 16]), segments),
-        )
+        self.runtime.block_on(self.tokenizer.evaluate(
+            &self.key,
+            QueryId([7; 16]),
+            segments,
+            &self.asked,
+        ))
     }
 
     fn tokens(&self, inputs: &[&str]) -> Result<Vec<[u8; 16]>, TokensError> {
@@ -786,6 +792,7 @@ impl Desk {
             tokenizer,
             key,
             runtime,
+            asked,
         } = self;
         drop(tokenizer);
         let store = open(dir.path());
@@ -797,6 +804,7 @@ impl Desk {
             tokenizer,
             key,
             runtime,
+            asked,
         }
     }
 
@@ -816,6 +824,9 @@ fn equal_values_get_equal_tokens_and_each_is_evaluated_once() {
     assert!(tokens[0] != tokens[1] && tokens[0] != tokens[3]);
     assert_eq!(got[1].n(), got[2].n());
     assert_eq!(desk.total_spent(), 128, "two custodians, 64 points each");
+    let asked = desk.asked.members();
+    assert!(asked.iter().all(|a| a.outcome == "ok" && a.count == 64));
+    assert_eq!(asked.len(), 2, "each request is noted: {asked:?}");
     assert_eq!(
         desk.tokens(&["c", "a"]).expect("tokens"),
         [*tokens[3].as_bytes(), *tokens[0].as_bytes()]
@@ -836,6 +847,13 @@ fn one_custodian_of_three_down_changes_nothing() {
             "without {name}"
         );
     }
+    let asked = desk.asked.members();
+    let silent: Vec<_> = asked.iter().filter(|a| a.outcome != "ok").collect();
+    assert!(silent.iter().all(|a| a.outcome == "unreachable"));
+    assert!(
+        !silent.is_empty(),
+        "who gave no answer is noted too: {asked:?}"
+    );
 }
 
 #[test]

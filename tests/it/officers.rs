@@ -7,7 +7,7 @@ use casegate::federation::OFFICER;
 use casegate::ids::{LogIndex, LogName, OfficerName};
 use casegate::postings::Pointer;
 use casegate::publish::PublishState;
-use casegate::rpc::desk_client::{DeskCallError, DeskClient};
+use casegate::rpc::desk_client::{DeskCallError, DeskClient, FilePart};
 use casegate::wire::v1::{
     self, AddCaseRequest, AddOfficerRequest, CaseRow, ImportOptions, ListCasesRequest,
     ListOfficersRequest, QueryRequest, ShowLogRequest, SuspendOfficerRequest,
@@ -424,13 +424,7 @@ async fn an_import_that_breaks_off_is_resumed_by_the_whole_file_again() {
         .await
         .expect("it starts");
     let bytes = bytes::Bytes::from(file[..part].to_owned());
-    sender
-        .send(v1::ImportPart {
-            options: None,
-            bytes,
-        })
-        .await
-        .expect("sent");
+    sender.send(FilePart::Bytes(bytes)).await.expect("sent");
     wait_for("rows of the first part are taken in", || {
         cluster
             .parts("hefei")

@@ -19,7 +19,7 @@ use casegate::ids::{FederationId, LogIndex, LogName, MemberId};
 use casegate::pki::dev::{DevFederation, dev_federation, dev_member};
 use casegate::record::Body;
 use casegate::roster::{Draft, MemberRole};
-use casegate::rpc::desk_client::{DeskCallError, DeskClient};
+use casegate::rpc::desk_client::{DeskCallError, DeskClient, FilePart};
 use casegate::setup;
 use casegate::wire::v1::{self, import_event::Event};
 use prost::Message;
@@ -346,14 +346,11 @@ impl Processes {
         for text in texts {
             let bytes = bytes::Bytes::from((*text).to_owned());
             sender
-                .send(v1::ImportPart {
-                    options: None,
-                    bytes,
-                })
+                .send(FilePart::Bytes(bytes))
                 .await
                 .expect("it is open");
         }
-        drop(sender);
+        sender.send(FilePart::End).await.expect("it is open");
         let options = v1::ImportOptions {
             file_name: "cases.csv".into(),
             format: "csv".into(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use casegate::access::AccessLine;
+use casegate::access::officer::{Signed, redacted, verify_officer};
 use casegate::clock::DAY_S;
 use casegate::record::AccessBody;
-use casegate::rpc::desk_client::signature::{SCHEME_HEADER, SIGNATURE_HEADER};
-use casegate::rpc::desk_client::{DeskCallError, sign_request, verify_officer};
+use casegate::rpc::desk_client::{DeskCallError, OfficerSignature};
 use casegate::rpc::status::code_of;
 use casegate::tls::connector;
 use casegate::wire::v1::desk_client::DeskClient as RawDesk;
@@ -18,7 +18,6 @@ use casegate::wire::v1::{
 };
 use prost::Message;
 use tonic::Request;
-use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::cluster::{Cluster, NOW, id, purpose};
@@ -70,10 +69,10 @@ async fn newest(cluster: &Cluster, member: &str) -> AccessBody {
 }
 
 /// The newest line says so, and the officer's signature in it holds.
-async fn logged<M: Message>(
+async fn logged<R: Signed>(
     cluster: &Cluster,
     member: &str,
-    (method, request): (&str, &M),
+    (method, request): (&str, &R),
     outcome: &str,
 ) {
     let line = newest(cluster, member).await;
@@ -82,16 +81,12 @@ async fn logged<M: Message>(
         (method, outcome)
     );
     assert_eq!(line.caller, "officer");
-    const P256: u16 = 0x0403;
-    const ED25519: u16 = 0x0807;
-    let holds = |scheme| {
-        let (cert, signature) = (&line.officer_certificate, &line.officer_signature);
-        verify_officer(cert, scheme, method, &request.encode_to_vec(), signature).is_ok()
-    };
-    assert!(
-        holds(P256) || holds(ED25519),
-        "the officer signed what {method} asked: {outcome}"
-    );
+    let (cert, signed) = (&line.officer_certificate, &line.officer_request);
+    let said = verify_officer(cert, signed, &line.officer_signature).expect("the officer signed");
+    assert_eq!(said.method, method);
+    // Without values, the request stands there as it was asked.
+    let bare = redacted(request, &[0; 32]);
+    assert_eq!(said.request.len(), bare.len(), "what {method} asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -385,28 +380,27 @@ async fn a_request_that_its_officer_did_not_sign_is_refused_and_logged() {
         "a purpose that nobody signed is not his"
     );
 
-    let signed_for = |material, method, request: QueryRequest, sent: QueryRequest| {
-        let (scheme, signature) = sign_request(material, method, &request).expect("signed");
+    let call = |made: OfficerSignature, sent: QueryRequest| {
         let mut call = Request::new(sent);
-        let scheme = MetadataValue::try_from(scheme.to_string()).expect("a number");
-        call.metadata_mut().insert(SCHEME_HEADER, scheme);
-        let signature = MetadataValue::from_bytes(&signature);
-        call.metadata_mut().insert_bin(SIGNATURE_HEADER, signature);
+        made.put(call.metadata_mut()).expect("it fits");
         call
     };
+    let signed_for = |material, request: QueryRequest, sent: QueryRequest| {
+        let made = OfficerSignature::make(material, NOW, &request).expect("signed");
+        call(made, sent)
+    };
+    let hits = v1::HitsRequest::default();
+    let for_hits = OfficerSignature::make(&own, NOW, &hits).expect("signed");
     let wrong = [
         (
             "another officer's",
-            signed_for(&other, "Desk.Query", query("HF-1"), query("HF-1")),
+            signed_for(&other, query("HF-1"), query("HF-1")),
         ),
         (
             "for another case",
-            signed_for(&own, "Desk.Query", query("HF-2"), query("HF-1")),
+            signed_for(&own, query("HF-2"), query("HF-1")),
         ),
-        (
-            "for another method",
-            signed_for(&own, "Desk.Hits", query("HF-1"), query("HF-1")),
-        ),
+        ("for another method", call(for_hits, query("HF-1"))),
     ];
     for (what, call) in wrong {
         let refused = desk.query(call).await.expect_err(what);
@@ -426,7 +420,7 @@ async fn a_request_that_its_officer_did_not_sign_is_refused_and_logged() {
         code_of(&unsigned.await.expect_err("refused")),
         "officer.unsigned"
     );
-    let good = signed_for(&own, "Desk.Query", query("HF-1"), query("HF-1"));
+    let good = signed_for(&own, query("HF-1"), query("HF-1"));
     desk.query(good)
         .await
         .expect("what the officer signed is answered");

@@ -370,7 +370,7 @@ fn erased_bodies_and_what_lay_beside_them_stay_erased() {
 fn a_hundred_writers_at_once_lose_nothing_and_leave_no_gap() {
     let ledgers = Ledgers::new();
     let hefei = ledgers.open("hefei");
-    let access = AccessLog::new(hefei.clone());
+    let access = AccessLog::open(hefei.clone()).expect("opened");
     let indices: BTreeSet<u64> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..100)
             .map(|n| {
@@ -389,7 +389,10 @@ fn a_hundred_writers_at_once_lose_nothing_and_leave_no_gap() {
     assert_eq!(indices, (0..100).collect());
     drop((access, hefei));
     let hefei = ledgers.open("hefei");
-    let lines = AccessLog::new(hefei.clone()).newest(1_000).expect("read");
+    let lines = AccessLog::open(hefei.clone())
+        .expect("opened")
+        .newest(1_000)
+        .expect("read");
     let callers: BTreeSet<_> = lines.iter().map(|(_, body)| body.caller.clone()).collect();
     assert_eq!((lines.len(), callers.len()), (100, 100));
     let checkpoint = hefei

@@ -16,6 +16,7 @@ use crate::federation::{Federation, FederationSpec, MemberSpec};
 use crate::ids::{FederationId, LogName, MemberId};
 use crate::node::Parts;
 use crate::roster::MemberRole;
+use crate::rpc::desk_client::FilePart;
 use crate::wire::v1::{self, import_event::Event};
 
 /// How often a condition is looked at.
@@ -106,17 +107,12 @@ pub(super) async fn import_one(
         let mut rest = bytes;
         while !rest.is_empty() {
             let part = rest.split_to(rest.len().min(PART_BYTES));
-            if sender
-                .send(v1::ImportPart {
-                    options: None,
-                    bytes: part,
-                })
-                .await
-                .is_err()
-            {
+            if sender.send(FilePart::Bytes(part)).await.is_err() {
                 return;
             }
         }
+        // A node that hung up says why in its answer.
+        drop(sender.send(FilePart::End).await);
     });
     let options = v1::ImportOptions {
         file_name: file.id.to_string(),

@@ -1,38 +1,34 @@
-//! The officer's own signature over a request that names a purpose: a node
-//! cannot invent officers (PROTOCOL.md section 11).
+//! The officer's own signature over a request: a node can neither invent
+//! officers nor ask in their name twice (PROTOCOL.md section 11).
 
-use prost::Message;
-use tonic::{Request, Status};
+use tonic::metadata::MetadataMap;
 
-use crate::access::OfficerProof;
-use crate::policy::Method;
-use crate::rpc::desk_client::signature::signed_bytes;
-use crate::rpc::desk_client::{OfficerSignatureError, officer_signature, verify_officer};
-use crate::rpc::status::to_officer;
+use crate::access::officer::{OfficerSignatureError, REQUEST_BYTES_MAX, Signed, verify_officer};
+use crate::access::{AccessLog, OfficerProof};
+use crate::rpc::desk_client::OfficerSignature;
 use crate::tls::Peer;
 
-/// Checks the signature that came with `request` under the caller's certificate.
-pub(super) fn of<M: Message>(method: Method, request: &Request<M>) -> Result<OfficerProof, Status> {
-    of_bytes(method, request, &request.get_ref().encode_to_vec())
-}
-
-/// As [`of`], for a message that came as the first part of a stream.
-pub(super) fn of_bytes<T>(
-    method: Method,
-    request: &Request<T>,
-    message: &[u8],
-) -> Result<OfficerProof, Status> {
-    let peer = request
-        .extensions()
-        .get::<Peer>()
-        .ok_or_else(|| to_officer(&OfficerSignatureError::Missing))?;
+/// Checks the signature that came in `metadata` with `request` under the
+/// caller's certificate, its time and its nonce.
+pub(super) fn of<R: Signed>(
+    access: &AccessLog,
+    metadata: &MetadataMap,
+    peer: Option<&Peer>,
+    request: &R,
+) -> Result<OfficerProof, OfficerSignatureError> {
+    let peer = peer.ok_or(OfficerSignatureError::Missing)?;
+    let made = OfficerSignature::read(metadata)?;
+    let signed = made.signed_bytes(request);
+    if signed.len() > REQUEST_BYTES_MAX {
+        let bytes = signed.len();
+        return Err(OfficerSignatureError::TooBig { bytes });
+    }
     let certificate = peer.certificate();
-    let (scheme, signature) = officer_signature(request.metadata()).map_err(|e| to_officer(&e))?;
-    verify_officer(certificate, scheme, method.as_str(), message, &signature)
-        .map_err(|e| to_officer(&e))?;
+    let said = verify_officer(certificate, &signed, &made.signature)?;
+    access.take(&said)?;
     Ok(OfficerProof {
-        request: signed_bytes(method.as_str(), message).into(),
-        signature: signature.into(),
+        request: signed.into(),
+        signature: made.signature.into(),
         certificate: certificate.to_vec().into(),
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::blocking;
+use super::call::Call;
 use crate::cases::case_ref;
 use crate::ids::{LogIndex, LogName};
 use crate::ledger::{Log, OWN_RECORDS};
@@ -138,10 +139,34 @@ pub(super) fn summary(parts: &Parts, row: &CaseRow) -> Result<CaseSummary, Statu
     })
 }
 
-pub(super) fn cases(
-    parts: &Parts,
-    request: &v1::ListCasesRequest,
+pub(super) async fn list_cases(
+    call: &mut Call<v1::ListCasesRequest>,
 ) -> Result<v1::ListCasesResponse, Status> {
+    let (parts, request) = (Arc::clone(call.parts()), call.request);
+    let answer = blocking(move || cases(&parts, &request)).await?;
+    call.line.count = u32::try_from(answer.cases.len()).unwrap_or(u32::MAX);
+    Ok(answer)
+}
+
+pub(super) async fn show_case(
+    call: &mut Call<v1::ShowCaseRequest>,
+) -> Result<v1::ShowCaseResponse, Status> {
+    let (parts, case_no) = (Arc::clone(call.parts()), call.request.case_no.clone());
+    let answer = blocking(move || case(&parts, &case_no)).await?;
+    call.line.count = u32::try_from(answer.elements.len()).unwrap_or(u32::MAX);
+    Ok(answer)
+}
+
+pub(super) async fn show_log(
+    call: &mut Call<v1::ShowLogRequest>,
+) -> Result<v1::ShowLogResponse, Status> {
+    let (parts, request) = (Arc::clone(call.parts()), call.request);
+    let answer = blocking(move || log(&parts, &request)).await?;
+    call.line.count = u32::try_from(answer.lines.len()).unwrap_or(u32::MAX);
+    Ok(answer)
+}
+
+fn cases(parts: &Parts, request: &v1::ListCasesRequest) -> Result<v1::ListCasesResponse, Status> {
     let limit = match request.limit {
         0 => CASES_DEFAULT,
         n => usize::try_from(n).unwrap_or(CASES_DEFAULT),
@@ -158,7 +183,7 @@ pub(super) fn cases(
     Ok(v1::ListCasesResponse { cases, total })
 }
 
-pub(super) fn case(parts: &Parts, case_no: &str) -> Result<v1::ShowCaseResponse, Status> {
+fn case(parts: &Parts, case_no: &str) -> Result<v1::ShowCaseResponse, Status> {
     let row = parts
         .cases
         .open_or_closed(case_no)
@@ -217,10 +242,7 @@ fn audience_text(audience: &Audience) -> String {
     }
 }
 
-pub(super) fn log(
-    parts: &Parts,
-    request: &v1::ShowLogRequest,
-) -> Result<v1::ShowLogResponse, Status> {
+fn log(parts: &Parts, request: &v1::ShowLogRequest) -> Result<v1::ShowLogResponse, Status> {
     let name = if request.access {
         LogName::Access
     } else {

@@ -1,190 +1,145 @@
 //! An officer's signature under a request, made with the key of the officer's
-//! TLS certificate, so that a node can prove who asked and cannot invent it.
-//!
-//! The signed bytes are DSSE v1 over the payload `METHOD 0x00 REQUEST`: the
-//! method's name as in the policy's table, such as `Desk.Query`, and the
-//! request's protobuf bytes (of an import: its options). What verifies is that
-//! the holder of the certificate signed; whether the certificate counts is for
-//! TLS and the roster to say.
+//! TLS certificate, on its way through gRPC metadata. What is signed and why is
+//! in [`crate::access::officer`]; the salt of the commitments travels here, to
+//! the own node, and is kept nowhere.
 
-use prost::Message;
 use rustls::SignatureScheme;
-use rustls::pki_types::CertificateDer;
 use tonic::Request;
 use tonic::metadata::{MetadataMap, MetadataValue};
 
-use crate::blame::{Blame, Blamed};
-use crate::record;
-use crate::tls::{Material, provider};
+use crate::access::officer::{
+    NONCE_BYTES, OfficerSignatureError, SCHEMES, SIGNATURE_BYTES_MAX, Signed, redacted,
+    signed_bytes,
+};
+use crate::clock::UnixSeconds;
+use crate::ids::random;
+use crate::record::SALT_BYTES;
+use crate::tls::Material;
+use crate::wire::v1::OfficerRequest;
 
-/// The DSSE payload type of an officer's request.
-pub const PAYLOAD_TYPE: &str = "application/vnd.casegate.desk.v1+protobuf";
+/// The metadata key of the TLS signature scheme, a decimal number.
+pub const SCHEME_HEADER: &str = "casegate-officer-scheme";
+/// The metadata key of the signing time, a decimal number of Unix seconds.
+pub const TIME_HEADER: &str = "casegate-officer-time";
+/// The metadata key of the nonce.
+pub const NONCE_HEADER: &str = "casegate-officer-nonce-bin";
+/// The metadata key of the salt.
+pub const SALT_HEADER: &str = "casegate-officer-salt-bin";
 /// The metadata key of the signature.
 pub const SIGNATURE_HEADER: &str = "casegate-officer-signature-bin";
-/// The metadata key of its TLS signature scheme, a decimal number.
-pub const SCHEME_HEADER: &str = "casegate-officer-scheme";
-/// The most bytes that a signature may have: RSA with 8192 bits.
-pub const SIGNATURE_BYTES_MAX: usize = 1024;
 
-/// The schemes that count, the preferred one first; those of TLS 1.3.
-const SCHEMES: [SignatureScheme; 4] = [
-    SignatureScheme::ED25519,
-    SignatureScheme::ECDSA_NISTP256_SHA256,
-    SignatureScheme::ECDSA_NISTP384_SHA384,
-    SignatureScheme::RSA_PSS_SHA256,
-];
-
-/// Why a request is not signed by its officer.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum OfficerSignatureError {
-    /// No signature came with the request, or none that can be read.
-    #[error("the request is not signed by its officer: use a casegate of this version")]
-    Missing,
-    /// A scheme that does not count, or that the key cannot do.
-    #[error("the officer's key has no signature scheme that is taken here (scheme {0})")]
-    Scheme(u16),
-    /// The certificate cannot be read.
-    #[error("the officer's certificate cannot be read")]
-    Certificate,
-    /// The signature is not that of the certificate's key over this request.
-    #[error("the officer's signature is not valid for this request")]
-    Invalid,
-    /// The key failed to sign.
-    #[error("the officer's key failed to sign")]
-    Failed,
+/// What travels beside a signed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfficerSignature {
+    /// The TLS signature scheme.
+    pub scheme: u16,
+    /// When it was signed, by the officer's clock.
+    pub signed_at: UnixSeconds,
+    /// Random, for each request.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The key of the commitments that stand in place of values.
+    pub salt: [u8; SALT_BYTES],
+    /// The signature.
+    pub signature: Vec<u8>,
 }
 
-impl Blamed for OfficerSignatureError {
-    fn blame(&self) -> Blame {
-        match self {
-            Self::Missing | Self::Invalid | Self::Certificate => Blame::Denied,
-            Self::Scheme(_) => Blame::Incompatible,
-            Self::Failed => Blame::Internal,
-        }
+impl OfficerSignature {
+    /// Signs a request with the key of the officer's certificate.
+    ///
+    /// # Errors
+    /// [`OfficerSignatureError`] when the key cannot sign.
+    pub fn make<R: Signed>(
+        material: &Material,
+        now: UnixSeconds,
+        request: &R,
+    ) -> Result<Self, OfficerSignatureError> {
+        let offered: Vec<_> = SCHEMES.into_iter().map(SignatureScheme::from).collect();
+        let key = &material.certified().key;
+        let signer = key
+            .choose_scheme(&offered)
+            .ok_or(OfficerSignatureError::Scheme(0))?;
+        let mut made = Self {
+            scheme: u16::from(signer.scheme()),
+            signed_at: now,
+            nonce: random(),
+            salt: random(),
+            signature: vec![],
+        };
+        made.signature = signer
+            .sign(&made.signed_bytes(request))
+            .map_err(|_| OfficerSignatureError::Failed)?;
+        Ok(made)
     }
 
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Missing => "officer.unsigned",
-            Self::Scheme(_) => "officer.scheme",
-            Self::Certificate => "officer.certificate",
-            Self::Invalid => "officer.bad_signature",
-            Self::Failed => "officer.sign_failed",
-        }
+    /// The bytes that are signed, of a request that came with this.
+    #[must_use]
+    pub fn signed_bytes<R: Signed>(&self, request: &R) -> Vec<u8> {
+        signed_bytes(&OfficerRequest {
+            method: R::METHOD.as_str().into(),
+            nonce: self.nonce.to_vec().into(),
+            signed_at: self.signed_at,
+            scheme: self.scheme.into(),
+            request: redacted(request, &self.salt).into(),
+        })
     }
-}
 
-/// The bytes that an officer signs.
-#[must_use]
-pub fn signed_bytes(method: &str, request: &[u8]) -> Vec<u8> {
-    let payload = [method.as_bytes(), &[0], request].concat();
-    record::pae(PAYLOAD_TYPE, &payload)
-}
-
-/// Signs a request with the key of the officer's certificate; returns the TLS
-/// signature scheme and the signature.
-///
-/// # Errors
-/// [`OfficerSignatureError`] when the key cannot sign.
-pub fn sign_request<M: Message>(
-    material: &Material,
-    method: &str,
-    request: &M,
-) -> Result<(u16, Vec<u8>), OfficerSignatureError> {
-    let key = &material.certified().key;
-    let signer = key
-        .choose_scheme(&SCHEMES)
-        .ok_or(OfficerSignatureError::Scheme(0))?;
-    let signature = signer
-        .sign(&signed_bytes(method, &request.encode_to_vec()))
-        .map_err(|_| OfficerSignatureError::Failed)?;
-    Ok((u16::from(signer.scheme()), signature))
-}
-
-/// Signs a request and puts scheme and signature into its metadata.
-pub(super) fn attach<M: Message>(
-    material: &Material,
-    method: &str,
-    request: &mut Request<M>,
-) -> Result<(), OfficerSignatureError> {
-    let (scheme, signature) = sign_request(material, method, request.get_ref())?;
-    put(request.metadata_mut(), scheme, &signature)
-}
-
-/// Puts scheme and signature into metadata.
-pub(super) fn put(
-    metadata: &mut MetadataMap,
-    scheme: u16,
-    signature: &[u8],
-) -> Result<(), OfficerSignatureError> {
-    let number = scheme.to_string();
-    let number = MetadataValue::try_from(number).map_err(|_| OfficerSignatureError::Failed)?;
-    metadata.insert(SCHEME_HEADER, number);
-    metadata.insert_bin(SIGNATURE_HEADER, MetadataValue::from_bytes(signature));
-    Ok(())
-}
-
-/// Reads scheme and signature from a request's metadata.
-///
-/// # Errors
-/// [`OfficerSignatureError::Missing`] when they are not there or not readable.
-pub fn officer_signature(metadata: &MetadataMap) -> Result<(u16, Vec<u8>), OfficerSignatureError> {
-    let scheme = metadata
-        .get(SCHEME_HEADER)
-        .and_then(|value| value.to_str().ok());
-    let scheme = scheme.and_then(|text| text.parse().ok());
-    let signature = metadata
-        .get_bin(SIGNATURE_HEADER)
-        .and_then(|value| value.to_bytes().ok());
-    match (scheme, signature) {
-        (Some(scheme), Some(bytes)) if bytes.len() <= SIGNATURE_BYTES_MAX => {
-            Ok((scheme, bytes.to_vec()))
+    /// Puts all of it into metadata.
+    ///
+    /// # Errors
+    /// [`OfficerSignatureError::Failed`] never: numbers are ASCII.
+    pub fn put(&self, metadata: &mut MetadataMap) -> Result<(), OfficerSignatureError> {
+        let number =
+            |text: String| MetadataValue::try_from(text).map_err(|_| OfficerSignatureError::Failed);
+        metadata.insert(SCHEME_HEADER, number(self.scheme.to_string())?);
+        metadata.insert(TIME_HEADER, number(self.signed_at.to_string())?);
+        for (header, bytes) in [
+            (NONCE_HEADER, &self.nonce[..]),
+            (SALT_HEADER, &self.salt),
+            (SIGNATURE_HEADER, &self.signature),
+        ] {
+            metadata.insert_bin(header, MetadataValue::from_bytes(bytes));
         }
-        _ => Err(OfficerSignatureError::Missing),
-    }
-}
-
-/// Checks that the holder of a certificate signed a request. The bytes of a
-/// request that was decoded are those of encoding it again: its messages have
-/// no maps, and one encoder writes them all.
-///
-/// # Errors
-/// [`OfficerSignatureError`].
-pub fn verify_officer(
-    certificate: &[u8],
-    scheme: u16,
-    method: &str,
-    request: &[u8],
-    signature: &[u8],
-) -> Result<(), OfficerSignatureError> {
-    let certificate = CertificateDer::from(certificate);
-    let certificate = webpki::EndEntityCert::try_from(&certificate)
-        .map_err(|_| OfficerSignatureError::Certificate)?;
-    let wanted = SignatureScheme::from(scheme);
-    let known = SCHEMES.contains(&wanted);
-    let algorithms = provider().signature_verification_algorithms;
-    let (_, algorithms) = algorithms
-        .mapping
-        .iter()
-        .find(|(named, _)| known && *named == wanted)
-        .ok_or(OfficerSignatureError::Scheme(scheme))?;
-    let message = signed_bytes(method, request);
-    let holds = |algorithm: &&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
-        certificate
-            .verify_signature(*algorithm, &message, signature)
-            .is_ok()
-    };
-    if algorithms.iter().any(holds) {
         Ok(())
-    } else {
-        Err(OfficerSignatureError::Invalid)
     }
+
+    /// Reads what [`OfficerSignature::put`] wrote.
+    ///
+    /// # Errors
+    /// [`OfficerSignatureError::Missing`] when a part is not there or not readable.
+    pub fn read(metadata: &MetadataMap) -> Result<Self, OfficerSignatureError> {
+        Self::read_all(metadata).ok_or(OfficerSignatureError::Missing)
+    }
+
+    fn read_all(metadata: &MetadataMap) -> Option<Self> {
+        let number = |header| metadata.get(header)?.to_str().ok();
+        let bytes = |header| metadata.get_bin(header)?.to_bytes().ok();
+        let signature = bytes(SIGNATURE_HEADER)?;
+        (signature.len() <= SIGNATURE_BYTES_MAX).then_some(())?;
+        Some(Self {
+            scheme: number(SCHEME_HEADER)?.parse().ok()?,
+            signed_at: number(TIME_HEADER)?.parse().ok()?,
+            nonce: bytes(NONCE_HEADER)?[..].try_into().ok()?,
+            salt: bytes(SALT_HEADER)?[..].try_into().ok()?,
+            signature: signature.to_vec(),
+        })
+    }
+}
+
+/// Signs a request and puts the signature into its metadata.
+pub(super) fn attach<R: Signed>(
+    material: &Material,
+    now: UnixSeconds,
+    request: &mut Request<R>,
+) -> Result<(), OfficerSignatureError> {
+    let made = OfficerSignature::make(material, now, request.get_ref())?;
+    made.put(request.metadata_mut())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::v1::QueryRequest;
+    use crate::access::officer::verify_officer;
+    use crate::wire::v1::{ElementSpec, HitsRequest, QueryRequest};
 
     const OFFICER: &str = "spiffe://anhui.example/bureau/hefei/officer/li.wei";
 
@@ -201,59 +156,59 @@ mod tests {
     fn request() -> QueryRequest {
         QueryRequest {
             case_no: "A-1".into(),
+            elements: vec![ElementSpec {
+                kind: "phone".into(),
+                value: "13800138000".into(),
+                ..Default::default()
+            }],
             add: true,
             ..QueryRequest::default()
         }
     }
 
     #[test]
-    fn another_method_request_certificate_or_scheme_does_not_verify() {
+    fn another_method_request_time_nonce_salt_certificate_or_scheme_does_not_verify() {
         let own = material(&rcgen::PKCS_ED25519);
         let other = material(&rcgen::PKCS_ED25519);
-        let (scheme, signature) = sign_request(&own, "Desk.Query", &request()).expect("signed");
-        let bytes = request().encode_to_vec();
-        let check = |cert: &Material, scheme, method, bytes: &[u8], signature: &[u8]| {
-            verify_officer(cert.certificate(), scheme, method, bytes, signature)
+        let made = OfficerSignature::make(&own, 9, &request()).expect("signed");
+        let check = |cert: &Material, made: &OfficerSignature, signed: &[u8]| {
+            verify_officer(cert.certificate(), signed, &made.signature).map(|r| r.method)
         };
         let invalid = Err(OfficerSignatureError::Invalid);
-        assert_eq!(
-            check(&own, scheme, "Desk.Hits", &bytes, &signature),
-            invalid
-        );
-        assert_eq!(
-            check(&other, scheme, "Desk.Query", &bytes, &signature),
-            invalid
-        );
-        for at in 0..bytes.len() {
-            let mut changed = bytes.clone();
-            changed[at] ^= 1;
-            assert_eq!(
-                check(&own, scheme, "Desk.Query", &changed, &signature),
-                invalid
-            );
+        let signed = made.signed_bytes(&request());
+        assert_eq!(check(&own, &made, &signed), Ok("Desk.Query".into()));
+        assert_eq!(check(&other, &made, &signed), invalid);
+        let hits = made.signed_bytes(&HitsRequest::default());
+        assert_eq!(check(&own, &made, &hits), invalid);
+        let mut asked = request();
+        asked.elements[0].value = "13800138001".into();
+        assert_eq!(check(&own, &made, &made.signed_bytes(&asked)), invalid);
+        let changed: [fn(&mut OfficerSignature); 4] = [
+            |made| made.nonce[3] ^= 1,
+            |made| made.salt[3] ^= 1,
+            |made| made.signed_at += 1,
+            |made| made.scheme = 0x0403,
+        ];
+        for change in changed {
+            let mut made = made.clone();
+            change(&mut made);
+            let signed = made.signed_bytes(&request());
+            assert_eq!(check(&own, &made, &signed), invalid, "{made:?}");
         }
-        let mut changed = signature.clone();
-        changed[5] ^= 1;
-        assert_eq!(check(&own, scheme, "Desk.Query", &bytes, &changed), invalid);
+        let mut cut = made.clone();
+        cut.signature.remove(0);
+        assert_eq!(check(&own, &cut, &signed), invalid);
+        let weak = OfficerSignature {
+            scheme: 0x0201,
+            ..made.clone()
+        };
         assert_eq!(
-            check(&own, scheme, "Desk.Query", &bytes, &signature[1..]),
-            invalid
-        );
-        assert_eq!(
-            check(&own, 0x0403, "Desk.Query", &bytes, &signature),
-            invalid
-        );
-        assert_eq!(
-            check(&own, 0x0201, "Desk.Query", &bytes, &signature),
+            check(&own, &weak, &weak.signed_bytes(&request())),
             Err(OfficerSignatureError::Scheme(0x0201))
         );
         assert_eq!(
-            verify_officer(b"no certificate", scheme, "Desk.Query", &bytes, &signature),
+            verify_officer(b"no certificate", &signed, &made.signature),
             Err(OfficerSignatureError::Certificate)
-        );
-        assert_eq!(
-            check(&own, scheme, "Desk.Query", &bytes, &signature),
-            Ok(())
         );
     }
 
@@ -265,36 +220,49 @@ mod tests {
             (&rcgen::PKCS_ECDSA_P384_SHA384, 0x0503),
         ] {
             let own = material(algorithm);
-            let (scheme, signature) = sign_request(&own, "Desk.Query", &request()).expect("signed");
-            assert_eq!(scheme, number);
-            let bytes = request().encode_to_vec();
-            verify_officer(own.certificate(), scheme, "Desk.Query", &bytes, &signature)
-                .expect("it verifies");
+            let made = OfficerSignature::make(&own, 9, &request()).expect("signed");
+            assert_eq!(made.scheme, number);
+            let signed = made.signed_bytes(&request());
+            verify_officer(own.certificate(), &signed, &made.signature).expect("it verifies");
         }
     }
 
     #[test]
-    fn the_method_cannot_run_over_into_the_request() {
-        assert_ne!(
-            signed_bytes("Desk.Query", b"x"),
-            signed_bytes("Desk.Quer", b"yx")
-        );
-        let text = signed_bytes("Desk.Hits", b"");
-        assert!(
-            text.starts_with(b"DSSEv1 41 application/vnd.casegate.desk.v1+protobuf 10 Desk.Hits\0")
-        );
+    fn two_signatures_under_one_request_share_neither_nonce_nor_salt() {
+        let own = material(&rcgen::PKCS_ED25519);
+        let one = OfficerSignature::make(&own, 9, &request()).expect("signed");
+        let two = OfficerSignature::make(&own, 9, &request()).expect("signed");
+        assert!(one.nonce != two.nonce && one.salt != two.salt);
     }
 
     #[test]
     fn what_is_put_into_metadata_is_read_back_and_nothing_else() {
-        let mut metadata = MetadataMap::new();
+        let whole = OfficerSignature {
+            scheme: 0x0807,
+            signed_at: 1_795_305_600,
+            nonce: [1; NONCE_BYTES],
+            salt: [2; SALT_BYTES],
+            signature: vec![7; 64],
+        };
         let missing = Err(OfficerSignatureError::Missing);
-        assert_eq!(officer_signature(&metadata), missing);
-        put(&mut metadata, 0x0807, &[7; 64]).expect("it fits");
-        assert_eq!(officer_signature(&metadata), Ok((0x0807, vec![7; 64])));
-        metadata.insert(SCHEME_HEADER, MetadataValue::from_static("70000"));
-        assert_eq!(officer_signature(&metadata), missing);
-        put(&mut metadata, 1, &[7; SIGNATURE_BYTES_MAX + 1]).expect("it fits");
-        assert_eq!(officer_signature(&metadata), missing);
+        let mut metadata = MetadataMap::new();
+        assert_eq!(OfficerSignature::read(&metadata), missing);
+        whole.put(&mut metadata).expect("it fits");
+        assert_eq!(OfficerSignature::read(&metadata), Ok(whole.clone()));
+        for header in [SCHEME_HEADER, TIME_HEADER] {
+            for bad in ["", "x", "99999999999999999999"] {
+                let mut metadata = metadata.clone();
+                metadata.insert(header, MetadataValue::from_static(bad));
+                assert_eq!(OfficerSignature::read(&metadata), missing, "{header} {bad}");
+            }
+        }
+        for header in [NONCE_HEADER, SALT_HEADER, SIGNATURE_HEADER] {
+            let mut cut = metadata.clone();
+            cut.remove_bin(header);
+            assert_eq!(OfficerSignature::read(&cut), missing, "{header}");
+            let long = MetadataValue::from_bytes(&[7; SIGNATURE_BYTES_MAX + 1]);
+            cut.insert_bin(header, long);
+            assert_eq!(OfficerSignature::read(&cut), missing, "{header}");
+        }
     }
 }
