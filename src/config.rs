@@ -134,6 +134,10 @@ pub struct RosterFiles {
 pub struct Keys {
     /// The seed of the key that signs statements.
     pub records: PathBuf,
+    /// The seed of the key that signs statements from the index on that the
+    /// roster states for it; none while no change of keys is planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records_next: Option<PathBuf>,
     /// The seed of the key that signs checkpoints.
     pub checkpoint: PathBuf,
     /// The seed of the key that cosigns other members' checkpoints.
@@ -274,6 +278,9 @@ impl Config {
         let base = path.parent().unwrap_or_else(|| Path::new(""));
         for file in config.paths() {
             *file = base.join(&*file);
+        }
+        if let Some(next) = &mut config.keys.records_next {
+            *next = base.join(&*next);
         }
         Ok(config)
     }

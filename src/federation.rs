@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use crate::clock::{Clock, DAY_S};
 use crate::element::{Rules, TokenClass};
 use crate::ids::{FederationId, MemberId, random};
-use crate::keys::SigningKey;
+use crate::keys::{PublicKey, SigningKey};
 use crate::ledger::LogKeys;
 use crate::node::{Listeners, Node, NodeError, NodeOptions};
 use crate::pki::PkiError;
@@ -227,6 +227,7 @@ impl Federation {
             material: made.node_material()?,
             keys: LogKeys {
                 records: copy(&made.records_key)?,
+                records_next: made.records_next.as_ref().map(copy).transpose()?,
                 checkpoint: copy(&made.checkpoint_key)?,
                 witness: copy(&made.witness_key)?,
             },
@@ -443,6 +444,18 @@ impl Federation {
             }
         });
         Ok(())
+    }
+
+    /// Makes a key that a member's node holds from its next start on, beside the
+    /// one it has, and returns its public half.
+    ///
+    /// # Errors
+    /// [`FederationError::NoMember`].
+    pub fn make_next_key(&mut self, member: &MemberId) -> Result<PublicKey, FederationError> {
+        let made = self.dev.members.iter_mut().find(|m| m.id == *member);
+        let made = made.ok_or_else(|| FederationError::NoMember(member.clone()))?;
+        let next = made.records_next.insert(SigningKey::generate());
+        Ok(next.public_key().clone())
     }
 
     /// The federation's name.

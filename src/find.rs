@@ -12,7 +12,7 @@ use crate::cases::{CaseError, Cases, case_ref};
 use crate::clock::Stopwatch;
 use crate::element::{Kind, Refusal, Role, Rules, canonicalize};
 use crate::ids::{CaseRef, MemberId};
-use crate::ledger::{Hit, Ledger, LedgerError, OWN_RECORDS};
+use crate::ledger::{Hit, Ledger, LedgerError, OWN_RECORDS, Standings};
 use crate::links::{Analysis, CaseKey, Facts, Filter, Options, Report, TokenGroup};
 use crate::postings::Posting;
 use crate::roster::Roster;
@@ -198,10 +198,13 @@ impl Finder {
             asked: own.len() as u64,
             ..Default::default()
         };
-        let mut notices = HashMap::new();
+        let mut seen = Seen {
+            notices: HashMap::new(),
+            standings: self.ledger.record_standings(),
+        };
         let total = self.total_cases()?;
-        for posting in own {
-            self.match_one(&posting, total, &mut notices, &mut found)?;
+        for posting in seen.standings.counting(own)? {
+            self.match_one(&posting, total, &mut seen, &mut found)?;
         }
         found.matches.sort_by(|a, b| {
             b.rarity
@@ -221,7 +224,7 @@ impl Finder {
         &self,
         own: &Posting,
         total: u64,
-        notices: &mut HashMap<CaseKey, v1::LinkedCase>,
+        seen: &mut Seen<'_>,
         found: &mut Found,
     ) -> Result<(), FindError> {
         let Some(element) = self.ledger.element(OWN_RECORDS, own.index)? else {
@@ -231,6 +234,7 @@ impl Finder {
             .ledger
             .token_mac(element.body.token_key_id, &element.body.token);
         let all = self.ledger.postings().postings(&mac)?;
+        let all = seen.standings.counting(all)?;
         let with_token = distinct_cases(&all);
         let mut value = None;
         for other in all {
@@ -245,7 +249,7 @@ impl Finder {
                         .map_or_else(String::new, |h| h.raw),
                 ),
             };
-            let case = self.describe(&key, notices)?;
+            let case = self.describe(&key, &mut seen.notices)?;
             let leaf = self
                 .ledger
                 .entry(other.log, other.index)?
@@ -266,7 +270,7 @@ impl Finder {
                 contact: case.contact,
                 cases_with_token: u32::try_from(with_token).unwrap_or(u32::MAX),
                 rarity: rarity(total, with_token),
-                status: "provisional".into(),
+                status: seen.standings.of(other.log, other.index)?.as_str().into(),
                 leaf: leaf.map(|d| d.0.to_vec().into()).unwrap_or_default(),
             });
         }
@@ -364,7 +368,8 @@ impl Finder {
         let mac = self
             .ledger
             .token_mac(theirs.body.token_key_id, &theirs.body.token);
-        let with_token = distinct_cases(&self.ledger.postings().postings(&mac)?);
+        let all = self.ledger.postings().postings(&mac)?;
+        let with_token = distinct_cases(&self.ledger.record_standings().counting(all)?);
         let key = CaseKey {
             member: theirs.body.member.clone(),
             case: theirs.body.case_ref,
@@ -407,6 +412,7 @@ impl Finder {
         let mut notices = HashMap::new();
         let mut cases: HashSet<(u32, CaseRef)> = HashSet::new();
         let mut analysis = Analysis::new(options);
+        let mut standings = self.ledger.record_standings();
         for group in self.ledger.postings().scan() {
             let (_, postings) = group?;
             let mut kept = vec![];
@@ -414,6 +420,9 @@ impl Finder {
                 let Some(key) = self.foreign_case(posting) else {
                     continue;
                 };
+                if !standings.of(posting.log, posting.index)?.counts() {
+                    continue;
+                }
                 let category = if by_category {
                     Some(self.describe(&key, &mut notices)?.category)
                 } else {
@@ -447,6 +456,12 @@ impl Finder {
         }
         Ok(analysis.finish(cases.len() as u64))
     }
+}
+
+/// What one answer has looked up already.
+struct Seen<'a> {
+    notices: HashMap<CaseKey, v1::LinkedCase>,
+    standings: Standings<'a>,
 }
 
 fn bounds_of(operation: &CaseRow) -> Filter {

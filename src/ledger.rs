@@ -8,9 +8,11 @@
 
 mod append;
 mod bodies;
+mod counting;
 mod ended;
 mod erase;
 mod erasures;
+mod error;
 mod expire;
 mod index;
 mod log;
@@ -20,6 +22,7 @@ mod receipts;
 mod replica;
 mod seen;
 mod segment;
+mod signers;
 mod tiles;
 mod verify;
 mod views;
@@ -28,144 +31,46 @@ mod witnessed;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::blame::{Blame, Blamed};
-use crate::checkpoint::CheckpointError;
 use crate::clock::Clock;
 use crate::evidence::Evidence;
 use crate::ids::{FederationId, LogIndex, LogName, MemberId, Origin, TreeSize};
 use crate::keys::SigningKey;
-use crate::merkle::MerkleError;
-use crate::postings::{Postings, PostingsError, PostingsOptions};
-use crate::record::RecordError;
+use crate::postings::{Postings, PostingsOptions};
+use crate::roster::validity::KeyTimeline;
 use crate::seal::SealKey;
-use crate::shred::{ShredError, ShredKeys};
+use crate::shred::ShredKeys;
 use crate::store::{Batch, Store, StoreError, Table};
 
 pub use append::NewEntry;
 pub use bodies::{BodiesAccepted, BodyReader};
+pub use counting::{RecordStanding, Standings};
 pub use erasures::{Confirmation, Confirmed, Erasure, LATE_S};
+pub use error::LedgerError;
 pub use index::{Hit, IndexedElement};
 pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS};
 pub use queue::{QueueTicket, Queued};
 pub use read::StoredElement;
 pub use replica::ChunkAccepted;
 pub use segment::BodyState;
+pub use signers::RosterHistory;
 pub use views::{Note, View};
 
-/// Why the ledger refused or failed.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The erasable keys failed.
-    #[error(transparent)]
-    Shred(#[from] ShredError),
-    /// The derived index failed; `casegate store reindex` rebuilds it.
-    #[error(transparent)]
-    Postings(#[from] PostingsError),
-    /// An entry or body of a peer breaks a rule.
-    #[error("entry {index} of {origin} is refused: {source}")]
-    Record {
-        /// The log.
-        origin: Origin,
-        /// The entry.
-        index: LogIndex,
-        /// The broken rule.
-        source: RecordError,
-    },
-    /// A checkpoint of a peer breaks a rule.
-    #[error("a checkpoint of {origin} is refused: {source}")]
-    Checkpoint {
-        /// The log.
-        origin: Origin,
-        /// The broken rule.
-        source: CheckpointError,
-    },
-    /// A chunk does not lead from the root known here to its checkpoint.
-    #[error("entries of {origin} do not lead to the signed root: {source}")]
-    Root {
-        /// The log.
-        origin: Origin,
-        /// The failed proof.
-        source: MerkleError,
-    },
-    /// A chunk or body answer is out of order, too long or incomplete.
-    #[error("an answer about {origin} is malformed: {what}")]
-    Malformed {
-        /// The log.
-        origin: Origin,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// An entry is signed with a key that the roster here does not name.
-    #[error("entry {index} of {origin} is signed with a key that this roster does not name")]
-    UnknownKey {
-        /// The log.
-        origin: Origin,
-        /// The entry.
-        index: LogIndex,
-    },
-    /// The Merkle tiles here do not fit the log; a reindex rebuilds them.
-    #[error("the Merkle tiles here are damaged: {0}")]
-    Tiles(#[from] MerkleError),
-    /// No such log here.
-    #[error("no log {0} is held here")]
-    NoLog(Origin),
-    /// The own records log may not be appended to now.
-    #[error("the own records log is closed: {}", .0.sentence())]
-    Closed(Standing),
-    /// The owner signed two histories of it: nothing new of it is taken.
-    #[error(
-        "{0} contradicts itself, as two signed checkpoints prove: nothing new of it is taken until the roots begin a new generation"
-    )]
-    Forked(Origin),
-    /// An earlier failure stopped the ledger.
-    #[error("the ledger stopped after a failed write; restart the node")]
-    Stopped,
-}
-
-impl Blamed for LedgerError {
-    fn blame(&self) -> Blame {
-        match self {
-            Self::Record { .. }
-            | Self::Checkpoint { .. }
-            | Self::Root { .. }
-            | Self::Forked(_)
-            | Self::Malformed { .. } => Blame::Misbehaved,
-            Self::UnknownKey { .. } => Blame::Stale,
-            Self::NoLog(_) => Blame::NotFound,
-            Self::Closed(_) => Blame::Unavailable,
-            Self::Store(_)
-            | Self::Shred(_)
-            | Self::Postings(_)
-            | Self::Tiles(_)
-            | Self::Stopped => Blame::Internal,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Record { .. } => "ledger.bad_entry",
-            Self::Checkpoint { .. } => "ledger.bad_checkpoint",
-            Self::Root { .. } => "ledger.wrong_root",
-            Self::Malformed { .. } => "ledger.malformed",
-            Self::UnknownKey { .. } => "ledger.unknown_key",
-            Self::Tiles(_) => "ledger.tiles",
-            Self::NoLog(_) => "ledger.no_log",
-            Self::Store(e) => e.code(),
-            Self::Shred(_) => "ledger.shred",
-            Self::Postings(_) => "ledger.postings",
-            Self::Closed(_) => "ledger.closed",
-            Self::Forked(_) => "ledger.forked",
-            Self::Stopped => "ledger.stopped",
-        }
-    }
+/// Whether the own records log may be appended to (PROTOCOL.md section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has said yet how far others saw the own log.
+    Fenced,
+    /// Others hold more of it than this node; it is being fetched.
+    Recovering,
+    /// It may be appended to.
+    Open,
+    /// Others hold another history: it is not appended to any more.
+    Conflict,
 }
 
 impl Standing {
@@ -183,33 +88,13 @@ impl Standing {
     }
 }
 
-impl From<segment::RunError> for LedgerError {
-    fn from(e: segment::RunError) -> Self {
-        match e {
-            segment::RunError::Store(e) => e.into(),
-            segment::RunError::Shred(e) => e.into(),
-        }
-    }
-}
-
-/// Whether the own records log may be appended to (PROTOCOL.md section 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Nobody has said yet how far others saw the own log.
-    Fenced,
-    /// Others hold more of it than this node; it is being fetched.
-    Recovering,
-    /// It may be appended to.
-    Open,
-    /// Others hold another history: it is not appended to any more.
-    Conflict,
-}
-
 /// The keys with which a node signs.
 #[derive(Debug)]
 pub struct LogKeys {
     /// Signs statements.
     pub records: SigningKey,
+    /// Signs statements from the index on that the roster states for it.
+    pub records_next: Option<SigningKey>,
     /// Signs checkpoints.
     pub checkpoint: SigningKey,
     /// Cosigns other members' checkpoints.
@@ -263,6 +148,9 @@ struct Inner {
     standing: watch::Sender<Standing>,
     indexing: Mutex<index::HitSequence>,
     queue: queue::QueueSequence,
+    rosters: OnceLock<RosterHistory>,
+    timelines: Mutex<HashMap<Origin, (usize, Arc<KeyTimeline>)>>,
+    judged: Mutex<HashMap<u32, counting::Judged>>,
     ended: Mutex<HashMap<u32, ended::Ended>>,
     expiring: Mutex<HashMap<u32, expire::Expiring>>,
     /// Erasures since the start, counted before their postings go.
@@ -315,7 +203,7 @@ impl Ledger {
             .map(|log| (log.number, Arc::clone(log)))
             .collect();
         for log in [&records, &access] {
-            append::sign_empty(&store, log, &options.keys.checkpoint)?;
+            append::sign_head(&store, log, &options.keys.checkpoint)?;
         }
         let (published, _) = watch::channel(records.head().checkpoint);
         let (accessed, _) = watch::channel(access.head().checkpoint);
@@ -325,6 +213,9 @@ impl Ledger {
             access: append::OwnLog::open(&store, access)?,
             indexing: Mutex::new(index::HitSequence::open(&store)?),
             queue: queue::QueueSequence::open(&store)?,
+            rosters: OnceLock::new(),
+            timelines: Mutex::new(HashMap::new()),
+            judged: Mutex::new(HashMap::new()),
             ended: Mutex::new(HashMap::new()),
             expiring: Mutex::new(HashMap::new()),
             erasures: AtomicU64::new(0),

@@ -131,6 +131,12 @@ impl Rosters {
         self.newest.load_full()
     }
 
+    /// Every version, version 1 first, as more of them come.
+    #[must_use]
+    pub fn history_handle(&self) -> Arc<ArcSwap<Vec<Arc<Roster>>>> {
+        Arc::clone(&self.history)
+    }
+
     /// Every version, version 1 first, as it stands now.
     #[must_use]
     pub fn history(&self) -> Arc<Vec<Arc<Roster>>> {

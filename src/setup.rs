@@ -174,6 +174,12 @@ pub fn log_keys(config: &Config) -> Result<LogKeys, SetupError> {
         |key, path: &Path| load_seed(path).map_err(|source| SetupError::Seed { key, source });
     Ok(LogKeys {
         records: load("keys.records", &config.keys.records)?,
+        records_next: config
+            .keys
+            .records_next
+            .as_deref()
+            .map(|path| load("keys.records_next", path))
+            .transpose()?,
         checkpoint: load("keys.checkpoint", &config.keys.checkpoint)?,
         witness: load("keys.witness", &config.keys.witness)?,
     })
@@ -314,5 +320,6 @@ pub fn open_ledger(config: &Config, clock: &Clock) -> Result<(Ledger, Rosters), 
     )?;
     let store = ledger.store().clone();
     let rosters = Rosters::open(store, clock.clone(), pin, &from_file)?;
+    ledger.follow_rosters(rosters.history_handle());
     Ok((ledger, rosters))
 }

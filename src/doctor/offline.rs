@@ -9,11 +9,10 @@ use rustix::process::{Resource, getrlimit};
 use super::{Finding, date};
 use crate::clock::{DAY_S, UnixSeconds};
 use crate::config::Config;
-use crate::ids::LogIndex;
 use crate::keys::SigningKey;
 use crate::pki::PkiError;
 use crate::pki::files::load_seed;
-use crate::roster::{Member, Roster, RosterError};
+use crate::roster::{KeyUse, Member, Roster, RosterError};
 use crate::setup::{self, SetupError};
 use crate::tls::refusal::Refusal;
 use crate::tls::verify::{Want, judge};
@@ -184,7 +183,7 @@ pub fn keys(config: &Config, roster: Option<&Roster>) -> Vec<Finding> {
 fn names(member: &Member, key: &str, loaded: &SigningKey) -> bool {
     let public = loaded.public_key();
     match key {
-        "keys.records" => member.records_key(public.id(), LogIndex(0)) == Some(public),
+        "keys.records" => member.names(KeyUse::Records, public),
         "keys.checkpoint" => member.checkpoint_keys().any(|known| known == public),
         _ => member.has_witness_key(public),
     }

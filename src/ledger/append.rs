@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::log::{Head, Log};
 use super::segment::{self, BodyState};
+use super::signers::Signers;
 use super::tiles::{self, Edges};
 use super::{Ledger, LedgerError, Standing, size_to_index};
 use crate::checkpoint::Checkpoint;
@@ -90,6 +91,12 @@ impl Drop for Turn<'_> {
 }
 
 impl OwnLog {
+    /// Where the next append will come to stand, unless another one is faster.
+    fn next(&self) -> LogIndex {
+        let planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        size_to_index(planned.head.size())
+    }
+
     /// Plans from the log's durable head again.
     pub(super) fn reload(&self) {
         let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,18 +110,20 @@ impl OwnLog {
 }
 
 /// Signs the checkpoint of a log that is still empty, so that others can see
-/// that it is.
-pub(super) fn sign_empty(store: &Store, log: &Log, key: &SigningKey) -> Result<(), StoreError> {
+/// that it is, or whose checkpoint is by another key than the one in use now:
+/// that says the same as before, and nobody need know the old key to read it.
+pub(super) fn sign_head(store: &Store, log: &Log, key: &SigningKey) -> Result<(), StoreError> {
     let mut head = log.head();
-    if !head.checkpoint.is_empty() {
+    let signed = Checkpoint::open(&head.checkpoint, &log.origin, &[key.public_key()]);
+    if signed.is_ok() || head.checkpoint_size != head.size() {
         return Ok(());
     }
-    let empty = Checkpoint {
+    let newest = Checkpoint {
         origin: log.origin.clone(),
         size: head.size(),
         root: head.root(),
     };
-    head.checkpoint = empty.sign(key).into_bytes().into();
+    head.checkpoint = newest.sign(key).into_bytes().into();
     let mut batch = Batch::new();
     batch.put(Table::LogHead, &log.number.to_be_bytes(), head.encode());
     store.commit(batch)?;
@@ -124,6 +133,7 @@ pub(super) fn sign_empty(store: &Store, log: &Log, key: &SigningKey) -> Result<(
 
 #[derive(Default)]
 struct Signed {
+    statements: Vec<Statement>,
     entries: Vec<Bytes>,
     leaves: Vec<Digest>,
     decoded: Vec<Body>,
@@ -190,9 +200,13 @@ impl Ledger {
             return Err(LedgerError::Closed(standing));
         }
         let own = self.writer(name);
-        let signed = self.sign(&own.log, entries);
+        let guess = own.next();
+        let mut signed = self.sign(&own.log, guess, entries)?;
         let mut planned = own.planned.lock().unwrap_or_else(PoisonError::into_inner);
         let first = size_to_index(planned.head.size());
+        if first != guess {
+            self.sign_again(&mut signed, &own.log, first)?;
+        }
         let updates = merkle::append_tiles(
             planned.head.size(),
             |level, tile| -> Result<_, LedgerError> {
@@ -211,7 +225,7 @@ impl Ledger {
             size: head.size(),
             root: head.root(),
         };
-        head.checkpoint = checkpoint.sign(&self.0.keys.checkpoint).into_bytes().into();
+        head.checkpoint = checkpoint.sign(self.checkpoint_key()?).into_bytes().into();
         head.checkpoint_size = head.size();
         head.bodies_upto = head.size().0;
 
@@ -255,10 +269,19 @@ impl Ledger {
         })
     }
 
-    fn sign(&self, log: &Log, entries: Vec<NewEntry>) -> Signed {
+    /// Signs before the planning lock is taken, as if the first entry came to
+    /// stand at `first`.
+    fn sign(
+        &self,
+        log: &Log,
+        first: LogIndex,
+        entries: Vec<NewEntry>,
+    ) -> Result<Signed, LedgerError> {
         let mut signed = Signed::default();
         let issued_at = self.0.clock.now();
-        for entry in entries {
+        let signers = self.signers();
+        for (at, entry) in (first.0..).zip(entries) {
+            let key = self.entry_key(log, &signers, LogIndex(at))?;
             let body = entry.body.encode();
             let statement = Statement {
                 origin: log.origin.clone(),
@@ -266,9 +289,10 @@ impl Ledger {
                 body_sha256: Digest::of(&body),
                 issued_at,
                 expires_at: entry.expires_at,
-                key_id: self.0.keys.records.id(),
+                key_id: key.id(),
             };
-            let bytes = Entry::sign(&statement, &self.0.keys.records).bytes;
+            let bytes = Entry::sign(&statement, key).bytes;
+            signed.statements.push(statement);
             signed.leaves.push(merkle::leaf_hash(&bytes));
             signed.entries.push(bytes);
             signed.bodies.push(BodyState::Held(body));
@@ -278,7 +302,40 @@ impl Ledger {
                 None => BodyState::Absent,
             });
         }
-        signed
+        Ok(signed)
+    }
+
+    /// Signs those entries anew for which another key is due where they stand.
+    fn sign_again(
+        &self,
+        signed: &mut Signed,
+        log: &Log,
+        first: LogIndex,
+    ) -> Result<(), LedgerError> {
+        let signers = self.signers();
+        let places = signed.entries.iter_mut().zip(&mut signed.leaves);
+        for ((at, statement), (bytes, leaf)) in (first.0..).zip(&mut signed.statements).zip(places)
+        {
+            let key = self.entry_key(log, &signers, LogIndex(at))?;
+            if key.id() != statement.key_id {
+                statement.key_id = key.id();
+                *bytes = Entry::sign(statement, key).bytes;
+                *leaf = merkle::leaf_hash(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn entry_key<'a>(
+        &'a self,
+        log: &Log,
+        signers: &Signers<'a>,
+        index: LogIndex,
+    ) -> Result<&'a SigningKey, LedgerError> {
+        match log.origin.log {
+            LogName::Records => signers.at(index),
+            LogName::Access => Ok(self.speaking_key()),
+        }
     }
 
     /// Makes a durable append visible and indexes it.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::erase::{item_of, push_item};
 use super::log::{Log, OWN_RECORDS};
 use super::segment::{self, BodyState};
+use super::signers::key_of;
 use super::{Ledger, LedgerError, Range};
 use crate::ids::{LogIndex, MemberId};
 use crate::record::{self, Body, Entry};
@@ -145,7 +146,7 @@ impl Ledger {
     fn sign_withheld(&self, log: &Log, ranges: &[Range], reader: BodyReader<'_>) -> v1::Withheld {
         let version = reader.roster.version;
         let bytes = record::withheld_bytes(&log.origin, &reader.member.id, version, ranges);
-        let key = &self.0.keys.records;
+        let key = self.speaking_key();
         v1::Withheld {
             roster_version: version,
             ranges: ranges
@@ -367,9 +368,9 @@ impl Ledger {
             .as_ref()
             .and_then(|s| crate::ids::KeyId::from_slice(&s.key_id).ok())
             .ok_or_else(|| malformed("a withholding is not signed"))?;
-        let key = author
-            .records_key(key_id, LogIndex(log.size().0))
-            .ok_or_else(|| malformed("a withholding is signed with an unknown key"))?;
+        let timeline = self.timeline_of(log, author);
+        let at = LogIndex(log.size().0);
+        let key = key_of(timeline.speaker(key_id), log, at, key_id)?;
         let signature = withheld.signature.as_ref().map(|s| s.signature.clone());
         key.verify(&bytes, &signature.unwrap_or_default())
             .map_err(|_| malformed("a withholding's signature is wrong"))?;

@@ -352,19 +352,23 @@ impl Ledger {
     }
 
     /// All hits, in the order in which they were raised; each pair once. Hits
-    /// whose body on either side has ended since are left out.
+    /// whose body on either side has ended since are left out, and those of
+    /// records that do not count (see [`super::RecordStanding`]).
     ///
     /// # Errors
     /// [`LedgerError::Store`].
     pub fn hits(&self) -> Result<Vec<Hit>, LedgerError> {
         let mut seen = std::collections::HashSet::new();
         let mut out = vec![];
+        let mut standings = self.record_standings();
         for item in self.0.store.iter(Table::Hits, b"") {
             let rows = v1::HitRows::decode(item?.1).map_err(|_| StoreError::Damaged("hit"))?;
             for row in rows.hits {
                 let ended = self.is_ended(OWN_RECORDS, LogIndex(row.own_index))?
                     || self.is_ended(row.log, LogIndex(row.index))?;
-                if !ended && seen.insert((row.own_index, row.log, row.index)) {
+                let counts = standings.of(OWN_RECORDS, LogIndex(row.own_index))?.counts()
+                    && standings.of(row.log, LogIndex(row.index))?.counts();
+                if !ended && counts && seen.insert((row.own_index, row.log, row.index)) {
                     out.push(Hit {
                         own_index: LogIndex(row.own_index),
                         log: row.log,

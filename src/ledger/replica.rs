@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::log::Log;
 use super::seen::SeenBodies;
+use super::signers::key_of;
 use super::{Ledger, LedgerError, segment, size_to_index, tiles};
 use crate::checkpoint::Checkpoint;
 use crate::ids::{Digest, LogIndex, TreeSize};
@@ -15,6 +16,7 @@ use crate::keys::PublicKey;
 use crate::merkle;
 use crate::record::Entry;
 use crate::roster::Member;
+use crate::roster::validity::KeyTimeline;
 use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1;
 
@@ -60,7 +62,10 @@ impl Ledger {
         if chunk.entries.is_empty() || chunk.entries.len() as u64 > CHUNK_ENTRIES_MAX {
             return Err(malformed("it carries no entries, or too many"));
         }
-        let Verified { leaves, bodies } = verify_entries(log, author, chunk.start, &chunk.entries)?;
+        let Verified { leaves, bodies } = {
+            let timeline = self.timeline_of(log, author);
+            verify_entries(log, &timeline, chunk.start, &chunk.entries)?
+        };
         let mut head = before.clone();
         for leaf in &leaves {
             head.frontier.append(*leaf);
@@ -203,7 +208,7 @@ struct Verified {
 
 fn verify_entries(
     log: &Log,
-    author: &Member,
+    timeline: &KeyTimeline,
     start: u64,
     entries: &[Bytes],
 ) -> Result<Verified, LedgerError> {
@@ -218,12 +223,8 @@ fn verify_entries(
         };
         let entry = Entry::parse(bytes.clone()).map_err(refuse)?;
         entry.check_place(&log.origin).map_err(refuse)?;
-        let Some(key) = author.records_key(entry.statement.key_id, index) else {
-            return Err(LedgerError::UnknownKey {
-                origin: log.origin.clone(),
-                index,
-            });
-        };
+        let key_id = entry.statement.key_id;
+        let key = key_of(timeline.signer(key_id, index), log, index, key_id)?;
         entry.verify(key).map_err(refuse)?;
         leaves.push(entry.leaf_hash());
         bodies.push(entry.statement.body_sha256);

@@ -11,10 +11,12 @@ use crate::cases::Cases;
 use crate::custodian::Custodian;
 use crate::find::Finder;
 use crate::import::Importer;
+use crate::keys::SigningKey;
 use crate::ledger::{Ledger, LedgerOptions, LogKeys};
 use crate::officers::Officers;
 use crate::publish::Publisher;
 use crate::replicate::{Replicator, SHOWN_MAX};
+use crate::roster::KeyUse;
 use crate::rosters::{Rosters, newest_in};
 use crate::rpc::client::PeerClients;
 use crate::rpc::shown::ShownSink;
@@ -68,6 +70,7 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         options.pin,
         &options.rosters,
     )?;
+    ledger.follow_rosters(rosters.history_handle());
     let roster = rosters.handle();
     let clock = options.clock;
     let officers = Officers::open(store.clone(), clock.clone(), options.first_admin.as_ref())?;
@@ -117,12 +120,14 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
 }
 
 fn check_keys(member: &crate::roster::Member, keys: &LogKeys) -> Result<(), NodeError> {
-    let records = keys.records.public_key();
-    if member.records_key(records.id(), crate::ids::LogIndex(0)) != Some(records) {
+    // A revoked key is named as well: the node comes up, says what is wrong and
+    // catches up with the rosters.
+    let records = [Some(&keys.records), keys.records_next.as_ref()];
+    let named = |key: &SigningKey| member.names(KeyUse::Records, key.public_key());
+    if !records.into_iter().flatten().any(named) {
         return Err(NodeError::KeyNotInRoster("records"));
     }
-    let checkpoint = keys.checkpoint.public_key();
-    if !member.checkpoint_keys().any(|key| key == checkpoint) {
+    if !member.names(KeyUse::Checkpoint, keys.checkpoint.public_key()) {
         return Err(NodeError::KeyNotInRoster("checkpoint"));
     }
     if !member.has_witness_key(keys.witness.public_key()) {

@@ -31,6 +31,8 @@ pub struct DevMember {
     pub officers: Vec<Issued>,
     /// Signs statements.
     pub records_key: SigningKey,
+    /// Signs them later, from the index on that a roster states.
+    pub records_next: Option<SigningKey>,
     /// Signs checkpoints.
     pub checkpoint_key: SigningKey,
     /// Cosigns other members' checkpoints.
@@ -101,6 +103,7 @@ pub fn dev_member(
         node,
         officers,
         records_key: SigningKey::generate(),
+        records_next: None,
         checkpoint_key: SigningKey::generate(),
         witness_key: SigningKey::generate(),
     })

@@ -1,22 +1,19 @@
-//! What the roster decides about one member's records: which keys speak for
-//! which entries, who witnesses them, and whether the member is in an audience.
+//! What the roster decides about one member: which keys it names, who witnesses
+//! its logs, and whether it is in an audience.
 
-use crate::ids::{KeyId, LogIndex, MemberId};
+use crate::ids::MemberId;
 use crate::keys::PublicKey;
 use crate::record::Audience;
 
 use super::{KeyUse, Member, Roster};
 
 impl Member {
-    /// The key that may have signed the entry at `index` of the member's logs:
-    /// one that the roster names for records and that is not revoked there.
+    /// Says whether the roster names a key for a use, revoked or not.
     #[must_use]
-    pub fn records_key(&self, id: KeyId, index: LogIndex) -> Option<&PublicKey> {
+    pub fn names(&self, usage: KeyUse, key: &PublicKey) -> bool {
         self.keys
             .iter()
-            .find(|key| key.usage == KeyUse::Records && key.id == id)
-            .filter(|key| key.revoked_at_size.is_none_or(|size| index.0 < size))
-            .map(|key| &key.key)
+            .any(|known| known.usage == usage && known.key == *key)
     }
 
     /// The keys that may sign the member's checkpoints.

@@ -157,6 +157,25 @@ impl KeyTimeline {
         }
     }
 
+    /// Reads one member alone, as if there were no other version.
+    #[must_use]
+    pub fn of_member(member: &Member, origin: &Origin) -> Self {
+        Self {
+            log: origin.log,
+            generation: origin.generation,
+            versions: vec![Version {
+                issued_at: UnixSeconds::MIN,
+                spans: Stated::default().spans(member),
+            }],
+        }
+    }
+
+    /// How many versions there are.
+    #[must_use]
+    pub fn versions(&self) -> usize {
+        self.versions.len()
+    }
+
     /// Judges one entry; see [`judge`].
     #[must_use]
     pub fn judge(
@@ -215,17 +234,56 @@ impl KeyTimeline {
         Signer::Key(&span.key)
     }
 
-    /// The key that the newest version wants at `index` of the records log:
-    /// not revoked there, within its range and, of several, the latest to start.
+    /// The key with which the author is to sign what speaks for it now, other
+    /// than an entry: the newest version must name it, unrevoked.
     #[must_use]
-    pub fn due(&self, index: LogIndex) -> Option<&PublicKey> {
+    pub fn speaker(&self, key: KeyId) -> Signer<'_> {
+        match self.newest(key) {
+            None => Signer::Unknown,
+            Some(span) if span.revoked.is_some() => Signer::Refused(Why::Revoked),
+            Some(span) => Signer::Key(&span.key),
+        }
+    }
+
+    /// The key that the newest version wants at `index` of the records log at
+    /// the time `now`: not revoked there, within its dates and its range and, of
+    /// several, the latest to start.
+    #[must_use]
+    pub fn due(&self, index: LogIndex, now: UnixSeconds) -> Option<&PublicKey> {
         let place = (self.generation, index.0);
         let spans = &self.versions.last()?.spans;
         spans
             .iter()
-            .filter(|span| !span.is_revoked_at(place) && span.outside_range(place).is_none())
+            .filter(|span| !span.is_revoked_at(place))
+            .filter(|span| {
+                span.outside_dates(now)
+                    .or(span.outside_range(place))
+                    .is_none()
+            })
             .max_by_key(|span| span.start)
             .map(|span| &span.key)
+    }
+
+    /// Says whether entries [start, end) that were first witnessed at `time`
+    /// count whichever key signed them, so that nobody need look at them.
+    #[must_use]
+    pub fn all_valid(&self, start: u64, end: u64, time: UnixSeconds) -> bool {
+        let last = LogIndex(end.saturating_sub(1));
+        let valid = |span: &Span| {
+            // A key speaks for one stretch of indices, so its ends tell.
+            [LogIndex(start), last]
+                .into_iter()
+                .all(|at| self.judge(span.key.id(), at, Some(time)) == Validity::Valid)
+        };
+        self.versions.iter().flat_map(|v| &v.spans).all(valid)
+    }
+
+    /// Says whether any key is revoked at or below `index`.
+    #[must_use]
+    pub fn revokes_at(&self, index: LogIndex) -> bool {
+        let place = (self.generation, index.0);
+        let spans = self.versions.iter().flat_map(|v| &v.spans);
+        spans.into_iter().any(|span| span.is_revoked_at(place))
     }
 
     /// What the newest version that names the key says of it.

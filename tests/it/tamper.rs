@@ -72,6 +72,7 @@ impl Ledgers {
         let copy = |key: &SigningKey| SigningKey::from_seed(&key.seed()).expect("a seed");
         LogKeys {
             records: copy(&member.records_key),
+            records_next: None,
             checkpoint: copy(&member.checkpoint_key),
             witness: copy(&member.witness_key),
         }
@@ -686,7 +687,7 @@ fn entries_at_and_above_the_revocation_of_their_key_are_refused() {
             &format!("revoked at {size}"),
             t.good.clone(),
             &author,
-            Blame::Stale,
+            Blame::Misbehaved,
         );
     }
     revoke(&mut author, HELD + 6);

@@ -261,7 +261,7 @@ fn a_replica_takes_what_the_newest_word_on_the_key_allows() {
 fn the_key_that_is_due_follows_the_sizes() {
     let due = |versions: &[V], index: u64| {
         KeyTimeline::of(&history(versions), &origin(R, 1))
-            .due(LogIndex(index))
+            .due(LogIndex(index), 50)
             .map(casegate::keys::PublicKey::id)
     };
     let rotated = [v(10, 1, &[k(1), k(2).from(8)])];
@@ -274,6 +274,10 @@ fn the_key_that_is_due_follows_the_sizes() {
     assert_eq!(due(&waiting, 6), None, "nobody signs in between");
     let two = [v(10, 1, &[k(1), k(2)])];
     assert!(due(&two, 3).is_some());
+    let ended = [v(10, 1, &[k(1).dates(0, 50)])];
+    assert_eq!(due(&ended, 3), None, "its dates ended");
+    let running = [v(10, 1, &[k(1).dates(0, 51)])];
+    assert_eq!(due(&running, 3), Some(key(1)));
 }
 
 /// The rule as PROTOCOL.md says it, word by word, without a timeline.

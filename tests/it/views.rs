@@ -51,6 +51,7 @@ pub(crate) fn fork_of(cluster: &Cluster, member: &str, dir: &std::path::Path) ->
         federation: cluster.federation.name().clone(),
         own: id(member),
         keys: LogKeys {
+            records_next: None,
             records: seed("records.seed"),
             checkpoint: seed("checkpoint.seed"),
             witness: seed("witness.seed"),

@@ -1,5 +1,6 @@
 //! Looking: status, cases, logs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tonic::Status;
@@ -8,7 +9,7 @@ use super::blocking;
 use super::call::Call;
 use crate::cases::case_ref;
 use crate::ids::{LogIndex, LogName};
-use crate::ledger::{Log, OWN_RECORDS};
+use crate::ledger::{LedgerError, Log, OWN_RECORDS};
 use crate::node::Parts;
 use crate::publish::PublishState;
 use crate::record::{Audience, Body, Entry};
@@ -48,16 +49,22 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             alarm: state.alarm.unwrap_or_default(),
             witnessed: 0,
             forked: forked.is_some_and(|forked| forked.unwrap_or(false)),
+            key_invalid: 0,
         });
     }
     let counting = Arc::clone(parts);
     let counted = blocking(move || {
         let cases = counting.cases.all().map_err(|e| to_officer(&e))?.len() as u64;
         let hits = counting.ledger.hits().map_err(|e| to_officer(&e))?.len() as u64;
-        Ok((cases, hits))
+        let void = key_invalid(&counting).map_err(|e| to_officer(&e))?;
+        Ok((cases, hits, void))
     })
     .await;
-    let (cases, hits) = counted.unwrap_or_default();
+    let (cases, hits, void) = counted.unwrap_or_default();
+    for replica in &mut replicas {
+        replica.key_invalid = void.get(&replica.member).copied().unwrap_or_default();
+    }
+    let own_void = void.get(parts.ledger.own().as_str()).copied();
     v1::GetStatusResponse {
         federation: roster.federation.to_string(),
         member: parts.ledger.own().to_string(),
@@ -79,7 +86,22 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         records_witnessed: 0,
         access_witnessed: 0,
         conflicts: parts.ledger.evidence().count().unwrap_or(0),
+        records_key_invalid: own_void.unwrap_or_default(),
     }
+}
+
+/// How many entries of each member's records log do not count for want of a
+/// key that spoke for them.
+fn key_invalid(parts: &Parts) -> Result<HashMap<String, u64>, LedgerError> {
+    let roster = parts.rosters.newest();
+    let mut out = HashMap::new();
+    for id in roster.members.keys() {
+        let origin = roster.origin(id, LogName::Records);
+        if let Some(log) = origin.and_then(|origin| parts.ledger.log(&origin).ok()) {
+            out.insert(id.to_string(), parts.ledger.key_invalid(&log)?);
+        }
+    }
+    Ok(out)
 }
 
 /// What this member has spent today at each custodian.
@@ -206,6 +228,10 @@ fn case(parts: &Parts, case_no: &str) -> Result<v1::ShowCaseResponse, Status> {
         let others = ledger
             .postings()
             .postings(&mac)
+            .map_err(|e| to_officer(&e))?;
+        let others = ledger
+            .record_standings()
+            .counting(others)
             .map_err(|e| to_officer(&e))?;
         let role = i32::from(posting.role);
         elements.push(CaseElement {

@@ -265,6 +265,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         alarm: alarm.into(),
         witnessed: 990,
         forked: false,
+        key_invalid: 0,
     };
     let budget = |custodian: &str, class: &str, trouble: &str| v1::BudgetStatus {
         custodian: custodian.into(),
@@ -305,6 +306,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         records_witnessed: 250,
         access_witnessed: 40,
         conflicts: 1,
+        records_key_invalid: 0,
     }
 }
 

@@ -61,13 +61,17 @@ impl Answers {
     }
 
     fn refused(&self, what: &str, chunk: BodyChunk) {
+        self.refused_as(what, chunk, Blame::Misbehaved);
+    }
+
+    fn refused_as(&self, what: &str, chunk: BodyChunk, blame: Blame) {
         let before = holdings(&self.reader, &self.log);
         let author = self.ledgers.member("hefei");
         let error = self
             .reader
             .accept_bodies(&self.log, &author, chunk)
             .expect_err(what);
-        assert_eq!(error.blame(), Blame::Misbehaved, "{what}: {error}");
+        assert_eq!(error.blame(), blame, "{what}: {error}");
         assert_eq!(
             holdings(&self.reader, &self.log),
             before,
@@ -149,9 +153,10 @@ fn a_body_is_withheld_only_with_the_owners_signature_for_this_reader() {
         }
     };
     let by_relay = forged("wuhu", &theirs);
-    t.tampered("signed by somebody else", |c| {
-        c.withheld.as_mut().expect("withheld").signature = Some(by_relay);
-    });
+    // A key that no roster here names: the owner's may be new, nobody is blamed.
+    let mut chunk = t.good.clone();
+    chunk.withheld.as_mut().expect("withheld").signature = Some(by_relay);
+    t.refused_as("signed by somebody else", chunk, Blame::Stale);
     let for_other = forged("anqing", &t.ledgers.keys("hefei").records);
     t.tampered("signed for another reader", |c| {
         c.withheld.as_mut().expect("withheld").signature = Some(for_other);
