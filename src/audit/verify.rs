@@ -152,7 +152,7 @@ pub fn verify(
         let records = prepared.iter().map(log::Prepared::records).sum();
         (options.progress)(Step::Records(records));
         for log in &prepared {
-            let done = log.verify(jobs, &mut options, &mut report, &mut findings)?;
+            let done = log.verify(jobs, &logs, &mut options, &mut report, &mut findings)?;
             report.logs.push(done);
         }
         if options.only.is_none() {

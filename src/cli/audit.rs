@@ -1,6 +1,7 @@
 //! `casegate audit`: what an auditor does with logs and bundles. What works
 //! offline needs neither a node nor a config.
 
+mod matching;
 mod page;
 mod policy;
 mod show;
@@ -23,6 +24,8 @@ pub struct AuditArgs {
 enum AuditCommand {
     /// Verifies a bundle offline, with keys from the policy only.
     Verify(verify::VerifyArgs),
+    /// Compares both ends' access logs by query id.
+    Match(matching::MatchArgs),
     /// Writes a policy that pins a federation's first roster.
     Policy(policy::PolicyArgs),
 }
@@ -35,6 +38,7 @@ enum AuditCommand {
 pub fn run(args: &AuditArgs, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
     match &args.command {
         AuditCommand::Verify(args) => verify::run(args, clock, output),
+        AuditCommand::Match(args) => matching::run(args, clock, output),
         AuditCommand::Policy(args) => policy::run(args, output),
     }
 }

@@ -9,10 +9,13 @@ use casegate::element::{Kind, Refusal, Role, Warning};
 use casegate::lang::{Lang, catalogue, every_phrase, placeholders};
 
 /// Families whose keys are put together at run time, from codes and names.
-const BY_CODE: [&str; 13] = [
+const BY_CODE: [&str; 16] = [
+    "audit.difference.",
     "audit.finding.",
     "audit.reason.",
     "audit.receipt.",
+    "audit.scope.",
+    "audit.unsettled.",
     "audit.verdict.",
     "audit.why.",
     "audit.word.",

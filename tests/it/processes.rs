@@ -27,7 +27,7 @@ use serde_json::Value;
 
 use crate::cluster::{id, purpose};
 
-mod shapes;
+pub(crate) mod shapes;
 
 const OFFICER: &str = "li.wei";
 const BUREAUS: [&str; 2] = ["hefei", "wuhu"];

@@ -39,8 +39,8 @@ pub(crate) struct LogContext<'a> {
     pub(crate) bundles: BTreeMap<u64, u16>,
     /// The size of the log's tree; 0 where no checkpoint holds.
     pub(crate) size: TreeSize,
-    /// Whether the leaves that are there make the signed root.
-    pub(crate) proven: bool,
+    /// Up to where a signed root proves the leaves.
+    pub(crate) proven: TreeSize,
     pub(crate) hashes: &'a Hashes,
     pub(crate) keys: HashMap<KeyId, Vec<&'a PublicKey>>,
     pub(crate) timeline: KeyTimeline,
@@ -131,15 +131,12 @@ impl LogContext<'_> {
         let leaves = self.leaves(path);
         let width = self.width(path);
         let bytes = self.tree.read(&file, BUNDLE_BYTES_MAX).unwrap_or_default();
-        let mut slots = Vec::with_capacity(width);
+        let mut found = Vec::with_capacity(width);
         for entry in split_entries(Bytes::from(bytes)) {
             let told = match entry {
-                Ok(_) if slots.len() >= usize::from(path.width) => "something after the last entry",
+                Ok(_) if found.len() >= usize::from(path.width) => "something after the last entry",
                 Ok(entry) => {
-                    let index = path.first().saturating_add(slots.len() as u64);
-                    let leaf = leaf_hash(&entry);
-                    let in_tree = self.is_in_tree(index, &leaf, leaves.as_deref(), slots.len());
-                    slots.push(self.entry(index, in_tree, entry, &file, out));
+                    found.push((leaf_hash(&entry), entry));
                     continue;
                 }
                 Err(_) => "it ends within an entry",
@@ -148,19 +145,29 @@ impl LogContext<'_> {
                 .push(Finding::new(Code::EntryTruncated, &file, told));
             break;
         }
-        let lacking = width.saturating_sub(slots.len());
-        if lacking > 0 && !out.findings.iter().any(|f| f.code == Code::EntryTruncated) {
-            let what = format!("{lacking} of {width} entries are not there");
+        if found.len() < width {
+            let what = format!("{} of {width} entries are there", found.len());
             out.findings
                 .push(Finding::new(Code::EntryMissing, &file, what));
         }
-        slots.resize_with(width.max(slots.len()), Slot::default);
+        let short = found.len() < width;
+        let places = leaves.as_deref().filter(|_| short).map(places_of);
+        let mut slots: Vec<Slot> = (0..width).map(|_| Slot::default()).collect();
+        for (at, (leaf, bytes)) in found.into_iter().enumerate() {
+            // Where some are missing, the others stand where the tree has them.
+            let place = places.as_ref().and_then(|places| places.get(&leaf));
+            let at = place.copied().unwrap_or(at);
+            let index = path.first().saturating_add(at as u64);
+            let in_tree = self.is_in_tree(index, &leaf, leaves.as_deref(), at);
+            let slot = self.entry(index, in_tree, bytes, &file, out);
+            put(&mut slots, at, slot);
+        }
         slots
     }
 
     /// Says whether a leaf is the tree's at its index.
     fn is_in_tree(&self, index: u64, leaf: &Digest, leaves: Option<&[Digest]>, at: usize) -> bool {
-        if !self.proven || index >= self.size.0 {
+        if index >= self.proven.0 {
             return false;
         }
         match (leaves, self.hashes.source(index / TILE_WIDTH)) {
@@ -192,6 +199,11 @@ impl LogContext<'_> {
                 let (key, at) = (entry.statement.key_id, self.witnessed_at(index));
                 mark.entry = EntryMark::Signed;
                 mark.key = self.timeline.judge(key, LogIndex(index), at);
+                if !in_tree && index < self.proven.0 {
+                    let what = "the tree has another leaf there";
+                    let finding = Finding::new(Code::EntryForged, file, what);
+                    out.findings.push(finding.at(index));
+                }
                 Slot {
                     entry: Some(entry),
                     mark,
@@ -207,26 +219,28 @@ impl LogContext<'_> {
     }
 
     /// Checks the signature with the keys of its id; four bytes of digest may
-    /// name several.
+    /// name several. What no roster names is judged by that, not by this.
     fn is_signed(&self, entry: &Entry) -> Result<(), RecordError> {
-        let keys = self.keys.get(&entry.statement.key_id);
-        let keys = keys.map_or(&[][..], |keys| keys);
+        let Some(keys) = self.keys.get(&entry.statement.key_id) else {
+            return Ok(());
+        };
         if keys.iter().any(|key| entry.verify(key).is_ok()) {
             return Ok(());
         }
         Err(RecordError::BadSignature)
     }
 
-    /// The tree's leaf at an index; without a proven tree, that of the entry.
+    /// The tree's leaf at an index, where a signed root proves it.
     pub(crate) fn leaf(&self, index: u64) -> Option<Digest> {
-        let bundle = self.bundle(index / TILE_WIDTH);
-        let at = usize::try_from(index % TILE_WIDTH).ok()?;
-        if self.proven && index >= self.size.0 {
+        if index >= self.proven.0 {
             return None;
         }
-        if let Some(leaves) = self.leaves(&bundle).filter(|_| self.proven) {
+        let bundle = self.bundle(index / TILE_WIDTH);
+        let at = usize::try_from(index % TILE_WIDTH).ok()?;
+        if let Some(leaves) = self.leaves(&bundle) {
             return leaves.get(at).copied();
         }
+        // The entries gave the signed root.
         let bytes = self
             .tree
             .read(&format!("{}{bundle}", self.log), BUNDLE_BYTES_MAX)?;
@@ -317,13 +331,17 @@ impl LogContext<'_> {
             BodyAnswer::NotForYou if self.may_withhold(entry.statement.body_type) => {
                 BodyMark::Withheld
             }
-            BodyAnswer::NotForYou => BodyMark::Missing,
-            BodyAnswer::Absent
-            | BodyAnswer::Erased
+            BodyAnswer::Erased => {
+                out.ends.push((index, entry.statement.expires_at));
+                BodyMark::Erased
+            }
+            BodyAnswer::NotForYou
+            | BodyAnswer::Absent
             | BodyAnswer::Lost
             | BodyAnswer::Unspecified => {
-                out.ends.push((index, entry.statement.expires_at));
-                BodyMark::Gone
+                let finding = Finding::new(Code::BodyMissing, path, mark.missing());
+                out.findings.push(finding.at(index));
+                BodyMark::Missing
             }
         };
     }
@@ -361,6 +379,23 @@ impl LogContext<'_> {
             | BodyType::Unspecified => false,
         }
     }
+}
+
+/// Puts an entry into its slot, or into the next that is free.
+fn put(slots: &mut [Slot], at: usize, slot: Slot) {
+    let is_free = |slot: &Slot| slot.mark.entry == EntryMark::Missing;
+    let behind = slots.iter().skip(at).position(is_free);
+    let free = behind
+        .map(|n| at + n)
+        .or_else(|| slots.iter().position(is_free));
+    if let Some(place) = free.and_then(|at| slots.get_mut(at)) {
+        *place = slot;
+    }
+}
+
+fn places_of(leaves: &[Digest]) -> HashMap<Digest, usize> {
+    let placed = leaves.iter().enumerate();
+    placed.map(|(at, leaf)| (*leaf, at)).collect()
 }
 
 fn read_line(file: &mut BufReader<File>) -> Option<String> {

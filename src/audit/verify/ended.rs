@@ -185,7 +185,7 @@ impl Ended {
         for (at, mark) in marks.iter_mut().enumerate() {
             let index = first.saturating_add(at as u64);
             match mark.body {
-                BodyMark::Gone => mark.explained = endings.of(index).is_some(),
+                BodyMark::Erased => mark.explained = endings.of(index).is_some(),
                 BodyMark::Held if endings.of(index).is_some() => report.still_held += 1,
                 BodyMark::Held | BodyMark::Withheld | BodyMark::Missing | BodyMark::Forged => {}
             }

@@ -8,7 +8,7 @@ use super::blocks::{BlockResult, LogContext};
 use super::ended::{Ended, Endings, reason_word};
 use super::findings::{Code, Finding, Findings};
 use super::hashes::{Hasher, Hashes};
-use super::marks::{EntryMark, Mark, Verdict};
+use super::marks::{BodyMark, EntryMark, Mark, Verdict};
 use super::notes::{NoteReader, Notes};
 use super::policy::Policy;
 use super::proofs;
@@ -36,7 +36,8 @@ pub(crate) struct Prepared<'a> {
     dir: String,
     notes: Notes,
     hashes: Hashes,
-    proven: bool,
+    /// Up to where a signed root proves the leaves.
+    proven: TreeSize,
     bundles: BTreeMap<u64, u16>,
 }
 
@@ -55,7 +56,7 @@ impl<'a> Prepared<'a> {
         let mut prepared = Self {
             bundles: bundles_of(tree, &dir),
             hashes: Hashes::default(),
-            proven: false,
+            proven: TreeSize(0),
             tree,
             roots,
             policy,
@@ -81,21 +82,16 @@ impl<'a> Prepared<'a> {
         let sizes = self.notes.all().map(|note| note.size);
         let hasher = Hasher::new(self.tree, &self.dir, largest.size, sizes);
         let mut hashes = hasher.run(Some(&largest.root));
-        self.proven = hashes.roots.get(&largest.size) == Some(&largest.root);
         for finding in std::mem::take(&mut hashes.findings) {
             findings.add(finding);
         }
-        if self.proven {
-            for note in self.notes.all() {
-                if hashes.roots.get(&note.size) != Some(&note.root) {
-                    let what = "the tree has another root there";
-                    findings.add(Finding::new(Code::CheckpointRoot, &note.path, what));
-                }
+        for note in self.notes.all() {
+            if hashes.roots.get(&note.size) == Some(&note.root) {
+                self.proven = self.proven.max(note.size);
+            } else {
+                let what = "the tree has another root there";
+                findings.add(Finding::new(Code::CheckpointRoot, &note.path, what));
             }
-        } else {
-            let path = format!("{}{}", self.dir, LogFile::Checkpoint);
-            let what = "neither tiles nor entries make the root that was signed";
-            findings.add(Finding::new(Code::CheckpointRoot, path, what));
         }
         self.hashes = hashes;
     }
@@ -135,6 +131,7 @@ impl<'a> Prepared<'a> {
     pub(crate) fn verify(
         &self,
         jobs: usize,
+        logs: &[Origin],
         options: &mut Options<'_>,
         report: &mut Report,
         findings: &mut Findings,
@@ -162,7 +159,7 @@ impl<'a> Prepared<'a> {
                 let reader = NoteReader::new(roots, policy, self.origin);
                 let leaf = |index| context.leaf(index);
                 proofs::inclusion(tree, &reader, self.origin, leaf, findings);
-                proofs::receipts(tree, roots, policy, self.origin, findings)
+                proofs::receipts(tree, roots, policy, self.origin, logs, findings)
             }
             LogName::Access => vec![],
         };
@@ -176,7 +173,7 @@ impl<'a> Prepared<'a> {
                 .notes
                 .largest()
                 .map_or_else(String::new, |n| n.root.to_string()),
-            proven: self.proven,
+            proven: self.proven.0,
             witnessed: last.map_or(0, |(size, _)| size.0),
             witnessed_at: last.map(|(_, time)| time),
             checkpoints: self.notes.all().count(),
@@ -203,7 +200,10 @@ impl<'a> Prepared<'a> {
             let index = first.saturating_add(at as u64);
             let verdict = mark.verdict();
             *all.entry(verdict).or_default() += 1;
-            if verdict == Verdict::Missing && mark.entry == EntryMark::Signed {
+            if verdict == Verdict::Missing
+                && mark.entry == EntryMark::Signed
+                && mark.body == BodyMark::Erased
+            {
                 let file = LogFile::Bodies(TileIndex(index / TILE_WIDTH));
                 let path = format!("{}{file}", self.dir);
                 findings.add(Finding::new(Code::BodyMissing, path, mark.why()).at(index));

@@ -87,9 +87,9 @@ pub(crate) enum BodyMark {
     Held,
     /// It is withheld from the auditor's member, as it may be.
     Withheld,
-    /// It is not there: erased, if the log says so.
-    Gone,
-    /// It is withheld, and may not be.
+    /// The bundle says that it was erased.
+    Erased,
+    /// It is not there, or is withheld and may not be.
     Missing,
     /// It is there and does not fit.
     Forged,
@@ -142,8 +142,8 @@ impl Mark {
             return Verdict::KeyInvalid;
         }
         match self.body {
-            BodyMark::Gone if self.explained => return Verdict::Erased,
-            BodyMark::Gone | BodyMark::Missing => return Verdict::Missing,
+            BodyMark::Erased if self.explained => return Verdict::Erased,
+            BodyMark::Erased | BodyMark::Missing => return Verdict::Missing,
             BodyMark::Held | BodyMark::Withheld | BodyMark::Forged => {}
         }
         match self.key {
@@ -175,7 +175,8 @@ impl Mark {
         }
     }
 
-    fn missing(&self) -> &'static str {
+    /// A stable word for why the body, or the entry, is missing.
+    pub(crate) fn missing(&self) -> &'static str {
         match (self.entry, self.told) {
             (EntryMark::Missing, _) => "no_entry",
             (_, BodyAnswer::Erased) => "erasure_unexplained",
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn the_worst_about_a_record_is_its_verdict() {
         let erased = Mark {
-            body: BodyMark::Gone,
+            body: BodyMark::Erased,
             ..GOOD
         };
         let cases = [

@@ -165,12 +165,7 @@ impl<'a> NoteReader<'a> {
     }
 
     /// The time at which enough witnesses had cosigned a note, if they have.
-    pub(crate) fn witnessed(
-        &self,
-        path: &str,
-        bytes: &[u8],
-        findings: &mut Findings,
-    ) -> Option<UnixSeconds> {
+    fn witnessed(&self, path: &str, bytes: &[u8], findings: &mut Findings) -> Option<UnixSeconds> {
         let note = SignedNote::parse(bytes).ok()?;
         let own = self.origin.to_string();
         let keys = self.roots.checkpoint_keys(self.origin);

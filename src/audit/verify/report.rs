@@ -80,8 +80,8 @@ pub struct LogReport {
     pub size: u64,
     /// Its root, hex; empty for none.
     pub root: String,
-    /// Whether the leaves in the bundle make that root.
-    pub proven: bool,
+    /// Up to where a signed root proves the leaves in the bundle.
+    pub proven: u64,
     /// The largest witnessed size.
     pub witnessed: u64,
     /// When that was witnessed.

@@ -192,7 +192,11 @@ fn verdicts(report: &Report) -> Section {
 
 fn logs(report: &Report) -> Section {
     let row = |log: &LogReport| {
-        let proven = if log.proven { "yes" } else { "no" };
+        let proven = if log.size > 0 && log.proven == log.size {
+            "yes"
+        } else {
+            "no"
+        };
         vec![
             Cell::from_text(&log.origin),
             Cell::Number(log.size),

@@ -30,7 +30,7 @@ fn shape(value: &Value) -> Value {
 }
 
 /// Compares the shape with `golden/NAME.json`; the schema is held to its text.
-fn shaped(name: &str, value: &Value) {
+pub(crate) fn shaped(name: &str, value: &Value) {
     let mut now = shape(value);
     now["schema"] = value["schema"].clone();
     let now = serde_json::to_string_pretty(&now).expect("it is JSON") + "\n";
