@@ -199,11 +199,6 @@ impl LogContext<'_> {
                 let (key, at) = (entry.statement.key_id, self.witnessed_at(index));
                 mark.entry = EntryMark::Signed;
                 mark.key = self.timeline.judge(key, LogIndex(index), at);
-                if !in_tree && index < self.proven.0 {
-                    let what = "the tree has another leaf there";
-                    let finding = Finding::new(Code::EntryForged, file, what);
-                    out.findings.push(finding.at(index));
-                }
                 Slot {
                     entry: Some(entry),
                     mark,
@@ -297,6 +292,13 @@ impl LogContext<'_> {
             if let Some(entry) = &entry {
                 let body = item.as_ref().map(|item| &item.body);
                 self.body(index, entry, body, &mut mark, &path, out, visit);
+            }
+            let moved = !mark.in_tree && index < self.proven.0;
+            if moved && entry.is_some() && mark.body != BodyMark::Forged {
+                let file = format!("{}{}", self.log, self.bundle(number));
+                let what = "the tree has another leaf there";
+                out.findings
+                    .push(Finding::new(Code::EntryForged, file, what).at(index));
             }
             out.marks.push(mark);
         }
