@@ -869,3 +869,22 @@ fn no_bundle_of_any_bytes_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn a_revoked_witness_key_counts_nowhere() {
+    let revoked = world().next_roster(|draft| {
+        let mut members = draft.wire.members.iter_mut();
+        let wuhu = members.find(|m| m.id == "wuhu").expect("wuhu");
+        for key in &mut wuhu.keys {
+            if key.r#use() == v1::KeyUse::Witness {
+                key.revoked_at_size = Some(0);
+            }
+        }
+    });
+    let report = planted(|files| drop(files.insert("roster/000002".into(), revoked)));
+    assert_eq!(codes(&report), [""; 0], "{:#?}", report.found);
+    assert_eq!(
+        (report.count(Verdict::Valid), report.logs[0].witnessed),
+        (0, 0)
+    );
+}

@@ -12,6 +12,8 @@ const CLOCK_SLACK_S: i64 = 300;
 const REPLAY: &str = "replay";
 /// What an asker says when no answer came.
 const NO_ANSWER: [&str; 2] = ["unreachable", "given_up"];
+/// How refusals at the door begin: asked ends count those together.
+const AT_THE_DOOR: [&str; 2] = ["admit.", "policy."];
 
 /// Compares the lines of all members.
 pub(super) fn all(sides: &BTreeMap<String, Side>, report: &mut MatchReport) {
@@ -130,7 +132,7 @@ impl Pair<'_> {
     ) {
         let outcomes: BTreeSet<&str> = asked.iter().map(|line| line.outcome.as_str()).collect();
         let told = self.line(format!("the asker says {}", join(&outcomes)));
-        if outcomes.iter().all(|outcome| NO_ANSWER.contains(outcome)) {
+        if outcomes.iter().all(|outcome| is_unanswered(outcome)) {
             report.leave_open(Unsettled::Unanswered, told);
         } else if other.reaches(asker.at, CLOCK_SLACK_S) {
             report.differ(Difference::NotAtAsked, told);
@@ -222,7 +224,7 @@ impl Pair<'_> {
             })
             .collect();
         let waited = asked.iter().map(|line| line.outcome.as_str());
-        for said in waited.filter(|outcome| !NO_ANSWER.contains(outcome)) {
+        for said in waited.filter(|outcome| !is_unanswered(outcome)) {
             // A false answer was an answer to the one who gave it.
             let is_answered = |given: &&str| **given == *said || **given == *"ok" && said != "ok";
             let exact = given.iter().position(|given| *given == said);
@@ -236,6 +238,11 @@ impl Pair<'_> {
             }
         }
     }
+}
+
+/// Says whether the asked end may have no line of its own about it.
+fn is_unanswered(outcome: &str) -> bool {
+    NO_ANSWER.contains(&outcome) || AT_THE_DOOR.iter().any(|code| outcome.starts_with(code))
 }
 
 fn is_answer(outcome: &str) -> bool {

@@ -114,12 +114,12 @@ impl Side {
             self.asker.entry(question).or_default().add(at, body);
             return;
         }
-        let caller = caller_of(&body.caller);
-        if caller == origin.member.as_str() && body.seen.is_empty() {
+        if body.caller == origin.member.as_str() && body.seen.is_empty() {
             // The asker's own line about a question that it did not come to ask.
             return;
         }
-        let lines = self.asked.entry((question, caller.to_owned())).or_default();
+        let lines = self.asked.entry((question, body.caller.clone()));
+        let lines = lines.or_default();
         lines.push(AskedEnd::of(at, body));
     }
 
@@ -214,11 +214,6 @@ impl AskedEnd {
             seen: seen.collect(),
         }
     }
-}
-
-/// The member of a caller, which may be written as `MEMBER/node`.
-fn caller_of(caller: &str) -> &str {
-    caller.split('/').next().unwrap_or(caller)
 }
 
 /// A case ref as people read it.

@@ -147,6 +147,7 @@ impl Roots {
             return named.collect();
         }
         let mut keys: Vec<WitnessKey> = vec![];
+        let mut revoked: Vec<&PublicKey> = vec![];
         for (at, roster) in self.history.iter().enumerate() {
             let span = (
                 if at == 0 {
@@ -162,8 +163,13 @@ impl Roots {
             for witness in assigned {
                 for key in roster.keys(witness, KeyUse::Witness) {
                     add_span(&mut keys, roster, witness, &key.key, span);
+                    revoked.extend(key.revoked_at_size.map(|_| &key.key));
                 }
             }
+        }
+        // Who has a revoked key can date its cosignatures back.
+        for key in keys.iter_mut().filter(|key| revoked.contains(&&key.key)) {
+            key.spans.clear();
         }
         keys
     }

@@ -190,7 +190,7 @@ fn lines_that_the_other_end_cannot_have_are_no_fault() {
     });
     assert!(late.ok, "{:#?}", late.differing);
     assert!(kinds(&late.unsettled).contains(&("outside", 1)));
-    for outcome in ["unreachable", "given_up"] {
+    for outcome in ["unreachable", "given_up", "admit.too_fast"] {
         let silent = matched(|ends| {
             ends.asked.remove(1);
             ends.asker[1].1.asked[0].outcome = outcome.into();
