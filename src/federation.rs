@@ -2,6 +2,8 @@
 //! with its own certificates, store and listeners on loopback, real mutual TLS
 //! between them, and token keys from a real key generation over RPC.
 
+pub mod shelf;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

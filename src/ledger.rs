@@ -7,6 +7,7 @@
 //! write whose outcome is unknown stops the ledger until it is opened again.
 
 mod append;
+mod audited;
 mod bodies;
 mod counting;
 mod ended;
@@ -47,6 +48,7 @@ use crate::shred::ShredKeys;
 use crate::store::{Batch, Store, StoreError, Table};
 
 pub use append::NewEntry;
+pub use audited::{AuditedBody, Seer};
 pub use bodies::{BodiesAccepted, BodyReader};
 pub use counting::{RecordStanding, Standings};
 pub use erasures::{Confirmation, Confirmed, Erasure, LATE_S};

@@ -19,7 +19,9 @@ pub use content::{
     split_entries,
 };
 pub use proof::{PROOF_HEADER, TlogProof, read_hashes, write_hashes};
-pub use tile::{TILE_LEVELS, TileIndex, TilePath, entry_bundles, hash_tiles, tiles_of_level};
+pub use tile::{
+    TILE_LEVELS, TileIndex, TilePath, entry_bundles, hash_tiles, tiles_of_level, tiles_of_run,
+};
 
 /// Why a path or a file's content is refused.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

@@ -105,7 +105,7 @@ impl Ledger {
         Ok(chunk)
     }
 
-    fn may_have(
+    pub(super) fn may_have(
         &self,
         log: &Log,
         index: LogIndex,

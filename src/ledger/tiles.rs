@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use bytes::Bytes;
+
 use crate::ids::Digest;
 use crate::merkle::{TILE_WIDTH, TileUpdate};
 use crate::store::{Batch, Store, StoreError, Table};
@@ -14,6 +16,16 @@ fn tile_key(log: u32, level: u8, tile: u64) -> [u8; 13] {
     key[4] = level;
     key[5..].copy_from_slice(&tile.to_be_bytes());
     key
+}
+
+/// Reads a tile's bytes, as many hashes as are there.
+pub(crate) fn tile_bytes(
+    store: &Store,
+    log: u32,
+    level: u8,
+    tile: u64,
+) -> Result<Option<Bytes>, StoreError> {
+    store.read(Table::Tiles, &tile_key(log, level, tile))
 }
 
 /// Reads a tile's hashes, as many as are there.

@@ -170,6 +170,19 @@ pub fn tiles_of_level(size: TreeSize, level: u8) -> impl Iterator<Item = TilePat
     split(count_at(size, level), Some(level))
 }
 
+/// `count` tiles of a level (`None` for entry bundles) from number `first` on,
+/// as far as a tree of `size` has them.
+pub fn tiles_of_run(
+    level: Option<u8>,
+    first: u64,
+    count: u64,
+    size: TreeSize,
+) -> impl Iterator<Item = TilePath> {
+    let held = count_at(size, level.unwrap_or(0));
+    let end = first.saturating_add(count).min(held.div_ceil(TILE_WIDTH));
+    (first..end).map(move |index| tile_at(level, index, held))
+}
+
 /// All hash tiles of a tree of `size`, level by level.
 pub fn hash_tiles(size: TreeSize) -> impl Iterator<Item = TilePath> {
     (0..TILE_LEVELS).flat_map(move |level| tiles_of_level(size, level))
@@ -181,12 +194,15 @@ pub fn entry_bundles(size: TreeSize) -> impl Iterator<Item = TilePath> {
 }
 
 fn split(count: u64, level: Option<u8>) -> impl Iterator<Item = TilePath> {
-    (0..count.div_ceil(TILE_WIDTH)).map(move |index| {
-        let held = count.saturating_sub(index * TILE_WIDTH).min(TILE_WIDTH);
-        TilePath {
-            level,
-            index: TileIndex(index),
-            width: u16::try_from(held).unwrap_or_else(|_| full()),
-        }
-    })
+    (0..count.div_ceil(TILE_WIDTH)).map(move |index| tile_at(level, index, count))
+}
+
+fn tile_at(level: Option<u8>, index: u64, count: u64) -> TilePath {
+    let before = index.saturating_mul(TILE_WIDTH);
+    let held = count.saturating_sub(before).min(TILE_WIDTH);
+    TilePath {
+        level,
+        index: TileIndex(index),
+        width: u16::try_from(held).unwrap_or_else(|_| full()),
+    }
 }
