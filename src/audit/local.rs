@@ -10,6 +10,7 @@ use super::export::ExportError;
 use super::layout::{TilePath, TlogProof, put_entry, tiles_of_run};
 use super::source::{Each, LogState, Receipt, Run, Source, SourceError};
 use crate::blame::{Blame, Blamed};
+use crate::checkpoint::{CheckpointText, SignedNote};
 use crate::evidence::Evidence;
 use crate::ids::{LogIndex, Origin, TreeSize};
 use crate::ledger::{AuditedBody, BodyState, Ledger, LedgerError, Log, Seer};
@@ -51,17 +52,24 @@ pub fn own_logs(ledger: &Ledger) -> Vec<Arc<Log>> {
 /// cosignatures, where that is of the same size.
 ///
 /// # Errors
-/// [`StoreError`].
-pub fn newest_checkpoint(ledger: &Ledger, log: &Log) -> Result<LogState, StoreError> {
+/// [`LedgerError::Store`].
+pub fn newest_checkpoint(ledger: &Ledger, log: &Log) -> Result<LogState, LedgerError> {
     let head = log.head();
     let size = head.checkpoint_size;
-    let key = [&log.number.to_be_bytes()[..], &size.0.to_be_bytes()].concat();
-    let witnessed = ledger.store().read(Table::Witnessed, &key)?;
+    let witnessed = ledger.witnessed_notes(log, size)?.into_iter().next();
+    let of_size = witnessed.filter(|note| size_of(note) == Some(size));
     Ok(LogState {
         origin: log.origin.clone(),
-        checkpoint: witnessed.unwrap_or(head.checkpoint),
+        checkpoint: of_size.unwrap_or(head.checkpoint),
         size,
     })
+}
+
+/// The size that a checkpoint's text says; nothing else of it is looked at.
+#[must_use]
+pub fn size_of(note: &[u8]) -> Option<TreeSize> {
+    let note = SignedNote::parse(note).ok()?;
+    Some(CheckpointText::parse(note.text()).ok()?.size)
 }
 
 /// The entry bundle of that path, as it stands in the log.
@@ -80,21 +88,6 @@ pub fn bundle_bytes(ledger: &Ledger, log: &Log, path: TilePath) -> Result<Bytes,
         put_entry(&mut bundle, &entry).map_err(|_| StoreError::Damaged("entry"))?;
     }
     Ok(bundle.into())
-}
-
-/// The witnessed checkpoints of a log that are kept, by size, up to `size`.
-///
-/// # Errors
-/// [`LedgerError::Store`].
-pub fn witnessed_notes(
-    ledger: &Ledger,
-    log: &Log,
-    from: TreeSize,
-) -> impl Iterator<Item = Result<Bytes, StoreError>> + use<> {
-    let mut start = log.number.to_be_bytes().to_vec();
-    start.extend_from_slice(&from.0.to_be_bytes());
-    let notes = ledger.store().iter_from(Table::Witnessed, &start, 4);
-    notes.map(|item| item.map(|(_, note)| note))
 }
 
 /// Every roster version of a store, from `after` on.
@@ -133,16 +126,15 @@ impl Source for LocalSource {
     fn logs(&mut self) -> Result<Vec<LogState>, ExportError> {
         let mut states = vec![];
         for log in own_logs(&self.ledger) {
-            let state = newest_checkpoint(&self.ledger, &log);
-            states.push(state.map_err(LedgerError::from)?);
+            states.push(newest_checkpoint(&self.ledger, &log)?);
         }
         Ok(states)
     }
 
     fn checkpoints(&mut self, log: &Origin, each: Each<'_, Bytes>) -> Result<(), ExportError> {
         let log = self.log(log)?;
-        for note in witnessed_notes(&self.ledger, &log, TreeSize(0)) {
-            each(note.map_err(LedgerError::from)?)?;
+        for note in self.ledger.witnessed_notes(&log, TreeSize(0))? {
+            each(note)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::checkpoint::{SignedNote, cosign};
 use crate::clock::Clock;
 use crate::federation::FederationError;
 use crate::ids::{
-    CaseRef, Digest, FederationId, KeyId, LogIndex, LogName, MemberId, Token, TreeSize, random,
+    CaseRef, Digest, FederationId, KeyId, LogIndex, LogName, MemberId, Token, random,
 };
 use crate::keys::SigningKey;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, NewEntry};
@@ -22,7 +22,7 @@ use crate::record::{Audience, Body, CaseNoticeBody, ElementBody, RetractBody};
 use crate::roster::{Draft, MemberRole, RosterChain};
 use crate::rosters::{Rosters, shares_fit};
 use crate::seal::SealKey;
-use crate::store::{Batch, Table};
+use crate::store::Batch;
 use crate::wire::v1::{AccessBody, AccessScope, ElementKind, ElementRole, RetractReason};
 
 /// Records that one append carries.
@@ -87,6 +87,7 @@ impl Shelf {
             keys: LogKeys {
                 records: copy(&owner.records_key)?,
                 checkpoint: copy(&owner.checkpoint_key)?,
+                witness: copy(&owner.witness_key)?,
             },
             seal: Arc::new(SealKey::new(random())),
             clock: clock.clone(),
@@ -149,12 +150,11 @@ impl Shelf {
                 note.extend_from_slice(line.as_bytes());
             }
         }
-        let TreeSize(size) = head.checkpoint_size;
-        let key = [&log.number.to_be_bytes()[..], &size.to_be_bytes()].concat();
-        let mut batch = Batch::new();
-        batch.put(Table::Witnessed, &key, note);
-        let kept = self.ledger.store().commit(batch);
-        kept.map_err(|e| failed(e.into()))
+        let (log, roster) = (Arc::clone(log), self.chain.newest());
+        self.ledger
+            .accept_witnessed(&log, roster, &note.into())
+            .map_err(failed)?;
+        Ok(())
     }
 
     fn record(&self, n: u64) -> NewEntry {

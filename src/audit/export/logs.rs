@@ -7,10 +7,10 @@ use crate::audit::layout::{
     BundlePath, LogFile, TILE_LEVELS, TileIndex, TilePath, TlogProof, put_body, split_entries,
     tiles_of_level, tiles_of_run, write_hashes,
 };
+use crate::audit::local::size_of;
 use crate::audit::source::{LogState, Run};
 use crate::audit::tree::TileFiles;
 use crate::audit::writer::BundleWriter;
-use crate::checkpoint::{CheckpointText, SignedNote};
 use crate::ids::{LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::AuditedBody;
 use crate::merkle::TILE_WIDTH;
@@ -258,9 +258,4 @@ fn put_bundle(
         });
     }
     writer.put(&place.file(LogFile::Dsse(path.index)), dsse.as_bytes())
-}
-
-fn size_of(note: &[u8]) -> Option<TreeSize> {
-    let note = SignedNote::parse(note).ok()?;
-    Some(CheckpointText::parse(note.text()).ok()?.size)
 }
