@@ -12,10 +12,12 @@ use super::source::{Each, LogState, Receipt, Run, Source, SourceError};
 use crate::blame::{Blame, Blamed};
 use crate::checkpoint::{CheckpointText, SignedNote};
 use crate::evidence::Evidence;
-use crate::ids::{LogIndex, Origin, TreeSize};
-use crate::ledger::{AuditedBody, BodyState, Ledger, LedgerError, Log, Seer};
+use crate::ids::{LogIndex, LogName, Origin, TreeSize};
+use crate::ledger::{self, AuditedBody, BodyState, Ledger, LedgerError, Log, Seer};
 use crate::store::{StoreError, Table};
-use crate::wire::v1::{Erasure, EvidencePair, SignedRoster};
+use crate::wire::v1::{
+    Confirmation, ConfirmationState, Erasure, EvidencePair, IndexRange, SignedRoster,
+};
 
 /// Bodies that are read at once: as many as one sealed run holds.
 pub const BODIES_AT_ONCE: u64 = 64;
@@ -192,8 +194,8 @@ impl Source for LocalSource {
         Ok(())
     }
 
-    fn erasures(&mut self, _log: &Origin) -> Result<Vec<Erasure>, ExportError> {
-        Ok(vec![])
+    fn erasures(&mut self, log: &Origin) -> Result<Vec<Erasure>, ExportError> {
+        Ok(erasures_of(&self.ledger, log)?)
     }
 
     fn receipt(&mut self, log: &Origin, index: LogIndex) -> Result<Receipt, SourceError> {
@@ -202,6 +204,51 @@ impl Source for LocalSource {
 
     fn evidence(&mut self) -> Result<Vec<EvidencePair>, ExportError> {
         Ok(self.evidence.all().map_err(LedgerError::from)?)
+    }
+}
+
+/// What was erased of the own records log, as it travels; nothing of any other.
+///
+/// # Errors
+/// [`LedgerError::Store`] or [`LedgerError::Shred`].
+pub fn erasures_of(ledger: &Ledger, log: &Origin) -> Result<Vec<Erasure>, LedgerError> {
+    if ledger.own_log(LogName::Records).origin != *log {
+        return Ok(vec![]);
+    }
+    Ok(ledger.erasures()?.into_iter().map(erasure).collect())
+}
+
+fn erasure(erased: ledger::Erasure) -> Erasure {
+    let (start, end) = erased.range;
+    let late = erased.is_late();
+    Erasure {
+        range: Some(IndexRange { start, end }),
+        retracted_by: erased.retracted_by.map(|index| index.0),
+        reason: erased.reason as i32,
+        decided_at: erased.decided_at,
+        confirmations: erased.confirmations.into_iter().map(confirmation).collect(),
+        erased_at: erased.erased_at,
+        entry: erased.entry.0,
+        late,
+    }
+}
+
+fn confirmation(said: ledger::Confirmation) -> Confirmation {
+    let state = match &said.receipt {
+        None => ConfirmationState::Pending,
+        Some(receipt) if receipt.held => ConfirmationState::Erased,
+        Some(_) => ConfirmationState::NeverHeld,
+    };
+    let receipt = said.receipt;
+    Confirmation {
+        member: said.member.to_string(),
+        state: state as i32,
+        receipt_origin: receipt
+            .as_ref()
+            .map_or_else(String::new, |r| r.origin.to_string()),
+        receipt_index: receipt.as_ref().map_or(0, |r| r.index.0),
+        at: receipt.map_or(0, |r| r.at),
+        late: said.late,
     }
 }
 

@@ -111,7 +111,7 @@ impl Ledger {
         seer: Seer<'_>,
     ) -> Result<BodyAnswer, LedgerError> {
         let parsed = Entry::parse(entry.clone()).map_err(|_| StoreError::Damaged("entry"))?;
-        if self.has_ended(log, index, &parsed)? {
+        if self.ending(log, index, &parsed)?.is_some() {
             return Ok(BodyAnswer::Erased);
         }
         let Seer::Auditor(reader) = seer else {
