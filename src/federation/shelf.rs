@@ -88,6 +88,7 @@ impl Shelf {
                 records: copy(&owner.records_key)?,
                 checkpoint: copy(&owner.checkpoint_key)?,
                 witness: copy(&owner.witness_key)?,
+                records_next: None,
             },
             seal: Arc::new(SealKey::new(random())),
             clock: clock.clone(),
