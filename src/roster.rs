@@ -16,6 +16,7 @@ use crate::keys::PublicKey;
 pub mod chain;
 pub mod draft;
 mod error;
+pub mod log;
 pub mod read;
 mod rules;
 mod succession;

@@ -89,6 +89,10 @@ struct KeysArgs {
     /// Where the files go.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Makes one key only, the next of its use: records, checkpoint or witness.
+    #[arg(long, value_name = "USE", num_args = 0..=1, default_missing_value = "records",
+          value_parser = ["records", "checkpoint", "witness"])]
+    next: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -226,7 +230,33 @@ fn ca(args: &CaArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
     })
 }
 
+/// Makes one seed beside the ones in use; its file is named after the key.
+fn next_key(usage: &str, out: &Path, output: &Output) -> anyhow::Result<()> {
+    make_dir(out)?;
+    let key = SigningKey::generate();
+    let file = out.join(format!("{usage}-{}.seed", key.id()));
+    write_seed(&file, &key)?;
+    let hex = hex::encode(key.public_key().as_bytes());
+    let (file, id) = (file.display().to_string(), key.id().to_string());
+    let value = json!({ "use": usage, "id": id, "public_key": hex, "file": file });
+    say(output, "pki.keys.next", &value, |screen| {
+        screen.text("pki.keys.next.made", &[("file", &file)]);
+        screen.line("[[member.key]]");
+        screen.line(&format!("use = \"{usage}\""));
+        screen.line(&format!("key = \"{hex}\""));
+        let then = match usage {
+            "checkpoint" => "pki.keys.next.checkpoint",
+            "witness" => "pki.keys.next.witness",
+            _ => "pki.keys.next.records",
+        };
+        screen.text(then, &[("file", &file)]);
+    })
+}
+
 fn keys(args: &KeysArgs, output: &Output) -> anyhow::Result<()> {
+    if let Some(usage) = &args.next {
+        return next_key(usage, &args.out, output);
+    }
     make_dir(&args.out)?;
     let mut public = serde_json::Map::new();
     let mut lines = Vec::new();

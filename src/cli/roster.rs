@@ -2,6 +2,7 @@
 //! TOML description, each root's holder adds a signature with `sign`, and
 //! `verify` appends the result to the roster file that nodes read.
 
+mod keys;
 mod show;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::roster::read::RawRoster;
 use crate::roster::{Draft, KeyUse, MemberDraft, MemberRole, Roster, RosterChain, ShareCheck};
 use crate::wire::v1;
 
+use self::keys::{KeyLines, RevokeLines};
 use self::show::present;
 
 /// Makes, signs and checks rosters.
@@ -128,6 +130,10 @@ struct MemberLines {
     contact: String,
     #[serde(default)]
     witnesses: Vec<String>,
+    #[serde(default)]
+    key: Vec<KeyLines>,
+    #[serde(default)]
+    revoke: Vec<RevokeLines>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -155,7 +161,7 @@ pub fn run(
         RosterCommand::Verify(args) => verify(args, now, shares, output),
         RosterCommand::Show(args) => {
             let chain = read_chain(&args.chain.file, &args.chain.pin, shares)?;
-            present(chain.newest(), now, output, "roster.show")
+            present(&chain, now, output, "roster.show")
         }
     }
 }
@@ -206,6 +212,10 @@ fn new(
     let mut draft = describe(&lines, base, now)?;
     if let Some(chain) = &before {
         follow(&mut draft, chain.newest(), now, lines.days);
+    }
+    for (member, lines) in draft.wire.members.iter_mut().zip(&lines.member) {
+        keys::apply(member, &lines.key, &lines.revoke, now)
+            .with_context(|| format!("member {}", lines.id))?;
     }
     for path in &args.token_key {
         let key = v1::TokenKey::decode(&read(path)?[..])
@@ -356,7 +366,7 @@ fn verify(
     let Some(add) = &args.add else {
         let chain = read_chain(file, pin, shares)?;
         chain.current(now)?;
-        return present(chain.newest(), now, output, "roster.verify");
+        return present(&chain, now, output, "roster.verify");
     };
     let next = read(add)?;
     let chain = if file.exists() {
@@ -368,5 +378,5 @@ fn verify(
         RosterChain::start(pin, &next, shares)?
     };
     replace(file, &chain.to_bytes())?;
-    present(chain.newest(), now, output, "roster.verify")
+    present(&chain, now, output, "roster.verify")
 }

@@ -99,7 +99,12 @@ impl RosterChain {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let rosters = self.after(0);
-        v1::GetRosterResponse { rosters }.encode_to_vec()
+        let checkpoint = bytes::Bytes::new();
+        v1::GetRosterResponse {
+            rosters,
+            checkpoint,
+        }
+        .encode_to_vec()
     }
 
     /// Offers one signed roster to the chain; on an error the chain is as before.

@@ -184,7 +184,9 @@ pub fn sign(mut signed: v1::SignedRoster, roots: &[&SigningKey]) -> v1::SignedRo
     signed
 }
 
-fn wire_key(usage: KeyUse, key: &PublicKey, now: UnixSeconds) -> v1::MemberKey {
+/// Writes one key that counts from `now` on, without an end.
+#[must_use]
+pub fn wire_key(usage: KeyUse, key: &PublicKey, now: UnixSeconds) -> v1::MemberKey {
     let wire_use = match usage {
         KeyUse::Records => v1::KeyUse::Records,
         KeyUse::Checkpoint => v1::KeyUse::Checkpoint,

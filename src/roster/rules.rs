@@ -16,6 +16,14 @@ impl Member {
             .any(|known| known.usage == usage && known.key == *key)
     }
 
+    /// The keys that may cosign other members' checkpoints.
+    pub fn witness_keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.keys
+            .iter()
+            .filter(|key| key.usage == KeyUse::Witness && key.revoked_at_size.is_none())
+            .map(|key| &key.key)
+    }
+
     /// The keys that may sign the member's checkpoints.
     pub fn checkpoint_keys(&self) -> impl Iterator<Item = &PublicKey> {
         self.keys

@@ -88,7 +88,10 @@ impl exchange_server::Exchange for Exchange {
         let rosters = self
             .rosters(request.get_ref().after)
             .map_err(|e| to_peer(&e))?;
-        Ok(Response::new(v1::GetRosterResponse { rosters }))
+        Ok(Response::new(v1::GetRosterResponse {
+            rosters,
+            checkpoint: Bytes::new(),
+        }))
     }
 
     async fn watch(

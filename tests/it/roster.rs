@@ -561,3 +561,4 @@ fn the_roots_tool_describes_signs_and_checks() {
     call(&["show", "--file", &file, "--pin", &pin]).expect("shown");
     assert!(call(&["show", "--file", &file, "--pin", &"00".repeat(32)]).is_err());
 }
+mod keys;

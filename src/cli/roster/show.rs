@@ -1,13 +1,17 @@
 //! How a roster is shown: everything that a stranger needs to check signatures
 //! with other tools, and how long guessing takes under its budgets.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::keys::use_word;
 use crate::cli::output::{Output, Screen, Table};
 use crate::clock::{DAY_S, UnixSeconds};
 use crate::element::TokenClass;
-use crate::roster::{KeyUse, Member, MemberKey, Roster, TokenKey};
+use crate::roster::log::{RosterCheckpoint, origin};
+use crate::roster::{Member, MemberKey, Roster, RosterChain, TokenKey};
 use crate::tokens::guess_years;
 
 /// Values that somebody could walk through: name, their number, key class.
@@ -24,21 +28,42 @@ const SPACES: [(&str, f64, TokenClass); 3] = [
 /// # Errors
 /// When the output cannot be written.
 pub(super) fn present(
-    roster: &Roster,
+    chain: &RosterChain,
     now: UnixSeconds,
     output: &Output,
     command: &str,
 ) -> anyhow::Result<()> {
+    let roster = chain.newest();
     let guesses = guesses(roster);
     let mut value = described(roster, now);
+    let log = RosterCheckpoint::of(chain.history(), roster.version);
+    value["log"] = log.as_ref().map_or(Value::Null, logged);
     value["guessing"] = guesses.iter().map(Guess::json).collect();
     output.emit(command, &value, |screen| {
         show(roster, now, screen);
+        if let Some(log) = &log {
+            show_log(log, screen);
+        }
         if !guesses.is_empty() {
             show_guesses(&guesses, screen);
         }
     })?;
     Ok(())
+}
+
+/// The roster log, so that two members can compare what they have.
+fn logged(log: &RosterCheckpoint) -> Value {
+    json!({
+        "origin": origin(&log.federation), "size": log.size.0,
+        "root": STANDARD.encode(log.root.0),
+    })
+}
+
+fn show_log(log: &RosterCheckpoint, screen: &mut Screen) {
+    let (origin, size) = (origin(&log.federation), log.size.to_string());
+    let root = STANDARD.encode(log.root.0);
+    let values = [("origin", &*origin), ("size", &size), ("root", &root)];
+    screen.text("roster.show.log", &values);
 }
 
 fn described(roster: &Roster, now: UnixSeconds) -> Value {
@@ -67,15 +92,10 @@ fn member(m: &Member) -> Value {
 }
 
 fn key(k: &MemberKey) -> Value {
-    let usage = match k.usage {
-        KeyUse::Records => "records",
-        KeyUse::Checkpoint => "checkpoint",
-        KeyUse::Witness => "witness",
-    };
     json!({
-        "use": usage, "id": k.id.to_string(), "public_key": hex::encode(k.key.as_bytes()),
+        "use": use_word(k.usage), "id": k.id.to_string(), "public_key": hex::encode(k.key.as_bytes()),
         "valid_from": k.valid_from, "valid_to": k.valid_to,
-        "revoked_at_size": k.revoked_at_size,
+        "revoked_at_size": k.revoked_at_size, "from_size": k.from_size,
     })
 }
 

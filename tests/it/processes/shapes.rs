@@ -69,6 +69,11 @@ fn setting_up_a_member_says_the_same_fields_as_ever() {
     let ca = at("ca");
     shaped("pki-ca", &with(&["pki", "ca"], &["--out", &ca]));
     shaped("pki-keys", &plain(&["pki", "keys", "--out", &at("keys")]));
+    let next = ["pki", "keys", "--next", "--out"];
+    shaped(
+        "pki-keys-next",
+        &plain(&[&next[..], &[&at("keys")]].concat()),
+    );
     let officers = at("officers");
     let request = ["--officer", "li.wei", "--out", &officers];
     let requested = with(&["pki", "request"], &request);
