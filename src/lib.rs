@@ -25,6 +25,7 @@ pub mod ledger;
 pub mod officers;
 pub mod publish;
 pub mod replicate;
+pub mod rosterlog;
 pub mod rosters;
 pub mod tokens;
 

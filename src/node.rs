@@ -34,6 +34,7 @@ use crate::officers::Officers;
 use crate::postings::PostingsOptions;
 use crate::publish::Publisher;
 use crate::replicate::Replicator;
+use crate::rosterlog::RosterLog;
 use crate::rosters::Rosters;
 use crate::rpc::admit::Gate;
 use crate::rpc::client::PeerClients;
@@ -128,6 +129,8 @@ pub struct Parts {
     pub replicator: Arc<Replicator<Arc<PeerClients>>>,
     /// Evaluates for others, where the roster says so.
     pub custodian: Arc<Custodian>,
+    /// The log of rosters.
+    pub roster_log: Arc<RosterLog<Arc<PeerClients>>>,
     /// Connections to peers.
     pub peers: Arc<PeerClients>,
     /// The node's certificate.
@@ -192,6 +195,7 @@ impl Node {
         if replicate {
             tasks.spawn(Arc::clone(&parts.replicator).run(stopped.clone()));
         }
+        tasks.spawn(Arc::clone(&parts.roster_log).run(stopped.clone()));
         tasks.spawn(upkeep::follow_roster(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(upkeep::sweep(parts.ledger.clone(), stopped.clone()));
         tasks.spawn(upkeep::sign_receipts(Arc::clone(&parts), stopped.clone()));

@@ -215,6 +215,7 @@ methods! {
     GetBodies: "Exchange.GetBodies", Callers::Nodes(CASE_ROLES);
     GetConsistency: "Exchange.GetConsistency", Callers::Nodes(EVERY_ROLE);
     ListCheckpoints: "Exchange.ListCheckpoints", Callers::Nodes(EVERY_ROLE);
+    AddCheckpoint: "Exchange.AddCheckpoint", Callers::Nodes(EVERY_ROLE);
     Evaluate: "Custodian.Evaluate", Callers::Nodes(CASE_ROLES);
     GetBudget: "Custodian.GetBudget", Callers::Nodes(CASE_ROLES);
     KeygenRound1: "Custodian.KeygenRound1", Callers::Nodes(EVERY_ROLE);

@@ -86,6 +86,8 @@ pub enum Table {
     Absent = 27,
     /// Wrong answers of custodians, with their proofs.
     Evidence = 26,
+    /// Version → the note of the roster log that enough members cosigned.
+    RosterNotes = 31,
     /// Pairs of signed notes that contradict each other.
     Conflicts = 28,
     /// Origin → a checkpoint that was seen of it.

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::log::Log;
 use super::{Ledger, LedgerError, LogKeys};
+use crate::checkpoint::{cosign, witness_name};
 use crate::clock::UnixSeconds;
 use crate::ids::{KeyId, LogIndex, LogName, Origin};
 use crate::keys::{PublicKey, SigningKey};
@@ -113,7 +114,7 @@ impl Ledger {
     }
 
     /// The key that signs the own checkpoints, unless the roster revokes it.
-    pub(super) fn checkpoint_key(&self) -> Result<&SigningKey, LedgerError> {
+    pub(crate) fn checkpoint_key(&self) -> Result<&SigningKey, LedgerError> {
         let key = &self.0.keys.checkpoint;
         let newest = self.0.rosters.get().and_then(|h| h.load().last().cloned());
         let revoked = newest
@@ -124,6 +125,15 @@ impl Ledger {
             return Err(LedgerError::NoCheckpointKey(key.id()));
         }
         Ok(key)
+    }
+
+    /// Cosigns a note's text with the witness key, now; returns the line.
+    pub(crate) fn cosign(&self, text: &str) -> String {
+        let name = witness_name(
+            &self.own_log(LogName::Records).origin.federation,
+            &self.0.own,
+        );
+        cosign(text, &name, &self.0.keys.witness, self.0.clock.now())
     }
 
     /// Whether the own records log can be signed on now; the sentence of the

@@ -12,11 +12,12 @@ use crate::custodian::Custodian;
 use crate::find::Finder;
 use crate::import::Importer;
 use crate::keys::SigningKey;
-use crate::ledger::{Ledger, LedgerOptions, LogKeys};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys};
 use crate::officers::Officers;
 use crate::publish::Publisher;
 use crate::replicate::{Replicator, SHOWN_MAX};
 use crate::roster::KeyUse;
+use crate::rosterlog::RosterLog;
 use crate::rosters::{Rosters, newest_in};
 use crate::rpc::client::PeerClients;
 use crate::rpc::shown::ShownSink;
@@ -94,6 +95,7 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         Arc::clone(&peers),
         shown,
     );
+    let roster_log = RosterLog::open(ledger.clone(), rosters.clone(), Arc::clone(&peers));
     let finder = Finder::new(ledger.clone(), cases.clone(), roster, options.rules);
     let importer = Importer::new(
         ledger.clone(),
@@ -112,6 +114,7 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         publisher: Arc::new(publisher),
         replicator: Arc::new(replicator),
         custodian: Arc::new(custodian),
+        roster_log: Arc::new(roster_log.map_err(LedgerError::from)?),
         peers,
         material: options.material,
         clock,

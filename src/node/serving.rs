@@ -106,6 +106,7 @@ impl Serving<'_> {
         let exchange = Exchange {
             gate: Arc::clone(self.gate),
             ledger: parts.ledger.clone(),
+            roster_log: Arc::clone(&parts.roster_log),
             roster: parts.rosters.handle(),
             stop: self.stop.clone(),
         };

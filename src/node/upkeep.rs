@@ -10,8 +10,10 @@ use tokio::sync::watch;
 use super::Parts;
 use super::serving::stopped;
 use crate::access::AccessLog;
-use crate::ids::LogName;
+use crate::blame::{Blame, Blamed};
+use crate::ids::{LogName, MemberId};
 use crate::ledger::{Ledger, LedgerError};
+use crate::wire::v1;
 
 /// How often peers are asked for a newer roster, in seconds.
 const ROSTER_POLL_S: u64 = 30;
@@ -50,16 +52,34 @@ pub(super) async fn follow_roster(parts: Arc<Parts>, stop: watch::Receiver<bool>
         };
         next = next.wrapping_add(1);
         match parts.peers.rosters(peer, roster.version).await {
-            Ok(newer) if newer.is_empty() => {}
-            Ok(newer) => {
-                let rosters = parts.rosters.clone();
-                let taken = tokio::task::spawn_blocking(move || rosters.extend(&newer)).await;
-                if let Ok(Err(e)) = taken {
-                    tracing::error!(peer.member = %peer, error = %e, "a roster is refused");
-                }
-            }
+            Ok(answer) => take_rosters(&parts, peer, answer).await,
             Err(e) => tracing::debug!(error = %e, "no roster from a peer"),
         }
+    }
+}
+
+/// Takes the rosters that follow, and compares the member's roster log.
+async fn take_rosters(parts: &Arc<Parts>, peer: &MemberId, answer: v1::GetRosterResponse) {
+    let (parts, from) = (Arc::clone(parts), peer.clone());
+    let taken = tokio::task::spawn_blocking(move || {
+        if !answer.rosters.is_empty()
+            && let Err(e) = parts.rosters.extend(&answer.rosters)
+        {
+            tracing::error!(peer.member = %from, error = %e, "a roster is refused");
+        }
+        if answer.checkpoint.is_empty() {
+            return;
+        }
+        match parts.roster_log.compare(&from, &answer.checkpoint) {
+            Ok(_) => {}
+            Err(e) if e.blame() == Blame::Misbehaved => {
+                tracing::error!(peer.member = %from, error = %e, "another roster log");
+            }
+            Err(e) => tracing::debug!(peer.member = %from, error = %e, "a roster log"),
+        }
+    });
+    if taken.await.is_err() {
+        tracing::debug!("the node stops while it takes rosters");
     }
 }
 

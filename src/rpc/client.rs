@@ -17,6 +17,7 @@ use crate::blame::Blame;
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{LogIndex, MemberId, Origin, TreeSize};
 use crate::replicate::{PeerError, PeerTransport, chunk_channel};
+use crate::rosterlog::RosterLogTransport;
 use crate::tls::{Material, RosterHandle, connector, refusal_in};
 use crate::tokens::{CustodianTransport, TransportError};
 use crate::wire::v1;
@@ -159,7 +160,8 @@ impl PeerClients {
             .and_then(http_date))
     }
 
-    /// The rosters after version `after` that a member has.
+    /// The rosters after version `after` that a member has, with its note of the
+    /// roster log.
     ///
     /// # Errors
     /// [`PeerError`].
@@ -167,14 +169,24 @@ impl PeerClients {
         &self,
         member: &MemberId,
         after: u64,
-    ) -> Result<Vec<v1::SignedRoster>, PeerError> {
+    ) -> Result<v1::GetRosterResponse, PeerError> {
         let mut request = tonic::Request::new(v1::GetRosterRequest { after });
         request.set_timeout(Duration::from_secs(CALL_S));
         let answer = self.exchange(member)?.get_roster(request).await;
-        Ok(answer
-            .map_err(|s| peer_error(member, &s))?
-            .into_inner()
-            .rosters)
+        Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
+    }
+}
+
+impl RosterLogTransport for Arc<PeerClients> {
+    async fn offer_rosters(
+        &self,
+        member: &MemberId,
+        request: v1::AddCheckpointRequest,
+    ) -> Result<v1::AddCheckpointResponse, PeerError> {
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(Duration::from_secs(CALL_S));
+        let answer = self.exchange(member)?.add_checkpoint(request).await;
+        Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
     }
 }
 

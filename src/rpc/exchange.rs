@@ -11,12 +11,15 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::admit::Gate;
+use super::admit::{Admitted, Gate};
+use super::client::PeerClients;
 use super::status::to_peer;
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::{BodyReader, Ledger, LedgerError, Log};
 use crate::policy::{Method, Permit};
 use crate::replicate::notice_of;
+use crate::roster::log::is_of_rosters;
+use crate::rosterlog::RosterLog;
 use crate::store::Table;
 use crate::tls::RosterHandle;
 use crate::wire::v1::{self, exchange_server};
@@ -37,6 +40,8 @@ pub struct Exchange {
     pub gate: Arc<Gate>,
     /// The logs.
     pub ledger: Ledger,
+    /// The log of rosters.
+    pub roster_log: Arc<RosterLog<Arc<PeerClients>>>,
     /// The newest roster.
     pub roster: RosterHandle,
     /// Ends the open streams when the node drains.
@@ -53,6 +58,22 @@ impl Exchange {
             return Err(Status::permission_denied("access logs do not travel"));
         }
         self.ledger.log(&named).map_err(|e| to_peer(&e))
+    }
+
+    /// Cosigns a checkpoint of the roster log.
+    async fn add_rosters(
+        &self,
+        admitted: Admitted,
+        request: v1::AddCheckpointRequest,
+    ) -> Result<Response<v1::AddCheckpointResponse>, Status> {
+        let log = Arc::clone(&self.roster_log);
+        let considered = tokio::task::spawn_blocking(move || {
+            log.add_checkpoint(&admitted.permit.identity().member, &request)
+        });
+        let answer = considered
+            .await
+            .map_err(|_| Status::unavailable("stopping"))?;
+        Ok(Response::new(answer.map_err(|e| to_peer(&e))?))
     }
 
     fn rosters(&self, after: u64) -> Result<Vec<v1::SignedRoster>, LedgerError> {
@@ -90,7 +111,7 @@ impl exchange_server::Exchange for Exchange {
             .map_err(|e| to_peer(&e))?;
         Ok(Response::new(v1::GetRosterResponse {
             rosters,
-            checkpoint: Bytes::new(),
+            checkpoint: self.roster_log.note(),
         }))
     }
 
@@ -222,8 +243,16 @@ impl exchange_server::Exchange for Exchange {
 
     async fn add_checkpoint(
         &self,
-        _request: Request<v1::AddCheckpointRequest>,
+        request: Request<v1::AddCheckpointRequest>,
     ) -> Result<Response<v1::AddCheckpointResponse>, Status> {
+        let admitted = self
+            .gate
+            .admit(&request, Method::AddCheckpoint)
+            .map_err(|e| to_peer(&e))?;
+        let request = request.into_inner();
+        if is_of_rosters(&request.checkpoint, &self.roster.load().federation) {
+            return self.add_rosters(admitted, request).await;
+        }
         Err(Status::unimplemented("witness"))
     }
 

@@ -33,6 +33,7 @@ mod receipts;
 mod record;
 mod restore;
 mod roster;
+mod roster_log;
 mod sample;
 mod signatures;
 mod store;

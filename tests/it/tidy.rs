@@ -46,6 +46,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "officers",
             "publish",
             "replicate",
+            "rosterlog",
             "rosters",
             "tokens",
         ],

@@ -87,6 +87,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         access_witnessed: 0,
         conflicts: parts.ledger.evidence().count().unwrap_or(0),
         records_key_invalid: own_void.unwrap_or_default(),
+        roster_witnessed: parts.roster_log.witnessed().0,
     }
 }
 

@@ -307,6 +307,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         access_witnessed: 40,
         conflicts: 1,
         records_key_invalid: 0,
+        roster_witnessed: 3,
     }
 }
 
