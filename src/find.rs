@@ -12,7 +12,7 @@ use crate::cases::{CaseError, Cases, case_ref};
 use crate::clock::Stopwatch;
 use crate::element::{Kind, Refusal, Role, Rules, canonicalize};
 use crate::ids::{CaseRef, MemberId};
-use crate::ledger::{Hit, Ledger, LedgerError, OWN_RECORDS, Standings};
+use crate::ledger::{Hit, Ledger, LedgerError, OwnPlace, Standings};
 use crate::links::{Analysis, CaseKey, Facts, Filter, Options, Report, TokenGroup};
 use crate::postings::Posting;
 use crate::roster::Roster;
@@ -46,6 +46,11 @@ pub enum FindError {
     /// The purpose lacks an offence or a reason.
     #[error("a query needs an offence and a reason, of at most 2,048 bytes together")]
     NoPurpose,
+    /// An element stands in a generation of the own log that the roots ended.
+    #[error(
+        "an element stands in an earlier generation of the log, where nothing can be retracted"
+    )]
+    Ended,
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -61,7 +66,7 @@ impl Blamed for FindError {
     fn blame(&self) -> Blame {
         match self {
             Self::Case(e) => e.blame(),
-            Self::NotInCase { .. } | Self::NoPurpose => Blame::Denied,
+            Self::NotInCase { .. } | Self::NoPurpose | Self::Ended => Blame::Denied,
             Self::Element(_) | Self::Kind(_) => Blame::Misbehaved,
             Self::Ledger(e) => e.blame(),
         }
@@ -74,6 +79,7 @@ impl Blamed for FindError {
             Self::Element(_) => "query.bad_element",
             Self::Kind(_) => "query.unknown_kind",
             Self::NoPurpose => "query.no_purpose",
+            Self::Ended => "query.ended",
             Self::Ledger(e) => e.code(),
         }
     }
@@ -131,7 +137,6 @@ impl Finder {
     ) -> Result<Vec<Posting>, FindError> {
         let own = self
             .ledger
-            .postings()
             .own_postings(&self.ledger.case_mac(&case_ref(row)))?;
         if specs.is_empty() {
             return Ok(own);
@@ -169,10 +174,8 @@ impl Finder {
             .ledger
             .postings()
             .pointer(crate::postings::Pointer::Row, &mac)?;
-        let index = pointer
-            .and_then(|b| b.try_into().ok())
-            .map(u64::from_be_bytes);
-        Ok(own.iter().find(|p| Some(p.index.0) == index).cloned())
+        let place = pointer.and_then(|bytes| OwnPlace::decode(&bytes));
+        Ok(own.iter().find(|p| Some(place_of(p)) == place).cloned())
     }
 
     /// Makes the value of an element canonical.
@@ -227,7 +230,7 @@ impl Finder {
         seen: &mut Seen<'_>,
         found: &mut Found,
     ) -> Result<(), FindError> {
-        let Some(element) = self.ledger.element(OWN_RECORDS, own.index)? else {
+        let Some(element) = self.ledger.element(own.log, own.index)? else {
             return Ok(());
         };
         let mac = self
@@ -245,7 +248,7 @@ impl Finder {
                 Some(value) => value,
                 None => value.insert(
                     self.ledger
-                        .held(own.index)?
+                        .held_at(place_of(own))?
                         .map_or_else(String::new, |h| h.raw),
                 ),
             };
@@ -341,7 +344,7 @@ impl Finder {
         };
         let mut out = vec![];
         for hit in self.ledger.hits()? {
-            let Some(own) = self.ledger.element(OWN_RECORDS, hit.own_index)? else {
+            let Some(own) = self.ledger.element(hit.own_log, hit.own_index)? else {
                 continue;
             };
             let case = own.body.case_ref;
@@ -376,7 +379,7 @@ impl Finder {
         };
         let described = self.describe(&key, seen)?;
         let row = self.cases.by_ref(case)?;
-        let held = self.ledger.held(hit.own_index)?;
+        let held = self.ledger.held_at(hit.own())?;
         Ok(Some(v1::HitLine {
             case_no: row.map_or_else(String::new, |r| r.case_no),
             kind: kind_name(u8::try_from(theirs.body.kind as i32).unwrap_or(0)).into(),
@@ -462,6 +465,15 @@ impl Finder {
 struct Seen<'a> {
     notices: HashMap<CaseKey, v1::LinkedCase>,
     standings: Standings<'a>,
+}
+
+/// Where the own record of a posting stands.
+#[must_use]
+pub fn place_of(own: &Posting) -> OwnPlace {
+    OwnPlace {
+        log: own.log,
+        index: own.index,
+    }
 }
 
 fn bounds_of(operation: &CaseRow) -> Filter {

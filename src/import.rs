@@ -12,7 +12,7 @@ use crate::blame::{Blame, Blamed};
 use crate::cases::{CaseError, Cases};
 use crate::element::Rules;
 use crate::intake::{Format, IntakeError, Options, Parsed, Parser, Reject, Row, dates};
-use crate::ledger::{Ledger, LedgerError, OWN_RECORDS};
+use crate::ledger::{Ledger, LedgerError, OwnPlace};
 use crate::postings::Pointer;
 use crate::record::Audience;
 use crate::store::Batch;
@@ -233,16 +233,13 @@ impl<'a> Load<'a> {
             .postings()
             .pointer(Pointer::Row, &mac)
             .map_err(LedgerError::from)?;
-        let Some(index) = pointer
-            .and_then(|b| b.try_into().ok())
-            .map(u64::from_be_bytes)
-        else {
+        let Some(place) = pointer.and_then(|bytes| OwnPlace::decode(&bytes)) else {
             return Ok(Known::New);
         };
         if held.note {
             return Ok(Known::Unchanged);
         }
-        let Some(element) = ledger.element(OWN_RECORDS, crate::ids::LogIndex(index))? else {
+        let Some(element) = ledger.element(place.log, place.index)? else {
             return Ok(Known::New);
         };
         Ok(if crate::publish::same_attributes(&element.body, held) {

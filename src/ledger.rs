@@ -15,6 +15,7 @@ mod erase;
 mod erasures;
 mod error;
 mod expire;
+mod generations;
 mod index;
 mod log;
 mod queue;
@@ -54,7 +55,7 @@ pub use counting::{RecordStanding, Standings};
 pub use erasures::{Confirmation, Confirmed, Erasure, LATE_S};
 pub use error::LedgerError;
 pub use index::{Hit, IndexedElement};
-pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS};
+pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS, OwnPlace};
 pub use queue::{QueueTicket, Queued};
 pub use read::StoredElement;
 pub use replica::ChunkAccepted;
@@ -73,6 +74,8 @@ pub enum Standing {
     Open,
     /// Others hold another history: it is not appended to any more.
     Conflict,
+    /// A newer roster names another generation, which a restart begins.
+    Superseded,
 }
 
 impl Standing {
@@ -83,6 +86,9 @@ impl Standing {
             Self::Fenced => "no other member has said yet how far it saw this log",
             Self::Recovering => "other members hold more of this log; it is being fetched",
             Self::Open => "it is open",
+            Self::Superseded => {
+                "the roster names a newer generation of it: restart the node to begin that one"
+            }
             Self::Conflict => {
                 "other members hold another history of it: the roots must begin a new generation"
             }
@@ -181,16 +187,14 @@ impl Ledger {
             log,
             generation,
         };
-        let records = load_log(
-            &store,
-            name(LogName::Records, options.records_generation),
-            OWN_RECORDS,
-        )?;
-        let access = load_log(
-            &store,
-            name(LogName::Access, options.access_generation),
-            OWN_ACCESS,
-        )?;
+        let own = |origin: Origin, first| -> Result<Log, StoreError> {
+            let number = generations::own_number(&store, &origin, first)?;
+            load_log(&store, origin, number)
+        };
+        let records = name(LogName::Records, options.records_generation);
+        let records = own(records, OWN_RECORDS)?;
+        let access = name(LogName::Access, options.access_generation);
+        let access = own(access, OWN_ACCESS)?;
         let mut logs = HashMap::new();
         for (origin, number) in store.scan(Table::LogNumber, b"")? {
             let (origin, number) = decode_number(&origin, &number)?;
@@ -426,6 +430,9 @@ fn decode_number(origin: &[u8], number: &Bytes) -> Result<(Origin, u32), StoreEr
     let number = <[u8; 4]>::try_from(&number[..]).map_err(|_| damaged())?;
     Ok((origin, u32::from_be_bytes(number)))
 }
+
+/// The first number that a log may have that is not a first own log.
+const FIRST_NUMBER: u32 = log::FIRST_REPLICA;
 
 /// A half-open range of indices, as (start, end).
 pub type Range = (u64, u64);

@@ -18,9 +18,6 @@ use ring::hmac;
 use crate::blame::{Blame, Blamed};
 use crate::ids::{CaseRef, LogIndex, Token};
 
-/// The local number of this node's own records log; replicas are numbered from 1.
-pub const OWN_LOG: u32 = 0;
-
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = &[0];
 const POSTING: u8 = 1;
@@ -138,7 +135,7 @@ pub struct PostingKey {
 /// One record that holds a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Posting {
-    /// The local number of its log; [`OWN_LOG`] is this node's.
+    /// The local number of its log.
     pub log: u32,
     /// Its record's index in that log.
     pub index: LogIndex,
@@ -360,27 +357,16 @@ impl Postings {
             .collect()
     }
 
-    /// The token's postings in this node's own log.
+    /// The token's postings in one log.
     ///
     /// # Errors
     /// [`PostingsError::Engine`] or [`PostingsError::Damaged`].
-    pub fn own_postings(&self, token_mac: &Mac) -> Result<Vec<Posting>, PostingsError> {
-        self.own(token_mac)
+    pub fn postings_of(&self, token_mac: &Mac, log: u32) -> Result<Vec<Posting>, PostingsError> {
+        let mut prefix = token_prefix(token_mac).to_vec();
+        prefix.extend_from_slice(&log.to_be_bytes());
+        self.walk(prefix)
             .map(|guard| Ok(posting_of(guard)?.1))
             .collect()
-    }
-
-    /// Whether this node's own log holds the token.
-    ///
-    /// # Errors
-    /// [`PostingsError::Engine`].
-    pub fn has_own(&self, token_mac: &Mac) -> Result<bool, PostingsError> {
-        Ok(self
-            .own(token_mac)
-            .next()
-            .map(Guard::key)
-            .transpose()?
-            .is_some())
     }
 
     /// Walks all postings in token order, one group a token, as of the moment of the call.
@@ -449,12 +435,6 @@ impl Postings {
     /// [`PostingsError::Engine`].
     pub fn disk_bytes(&self) -> Result<u64, PostingsError> {
         Ok(self.inner.database.disk_space()?)
-    }
-
-    fn own(&self, token_mac: &Mac) -> fjall::Iter {
-        let mut prefix = token_prefix(token_mac).to_vec();
-        prefix.extend_from_slice(&OWN_LOG.to_be_bytes());
-        self.walk(prefix)
     }
 
     /// Walks through a snapshot: the keyspace's own walk would see a batch that is being applied.

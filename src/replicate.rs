@@ -2,6 +2,7 @@
 //! what is new, falls back to jittered polling, and to relays when the owner
 //! is out of reach. It owns the state that is shown for each member.
 
+mod generations;
 mod standing;
 mod views;
 
@@ -286,6 +287,7 @@ impl<P: PeerTransport> Replicator<P> {
 
     async fn watch_once(&self, member: &MemberId) -> (bool, Option<PullError>) {
         let mut progress = false;
+        self.pull_ended(member).await;
         if let Err(e) = self.unforked(member) {
             return (progress, Some(e));
         }
@@ -294,6 +296,7 @@ impl<P: PeerTransport> Replicator<P> {
             Err(e) => return (progress, Some(e.into())),
         };
         loop {
+            self.pull_ended(member).await;
             if let Err(e) = self.pull_member(member, member).await {
                 return (progress, Some(e));
             }
@@ -402,9 +405,6 @@ impl<P: PeerTransport> Replicator<P> {
     /// [`PullError`]; what was accepted before stays.
     pub async fn pull_member(&self, member: &MemberId, from: &MemberId) -> Result<bool, PullError> {
         self.unforked(member)?;
-        let Ok(_turn) = self.pulls.acquire().await else {
-            return Ok(false);
-        };
         let roster = self.roster.load_full();
         let (Some(author), Some(origin)) = (
             roster.member(member),
@@ -412,19 +412,32 @@ impl<P: PeerTransport> Replicator<P> {
         ) else {
             return Ok(false);
         };
+        let author = Arc::new(author.clone());
+        self.pull_log(&author, &origin, from).await
+    }
+
+    /// As [`Replicator::pull_member`], one log of whatever generation.
+    async fn pull_log(
+        &self,
+        author: &Arc<Member>,
+        origin: &Origin,
+        from: &MemberId,
+    ) -> Result<bool, PullError> {
+        let Ok(_turn) = self.pulls.acquire().await else {
+            return Ok(false);
+        };
         let refused = |source| PullError::Refused {
             from: from.clone(),
             source,
         };
-        let log = self.ledger.replica(&origin).map_err(refused)?;
+        let log = self.ledger.replica(origin).map_err(refused)?;
         let before = log.size();
-        let mut chunks = self.peers.pull(from, &origin, LogIndex(before.0)).await?;
-        let author = Arc::new(author.clone());
+        let mut chunks = self.peers.pull(from, origin, LogIndex(before.0)).await?;
         while let Some(chunk) = chunks.recv().await {
             let chunk = chunk?;
             let note = chunk.checkpoint.clone();
             let accepted = self
-                .blocking(&log, &author, move |ledger, log, author| {
+                .blocking(&log, author, move |ledger, log, author| {
                     ledger.accept_chunk(log, author, chunk)
                 })
                 .await;
@@ -432,9 +445,13 @@ impl<P: PeerTransport> Replicator<P> {
                 // Either the sender changed something, or the author signed
                 // another history: a proof tells.
                 Err(source @ LedgerError::Root { .. }) => {
-                    let looked = self.look(from, &origin, &note, true).await;
+                    let ended = author.frozen_at(origin).is_some();
+                    if ended && self.restart_ended(&log, author, before).await {
+                        return Ok(false);
+                    }
+                    let looked = self.look(from, origin, &note, true).await;
                     return Err(refused(match looked {
-                        Looked::Conflict => LedgerError::Forked(origin),
+                        Looked::Conflict => LedgerError::Forked(origin.clone()),
                         Looked::Fits | Looked::Unproven | Looked::Refused => source,
                     }));
                 }
@@ -445,7 +462,7 @@ impl<P: PeerTransport> Replicator<P> {
                 .fetch_add(accepted.entries, Ordering::Relaxed);
             self.changed.send_modify(|n| *n += 1);
         }
-        let fetched = self.fetch_bodies(&log, &author, from).await?;
+        let fetched = self.fetch_bodies(&log, author, from).await?;
         Ok(fetched || log.size() > before)
     }
 

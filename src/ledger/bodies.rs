@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 
 use super::erase::{item_of, push_item};
-use super::log::{Log, OWN_RECORDS};
+use super::log::Log;
 use super::segment::{self, BodyState};
 use super::signers::key_of;
 use super::{Ledger, LedgerError, Range};
@@ -87,7 +87,7 @@ impl Ledger {
                     answer
                 }
                 BodyState::Erased => BodyAnswer::Erased,
-                BodyState::Lost if log.number == OWN_RECORDS => BodyAnswer::Lost,
+                BodyState::Lost if self.is_own(log) => BodyAnswer::Lost,
                 BodyState::NotForMe | BodyState::Absent | BodyState::Lost => BodyAnswer::Absent,
             };
             if answer == BodyAnswer::NotForYou {
@@ -113,7 +113,7 @@ impl Ledger {
         bytes: &Bytes,
         reader: BodyReader<'_>,
     ) -> Result<BodyAnswer, LedgerError> {
-        let outside = if log.number == OWN_RECORDS {
+        let outside = if self.is_own(log) {
             BodyAnswer::NotForYou
         } else {
             BodyAnswer::Absent
@@ -173,7 +173,7 @@ impl Ledger {
         chunk: v1::BodyChunk,
     ) -> Result<BodiesAccepted, LedgerError> {
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.unforked(log)?;
+        self.unforked(log, author)?;
         let mut head = log.head();
         let end = chunk.start.saturating_add(chunk.answers.len() as u64);
         let late = chunk.start < head.bodies_upto;
@@ -327,7 +327,7 @@ impl Ledger {
             // then the body is asked for again.
             let state = match (self.ending(log, index, &entry)?, body) {
                 (Some(ending), _) => {
-                    if log.number != OWN_RECORDS {
+                    if !self.is_own(log) {
                         let item = item_of(index, ReceiptState::NeverHeld, ending);
                         push_item(&mut checked.never_held, item);
                     }

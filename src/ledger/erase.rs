@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prost::Message;
 
 use super::ended::{Ending, can_end};
-use super::log::{Log, OWN_RECORDS};
+use super::log::{Log, OwnPlace};
 use super::segment::{self, BodyRun, BodyState};
 use super::{Ledger, LedgerError, Range};
 use crate::ids::LogIndex;
@@ -138,7 +138,7 @@ impl Ledger {
         self.0.erasures.fetch_add(1, Ordering::SeqCst);
         self.0.postings.apply_synced(postings)?;
         let mut old = self.stage_states(Table::Bodies, log.number, &changes, &mut batch)?;
-        if log.number == OWN_RECORDS {
+        if self.is_own(log) {
             old.extend(self.stage_states(Table::Private, log.number, &changes, &mut batch)?);
         }
         self.commit_erasing(batch, log.number, items, &old)?;
@@ -156,7 +156,7 @@ impl Ledger {
         if !can_end(entry.statement.body_type) {
             return Ok(());
         }
-        let own = log.number == OWN_RECORDS;
+        let own = self.is_own(log);
         match state {
             BodyState::Held(bytes) => {
                 let body = Body::decode(entry.statement.body_type, &bytes)
@@ -199,7 +199,7 @@ impl Ledger {
         Ok(all)
     }
 
-    fn unindex(
+    pub(super) fn unindex(
         &self,
         log: &Log,
         index: LogIndex,
@@ -214,16 +214,17 @@ impl Ledger {
             };
             let mac = self.token_mac(element.token_key_id, &element.token);
             postings.delete(&key_of(mac));
-            if log.number == OWN_RECORDS {
+            if self.is_own(log) {
                 postings.delete(&key_of(self.case_mac(&element.case_ref)));
-                self.forget_own(postings, index)?;
+                let log = log.number;
+                self.forget_own(postings, OwnPlace { log, index })?;
             }
         }
         Ok(())
     }
 
-    fn forget_own(&self, postings: &mut PostingsBatch, index: LogIndex) -> Result<(), LedgerError> {
-        let Some(held) = self.held(index)? else {
+    fn forget_own(&self, postings: &mut PostingsBatch, place: OwnPlace) -> Result<(), LedgerError> {
+        let Some(held) = self.held_at(place)? else {
             return Ok(());
         };
         let kind = v1::ElementKind::try_from(held.kind).unwrap_or_default();
@@ -232,8 +233,7 @@ impl Ledger {
             (Pointer::Row, self.row_mac(&held)),
         ];
         for (space, mac) in spaces {
-            let points_here =
-                self.0.postings.pointer(space, &mac)? == Some(index.0.to_be_bytes().to_vec());
+            let points_here = self.0.postings.pointer(space, &mac)? == Some(place.encode());
             if points_here {
                 postings.delete_pointer(space, &mac);
             }

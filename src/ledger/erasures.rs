@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 
-use super::log::{Log, OWN_RECORDS};
+use super::log::Log;
 use super::receipts::NO_END;
 use super::{Ledger, LedgerError, Range};
 use crate::clock::UnixSeconds;
@@ -107,7 +107,7 @@ impl Ledger {
         let now = self.0.clock.now();
         let mut out = Vec::<Erasure>::new();
         for index in self.proofs_in(own, BodyType::Erasure)? {
-            let Some(Body::Erasure(body)) = self.body(OWN_RECORDS, index)? else {
+            let Some(Body::Erasure(body)) = self.body(own.number, index)? else {
                 continue;
             };
             for item in body.items {

@@ -108,6 +108,9 @@ pub enum LedgerError {
         "{0} contradicts itself, as two signed checkpoints prove: nothing new of it is taken until the roots begin a new generation"
     )]
     Forked(Origin),
+    /// An end of a log came that only a newer roster can name.
+    #[error("{0} has ended, says who was asked; a newer roster is needed to check where")]
+    NewerRoster(Origin),
     /// An earlier failure stopped the ledger.
     #[error("the ledger stopped after a failed write; restart the node")]
     Stopped,
@@ -122,7 +125,7 @@ impl Blamed for LedgerError {
             | Self::KeyRefused { .. }
             | Self::Forked(_)
             | Self::Malformed { .. } => Blame::Misbehaved,
-            Self::UnknownKey { .. } => Blame::Stale,
+            Self::UnknownKey { .. } | Self::NewerRoster(_) => Blame::Stale,
             Self::NoLog(_) => Blame::NotFound,
             Self::Closed(_) | Self::NoKey { .. } | Self::NoCheckpointKey(_) => Blame::Unavailable,
             Self::Store(_)
@@ -150,6 +153,7 @@ impl Blamed for LedgerError {
             Self::Postings(_) => "ledger.postings",
             Self::Closed(_) => "ledger.closed",
             Self::Forked(_) => "ledger.forked",
+            Self::NewerRoster(_) => "ledger.newer_roster",
             Self::Stopped => "ledger.stopped",
         }
     }

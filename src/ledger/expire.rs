@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use super::append::NewEntry;
 use super::ended::Ending;
 use super::erase::BLOCK_BODIES;
-use super::log::{Log, OWN_RECORDS};
+use super::log::Log;
 use super::{Ledger, LedgerError, Standing};
 use crate::clock::UnixSeconds;
 use crate::ids::{LogIndex, LogName, random};
@@ -90,7 +90,7 @@ impl Ledger {
         if targets.is_empty() {
             return Ok(0);
         }
-        if log.number == OWN_RECORDS && self.standing() == Standing::Open {
+        if log.number == self.own_number() && self.standing() == Standing::Open {
             let count = targets.len() as u64;
             self.retract(
                 targets.keys().copied(),

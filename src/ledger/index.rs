@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use prost::Message;
 
-use super::log::{Log, OWN_RECORDS};
+use super::log::{Log, OWN_RECORDS, OwnPlace};
 use super::segment::BodyState;
 use super::{Ledger, LedgerError};
 use crate::ids::{CaseRef, KeyId, LogIndex, LogName, MemberId, Token};
@@ -20,6 +20,8 @@ use crate::wire::v1;
 /// Two cases of different members that hold the same token, one of them ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
+    /// The number of the own log.
+    pub own_log: u32,
     /// The own element record.
     pub own_index: LogIndex,
     /// The number of the other member's log.
@@ -28,6 +30,17 @@ pub struct Hit {
     pub index: LogIndex,
     /// When both bodies were first here, in Unix seconds.
     pub raised_at: i64,
+}
+
+impl Hit {
+    /// Where the own record stands.
+    #[must_use]
+    pub fn own(&self) -> OwnPlace {
+        OwnPlace {
+            log: self.own_log,
+            index: self.own_index,
+        }
+    }
 }
 
 /// The next free key in the table of hits.
@@ -123,7 +136,7 @@ impl Ledger {
         let number = log.number;
         let mut batch = PostingsBatch::default();
         let (mut elements, mut amended) = (vec![], vec![]);
-        let own = number == OWN_RECORDS;
+        let own = self.is_own(log);
         let late = position.is_none();
         for (index, body) in self.lasting(log, items)? {
             match body {
@@ -133,7 +146,7 @@ impl Ledger {
                     }
                     elements.push(self.index_element(&mut batch, number, index, &element));
                     if own {
-                        self.index_own(&mut batch, index, &element)?;
+                        self.index_own(&mut batch, number, index, &element)?;
                     }
                 }
                 Body::CaseNotice(notice) => {
@@ -227,15 +240,17 @@ impl Ledger {
     fn index_own(
         &self,
         batch: &mut PostingsBatch,
+        number: u32,
         index: LogIndex,
         element: &ElementBody,
     ) -> Result<(), LedgerError> {
+        let place = OwnPlace { log: number, index };
         batch.put(
             self.case_mac(&element.case_ref),
-            &posting_of(OWN_RECORDS, index, element),
+            &posting_of(number, index, element),
         );
-        if let Some(held) = self.held(index)? {
-            let at = index.0.to_be_bytes();
+        if let Some(held) = self.held_at(place)? {
+            let at = place.encode();
             let kind = v1::ElementKind::try_from(held.kind).unwrap_or_default();
             batch.put_pointer(Pointer::Value, &self.value_mac(kind, &held.canonical), &at);
             batch.put_pointer(Pointer::Row, &self.row_mac(&held), &at);
@@ -276,7 +291,7 @@ impl Ledger {
         }
         let mac = self.amend_mac(number, amend.target_index);
         batch.put_pointer(Pointer::Amend, &mac, &index.0.to_be_bytes());
-        if number != OWN_RECORDS {
+        if !self.is_own(log) {
             self.reopen_withheld(log, amend.target_index)?;
         }
         let Some(mut target) = self.element(number, amend.target_index)? else {
@@ -300,10 +315,11 @@ impl Ledger {
         let raised_at = self.0.clock.now();
         let mut hits = vec![];
         for element in elements {
-            if number == OWN_RECORDS {
+            if self.is_own(log) {
                 for other in self.0.postings.postings(&element.mac)? {
-                    if other.log != OWN_RECORDS && self.is_foreign(other.log) {
+                    if self.is_foreign(other.log) {
                         hits.push(Hit {
+                            own_log: number,
                             own_index: element.index,
                             log: other.log,
                             index: other.index,
@@ -311,9 +327,10 @@ impl Ledger {
                         });
                     }
                 }
-            } else if log.origin.member != self.0.own {
-                for own in self.0.postings.own_postings(&element.mac)? {
+            } else {
+                for own in self.own_postings(&element.mac)? {
                     hits.push(Hit {
+                        own_log: own.log,
                         own_index: own.index,
                         log: number,
                         index: element.index,
@@ -338,6 +355,7 @@ impl Ledger {
                     .iter()
                     .map(|h| v1::HitRow {
                         own_index: h.own_index.0,
+                        own_log: h.own_log,
                         log: h.log,
                         index: h.index.0,
                         raised_at: h.raised_at,
@@ -364,12 +382,14 @@ impl Ledger {
         for item in self.0.store.iter(Table::Hits, b"") {
             let rows = v1::HitRows::decode(item?.1).map_err(|_| StoreError::Damaged("hit"))?;
             for row in rows.hits {
-                let ended = self.is_ended(OWN_RECORDS, LogIndex(row.own_index))?
+                let ended = self.is_ended(row.own_log, LogIndex(row.own_index))?
                     || self.is_ended(row.log, LogIndex(row.index))?;
-                let counts = standings.of(OWN_RECORDS, LogIndex(row.own_index))?.counts()
+                let counts = standings.of(row.own_log, LogIndex(row.own_index))?.counts()
                     && standings.of(row.log, LogIndex(row.index))?.counts();
-                if !ended && counts && seen.insert((row.own_index, row.log, row.index)) {
+                let pair = (row.own_log, row.own_index, row.log, row.index);
+                if !ended && counts && seen.insert(pair) {
                     out.push(Hit {
+                        own_log: row.own_log,
                         own_index: LogIndex(row.own_index),
                         log: row.log,
                         index: LogIndex(row.index),
@@ -438,16 +458,55 @@ impl Ledger {
             if log.origin.log == LogName::Access {
                 continue;
             }
-            self.settle_late(&log)?;
-            let upto = log.head().bodies_upto;
-            let mut at = self.0.postings.position(log.number)?;
-            while at < upto {
-                let end = upto.min(at + 2_000);
-                let indexing = self.indexing(Some(end));
-                let items = self.decoded_bodies(log.number, LogIndex(at), end)?;
-                self.index_bodies(&log, items, indexing)?;
-                at = end;
-            }
+            self.catch_up_log(&log)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the index up to what one log holds.
+    pub(super) fn catch_up_log(&self, log: &Log) -> Result<(), LedgerError> {
+        self.settle_late(log)?;
+        let upto = log.head().bodies_upto;
+        let mut at = self.0.postings.position(log.number)?;
+        while at < upto {
+            let end = upto.min(at + 2_000);
+            let indexing = self.indexing(Some(end));
+            let items = self.decoded_bodies(log.number, LogIndex(at), end)?;
+            self.index_bodies(log, items, indexing)?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Takes a notice's pointer away, if it points at `index`.
+    pub(super) fn unpoint_notice(
+        &self,
+        log: &Log,
+        index: LogIndex,
+        notice: &CaseNoticeBody,
+        batch: &mut PostingsBatch,
+    ) -> Result<(), LedgerError> {
+        let mac = self.notice_mac(&log.origin.member, &notice.case_ref);
+        let mut at = log.number.to_be_bytes().to_vec();
+        at.extend_from_slice(&index.0.to_be_bytes());
+        if self.0.postings.pointer(Pointer::Notice, &mac)? == Some(at) {
+            batch.delete_pointer(Pointer::Notice, &mac);
+        }
+        Ok(())
+    }
+
+    /// Takes an amendment's pointer away, if it points at `index`.
+    pub(super) fn unpoint_amend(
+        &self,
+        log: &Log,
+        index: LogIndex,
+        amend: &AmendBody,
+        batch: &mut PostingsBatch,
+    ) -> Result<(), LedgerError> {
+        let mac = self.amend_mac(log.number, amend.target_index);
+        let at = index.0.to_be_bytes().to_vec();
+        if self.0.postings.pointer(Pointer::Amend, &mac)? == Some(at) {
+            batch.delete_pointer(Pointer::Amend, &mac);
         }
         Ok(())
     }

@@ -7,16 +7,53 @@ use bytes::Bytes;
 
 use super::seen::SeenBodies;
 use super::witnessed::Newest;
-use crate::ids::{Digest, Origin, TreeSize};
+use crate::ids::{Digest, LogIndex, Origin, TreeSize};
 use crate::merkle::Frontier;
 use crate::store::StoreError;
 
-/// The number of the own records log in the store and the token index.
+/// The number of a node's first own records log in the store and the token
+/// index. A later generation of it has another: see `Ledger::own_number`.
 pub const OWN_RECORDS: u32 = 0;
-/// The number of the own access log.
+/// The number of a node's first own access log.
 pub const OWN_ACCESS: u32 = 1;
 /// The first number that a replicated log may have.
 pub(crate) const FIRST_REPLICA: u32 = 2;
+
+/// Where an own record stands: own logs of earlier generations stay readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnPlace {
+    /// The number of the own log.
+    pub log: u32,
+    /// The index in it.
+    pub index: LogIndex,
+}
+
+impl OwnPlace {
+    /// The bytes of a pointer: the index, after the log's number unless that is
+    /// the one of a node's first own log.
+    #[must_use]
+    pub fn encode(self) -> Vec<u8> {
+        let mut out = vec![];
+        if self.log != OWN_RECORDS {
+            out.extend_from_slice(&self.log.to_be_bytes());
+        }
+        out.extend_from_slice(&self.index.0.to_be_bytes());
+        out
+    }
+
+    /// Reads a pointer.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (log, index) = match bytes.split_last_chunk::<8>()? {
+            ([], index) => (OWN_RECORDS, index),
+            (log, index) => (u32::from_be_bytes(log.try_into().ok()?), index),
+        };
+        Some(Self {
+            log,
+            index: LogIndex(u64::from_be_bytes(*index)),
+        })
+    }
+}
 
 /// How far a log is durable and proven.
 #[derive(Clone, Debug)]

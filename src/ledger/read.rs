@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::log::{Log, OWN_RECORDS};
+use super::log::{Log, OwnPlace};
 use super::segment::{self, BodyState};
 use super::tiles::TileReader;
 use super::{Ledger, LedgerError};
@@ -143,7 +143,17 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Store`] or [`LedgerError::Shred`].
     pub fn held(&self, index: LogIndex) -> Result<Option<v1::HeldElement>, LedgerError> {
-        let states = self.states_in(Table::Private, OWN_RECORDS, index, index.0 + 1)?;
+        let log = self.own_number();
+        self.held_at(OwnPlace { log, index })
+    }
+
+    /// As [`Ledger::held`], in an own log of whatever generation.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`] or [`LedgerError::Shred`].
+    pub fn held_at(&self, place: OwnPlace) -> Result<Option<v1::HeldElement>, LedgerError> {
+        let OwnPlace { log, index } = place;
+        let states = self.states_in(Table::Private, log, index, index.0.saturating_add(1))?;
         match states.into_iter().next() {
             Some(BodyState::Held(bytes)) => {
                 let held = v1::HeldElement::decode(bytes);

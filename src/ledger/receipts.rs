@@ -12,7 +12,6 @@ use prost::Message;
 
 use super::append::NewEntry;
 use super::erase::ROWS;
-use super::log::OWN_RECORDS;
 use super::{Ledger, LedgerError, Standing};
 use crate::ids::{LogName, MemberId, Origin, random};
 use crate::record::{Audience, BODY_BYTES_MAX, Body, ENDED_ITEMS_MAX, ErasureBody, ReceiptBody};
@@ -74,9 +73,11 @@ impl Ledger {
             let mut bodies = vec![];
             for (log, mut items) in by_log {
                 items.sort_by_key(|(item, _)| item.range.map_or(0, |r| r.start));
-                if log == OWN_RECORDS {
+                if log == self.own_number() {
                     bodies.extend(erasure_bodies(&items, history, &self.0.own));
-                } else if let Some(log) = self.log_by_number(log) {
+                } else if let Some(log) = self.log_by_number(log)
+                    && !self.is_own(&log)
+                {
                     bodies.extend(receipt_bodies(&log.origin, &items));
                 }
             }

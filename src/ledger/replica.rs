@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 
-use super::log::Log;
+use super::log::{Head, Log};
 use super::seen::SeenBodies;
 use super::signers::key_of;
 use super::{Ledger, LedgerError, segment, size_to_index, tiles};
@@ -47,10 +47,10 @@ impl Ledger {
         &self,
         log: &Log,
         author: &Member,
-        chunk: v1::Chunk,
+        mut chunk: v1::Chunk,
     ) -> Result<ChunkAccepted, LedgerError> {
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.unforked(log)?;
+        self.unforked(log, author)?;
         let malformed = |what| LedgerError::Malformed {
             origin: log.origin.clone(),
             what,
@@ -62,6 +62,22 @@ impl Ledger {
         if chunk.entries.is_empty() || chunk.entries.len() as u64 > CHUNK_ENTRIES_MAX {
             return Err(malformed("it carries no entries, or too many"));
         }
+        let left = author
+            .frozen_at(&log.origin)
+            .map(|frozen| frozen.size.saturating_sub(chunk.start));
+        if let Some(left) = left {
+            chunk
+                .entries
+                .truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            if left <= chunk.entries.len() as u64 {
+                // The roster says how the log ends, whatever was signed then.
+                chunk.checkpoint = Bytes::new();
+                chunk.consistency = vec![];
+            }
+            if chunk.entries.is_empty() {
+                return Err(malformed("it goes on where the log has ended"));
+            }
+        }
         let Verified { leaves, bodies } = {
             let timeline = self.timeline_of(log, author);
             verify_entries(log, &timeline, chunk.start, &chunk.entries)?
@@ -70,25 +86,11 @@ impl Ledger {
         for leaf in &leaves {
             head.frontier.append(*leaf);
         }
-        let signed = self.open_checkpoint(log, author, &chunk.checkpoint)?;
-        if signed.size < head.size() {
-            return Err(malformed("its checkpoint is smaller than its entries"));
-        }
-        let proof = chunk
-            .consistency
-            .iter()
-            .map(|h| Digest::from_slice(h))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| malformed("a proof hash has the wrong length"))?;
-        merkle::verify_consistency(head.size(), &head.root(), signed.size, &signed.root, &proof)
-            .map_err(|source| LedgerError::Root {
-                origin: log.origin.clone(),
-                source,
-            })?;
+        let proven = self.prove_chunk(log, author, &head, &chunk)?;
         let fresh = self.unrepeated(log, before.size(), &bodies)?;
-        if signed.size == head.size() {
+        if proven == head.size() {
             head.checkpoint = chunk.checkpoint;
-            head.checkpoint_size = signed.size;
+            head.checkpoint_size = proven;
         }
 
         let mut batch = Batch::new();
@@ -107,7 +109,7 @@ impl Ledger {
         let accepted = ChunkAccepted {
             entries: leaves.len() as u64,
             size: head.size(),
-            checkpoint_size: signed.size,
+            checkpoint_size: proven,
         };
         log.advance(head);
         if let Some(seen) = &mut *log.seen.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -115,6 +117,46 @@ impl Ledger {
         }
         drop(writing);
         Ok(accepted)
+    }
+
+    /// Checks that the root of `head`, with the chunk's entries, leads to a
+    /// signed checkpoint, or to the end that the roster names; returns its size.
+    fn prove_chunk(
+        &self,
+        log: &Log,
+        author: &Member,
+        head: &Head,
+        chunk: &v1::Chunk,
+    ) -> Result<TreeSize, LedgerError> {
+        let malformed = |what| LedgerError::Malformed {
+            origin: log.origin.clone(),
+            what,
+        };
+        let (size, root) = match author.frozen_at(&log.origin) {
+            Some(frozen) if chunk.checkpoint.is_empty() => (TreeSize(frozen.size), frozen.root),
+            None if chunk.checkpoint.is_empty() => {
+                return Err(LedgerError::NewerRoster(log.origin.clone()));
+            }
+            Some(_) | None => {
+                let signed = self.open_checkpoint(log, author, &chunk.checkpoint)?;
+                (signed.size, signed.root)
+            }
+        };
+        if size < head.size() {
+            return Err(malformed("its checkpoint is smaller than its entries"));
+        }
+        let proof = chunk
+            .consistency
+            .iter()
+            .map(|h| Digest::from_slice(h))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| malformed("a proof hash has the wrong length"))?;
+        let proven = merkle::verify_consistency(head.size(), &head.root(), size, &root, &proof);
+        proven.map_err(|source| LedgerError::Root {
+            origin: log.origin.clone(),
+            source,
+        })?;
+        Ok(size)
     }
 
     /// Checks that no body hash of a chunk stands in the log already, or twice

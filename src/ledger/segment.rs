@@ -120,6 +120,56 @@ pub(crate) fn read_entries(
     Ok(out)
 }
 
+/// Takes the entries from `size` on out of a log.
+pub(crate) fn cut_entries(
+    store: &Store,
+    batch: &mut Batch,
+    log: u32,
+    size: u64,
+) -> Result<(), StoreError> {
+    let from = match store.floor(Table::Entries, &run_key(log, LogIndex(size)), 4)? {
+        Some((key, _)) => key_index(&key)?,
+        None => size,
+    };
+    for item in store.iter_from(Table::Entries, &run_key(log, LogIndex(from)), 4) {
+        let (key, value) = item?;
+        let base = key_index(&key)?;
+        if base >= size {
+            batch.delete(Table::Entries, &key);
+            continue;
+        }
+        let mut entries = split_entries(&value)?;
+        let keep = usize::try_from(size - base).unwrap_or(usize::MAX);
+        if entries.len() > keep {
+            entries.truncate(keep);
+            put_entries(batch, log, LogIndex(base), &entries);
+        }
+    }
+    Ok(())
+}
+
+/// Takes the states from `size` on out of a log's runs; returns the keys to be
+/// destroyed once the batch is durable. The shred keys must be synced before it.
+pub(crate) fn cut_runs(
+    store: &Store,
+    shred: &ShredKeys,
+    batch: &mut Batch,
+    table: Table,
+    log: u32,
+    size: u64,
+) -> Result<Vec<SlotId>, RunError> {
+    let mut old = vec![];
+    for run in read_runs(store, shred, table, log, LogIndex(size), u64::MAX)? {
+        old.extend(run.slot);
+        let keep = usize::try_from(size.saturating_sub(run.start)).unwrap_or(usize::MAX);
+        match run.states.get(..keep) {
+            Some(kept) if keep > 0 => put_run(batch, shred, table, log, run.start, kept)?,
+            Some(_) | None => batch.delete(table, &run_key(log, LogIndex(run.start))),
+        }
+    }
+    Ok(old)
+}
+
 /// One sealed run, opened.
 #[derive(Debug)]
 pub(crate) struct BodyRun {

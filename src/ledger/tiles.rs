@@ -44,6 +44,31 @@ pub(crate) fn read_tile(
         .collect()
 }
 
+/// Takes out of a log's tiles what belongs to entries from `size` on.
+pub(crate) fn cut_tiles(
+    store: &Store,
+    batch: &mut Batch,
+    log: u32,
+    size: u64,
+) -> Result<(), StoreError> {
+    let mut count = size;
+    for level in 0..8 {
+        let edge = tile_key(log, level, count / TILE_WIDTH);
+        for (place, item) in (0..).zip(store.iter_from(Table::Tiles, &edge, 5)) {
+            let (key, value) = item?;
+            let first = place == 0 && key == edge;
+            let keep = if first { count % TILE_WIDTH } else { 0 };
+            let bytes = usize::try_from(keep * 32).unwrap_or(0);
+            match value.get(..bytes) {
+                Some(kept) if bytes > 0 => batch.put(Table::Tiles, &key, kept.to_vec()),
+                Some(_) | None => batch.delete(Table::Tiles, &key),
+            }
+        }
+        count /= TILE_WIDTH;
+    }
+    Ok(())
+}
+
 /// Puts changed tiles into `batch`.
 pub(crate) fn put_tiles(batch: &mut Batch, log: u32, updates: &[TileUpdate]) {
     for update in updates {

@@ -25,7 +25,14 @@ impl Ledger {
     /// the checkpoint is not its owner's.
     pub fn verify_log(&self, log: &Log, owner: &Member) -> Result<Checkpoint, LedgerError> {
         let head = log.head();
-        let signed = self.open_checkpoint(log, owner, &head.checkpoint)?;
+        let signed = match owner.frozen_at(&log.origin) {
+            Some(frozen) if head.checkpoint.is_empty() => Checkpoint {
+                origin: log.origin.clone(),
+                size: TreeSize(frozen.size),
+                root: frozen.root,
+            },
+            Some(_) | None => self.open_checkpoint(log, owner, &head.checkpoint)?,
+        };
         let mut frontier = Frontier::new();
         let mut at = 0;
         while at < signed.size.0 {
@@ -89,7 +96,7 @@ impl Ledger {
         owner: &Member,
         note: &Bytes,
     ) -> Result<TreeSize, LedgerError> {
-        self.unforked(log)?;
+        self.unforked(log, owner)?;
         let signed = self.open_checkpoint(log, owner, note)?;
         let writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut head = log.head();

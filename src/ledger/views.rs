@@ -44,9 +44,10 @@ impl Ledger {
         Ok(self.0.evidence.is_against(&origin.to_string())?)
     }
 
-    /// Nothing new of a log that contradicts itself is taken.
-    pub(super) fn unforked(&self, log: &Log) -> Result<(), LedgerError> {
-        if self.is_forked(&log.origin)? {
+    /// Nothing new of a log that contradicts itself is taken, unless the roots
+    /// have said where it ended.
+    pub(super) fn unforked(&self, log: &Log, author: &Member) -> Result<(), LedgerError> {
+        if author.frozen_at(&log.origin).is_none() && self.is_forked(&log.origin)? {
             return Err(LedgerError::Forked(log.origin.clone()));
         }
         Ok(())

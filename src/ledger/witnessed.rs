@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 
-use super::log::{Log, OWN_RECORDS};
+use super::log::Log;
 use super::{Ledger, LedgerError};
 use crate::checkpoint::{self, Checkpoint};
 use crate::clock::{DAY_S, UnixSeconds};
@@ -204,7 +204,7 @@ impl Ledger {
             size: TreeSize(kept.size),
             note: note.clone(),
         }));
-        if log.number == OWN_RECORDS {
+        if log.number == self.own_number() {
             self.0.witnessed.send_replace(note.clone());
         }
         Ok((before + 1).saturating_sub(gone.len()))

@@ -2,7 +2,7 @@
 //! its root, in at most 64 hashes.
 
 use crate::ids::{Digest, TreeSize};
-use crate::merkle::{MerkleError, fold, node_hash};
+use crate::merkle::{MerkleError, Nodes, fold, node_hash};
 
 /// A log is never longer than this many entries.
 const SIZE_MAX: u64 = 1 << 62;
@@ -19,6 +19,24 @@ impl Frontier {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Reads the frontier of a tree's first `size` leaves from its stored hashes.
+    ///
+    /// # Errors
+    /// Whatever reading the hashes fails with.
+    pub fn of<N: Nodes>(nodes: &N, size: TreeSize) -> Result<Self, N::Error> {
+        let (mut peaks, mut at) = (vec![], 0);
+        for level in (0..62_u8).rev() {
+            if (size.0 >> level) & 1 == 1 {
+                peaks.push(nodes.node(level, at >> level)?);
+                at += 1 << level;
+            }
+        }
+        Ok(Self {
+            size: size.0,
+            peaks,
+        })
     }
 
     /// Appends one leaf hash.

@@ -135,10 +135,10 @@ fn postings_come_in_log_order_and_keep_every_field() {
 fn only_a_posting_of_the_own_log_counts_as_own() {
     let (_dir, postings) = index();
     filled(&postings);
-    assert!(postings.has_own(&[2; 16]).unwrap());
-    assert!(!postings.has_own(&[1; 16]).unwrap());
-    assert_eq!(postings.own_postings(&[2; 16]).unwrap(), [posting(0, 5)]);
-    assert!(postings.own_postings(&[1; 16]).unwrap().is_empty());
+    assert!(!postings.postings_of(&[2; 16], 0).unwrap().is_empty());
+    assert!(postings.postings_of(&[1; 16], 0).unwrap().is_empty());
+    assert_eq!(postings.postings_of(&[2; 16], 0).unwrap(), [posting(0, 5)]);
+    assert!(postings.postings_of(&[1; 16], 0).unwrap().is_empty());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_deleted_posting_is_gone_also_from_the_sorted_files() {
     batch.delete_pointer(Pointer::Value, &[1; 16]);
     postings.apply(batch).unwrap();
     postings.compact().unwrap();
-    assert!(!postings.has_own(&[2; 16]).unwrap());
+    assert!(postings.postings_of(&[2; 16], 0).unwrap().is_empty());
     assert_eq!(postings.postings(&[2; 16]).unwrap(), [posting(300, 1)]);
     assert_eq!(postings.pointer(Pointer::Value, &[1; 16]).unwrap(), None);
     drop(postings);

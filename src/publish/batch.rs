@@ -10,7 +10,7 @@ use super::{PublishError, class_of};
 use crate::cases::{Cases, case_ref};
 use crate::element::{CANONICAL_RULES, Kind, TokenClass, token_input};
 use crate::ids::{KeyId, LogIndex, Token, random};
-use crate::ledger::{Ledger, NewEntry, OWN_RECORDS, QueueTicket, Queued};
+use crate::ledger::{Ledger, NewEntry, OwnPlace, QueueTicket, Queued};
 use crate::oprf::Evaluation;
 use crate::postings::Pointer;
 use crate::record::{self, AmendBody, Audience, Body, CaseNoticeBody, ElementBody, ElementRole};
@@ -135,14 +135,15 @@ impl Plan {
             return Ok(());
         }
         let before = ledger.postings().pointer(Pointer::Row, &row);
-        if let Some(index) = index_of(before.map_err(crate::ledger::LedgerError::from)?) {
-            match ledger.element(OWN_RECORDS, index)? {
+        if let Some(at) = place_of(before.map_err(crate::ledger::LedgerError::from)?) {
+            match ledger.element(at.log, at.index)? {
                 Some(element) if same_attributes(&element.body, &held) => self.unchanged += 1,
-                Some(_) => {
+                Some(_) if at.log == ledger.own_number() => {
                     rows.insert(row, Place::Amended(self.amendments.len()));
-                    self.amendments.push((index, held));
+                    self.amendments.push((at.index, held));
                 }
-                None => {
+                // Nothing in a log of an earlier generation can be amended.
+                Some(_) | None => {
                     rows.insert(row, Place::New(self.new.len()));
                     self.want(held, ledger)?;
                 }
@@ -183,15 +184,24 @@ impl Plan {
         class: TokenClass,
         ledger: &Ledger,
     ) -> Result<Option<Known>, PublishError> {
+        let current = self.key_ids.get(&class);
+        // An element that was published before, in a log that ended.
+        if let (Ok(token), Ok(key_id)) = (
+            Token::from_slice(&held.token),
+            KeyId::from_slice(&held.token_key_id),
+        ) && current == Some(&key_id)
+        {
+            let n = held.n.clone();
+            return Ok(Some(Known { token, key_id, n }));
+        }
         let mac = ledger.value_mac(held.kind(), &held.canonical);
         let before = ledger.postings().pointer(Pointer::Value, &mac);
-        let Some(index) = index_of(before.map_err(crate::ledger::LedgerError::from)?) else {
+        let Some(at) = place_of(before.map_err(crate::ledger::LedgerError::from)?) else {
             return Ok(None);
         };
-        let Some(other) = ledger.held(index)? else {
+        let Some(other) = ledger.held_at(at)? else {
             return Ok(None);
         };
-        let current = self.key_ids.get(&class);
         let (Ok(token), Ok(key_id)) = (
             Token::from_slice(&other.token),
             KeyId::from_slice(&other.token_key_id),
@@ -267,13 +277,13 @@ impl Plan {
                 let missing = StoreError::Damaged("queued row without a token");
                 return Err(crate::ledger::LedgerError::from(missing).into());
             };
-            notices.cover(cases, &held)?;
+            notices.cover(ledger, cases, &held)?;
             ready.entries.push(element_entry(ledger, &mut held, known));
             ready.records += 1;
         }
         for (target, held) in self.amendments {
             if let Some(entry) = amend_entry(ledger, target, &held)? {
-                notices.cover(cases, &held)?;
+                notices.cover(ledger, cases, &held)?;
                 ready.entries.push(entry);
                 ready.amendments += 1;
             }
@@ -312,9 +322,16 @@ struct Notices {
 }
 
 impl Notices {
-    fn cover(&mut self, cases: &Cases, held: &HeldElement) -> Result<(), PublishError> {
+    fn cover(
+        &mut self,
+        ledger: &Ledger,
+        cases: &Cases,
+        held: &HeldElement,
+    ) -> Result<(), PublishError> {
         if !self.rows.contains_key(&held.case_no) {
-            let row = cases.open_or_closed(&held.case_no)?;
+            let mut row = cases.open_or_closed(&held.case_no)?;
+            // Its notice may have stood in a log above the log's end.
+            row.noticed &= ledger.notice(ledger.own(), &case_ref(&row))?.is_some();
             self.rows.insert(held.case_no.clone(), row);
         }
         let Some(row) = self.rows.get_mut(&held.case_no) else {
@@ -338,10 +355,8 @@ impl Notices {
     }
 }
 
-fn index_of(pointer: Option<Vec<u8>>) -> Option<LogIndex> {
-    pointer
-        .and_then(|bytes| bytes.try_into().ok())
-        .map(|bytes| LogIndex(u64::from_be_bytes(bytes)))
+fn place_of(pointer: Option<Vec<u8>>) -> Option<OwnPlace> {
+    pointer.and_then(|bytes| OwnPlace::decode(&bytes))
 }
 
 /// Says whether a record has the attributes that a row asks for.
@@ -401,7 +416,7 @@ fn amend_entry(
     target: LogIndex,
     held: &HeldElement,
 ) -> Result<Option<NewEntry>, PublishError> {
-    let Some(entry) = ledger.entry(OWN_RECORDS, target)? else {
+    let Some(entry) = ledger.entry(ledger.own_number(), target)? else {
         return Ok(None);
     };
     let body = AmendBody {

@@ -61,6 +61,10 @@ impl<P: PeerTransport> Replicator<P> {
             .filter(|id| **id != own)
             .cloned()
             .collect();
+        if self.is_superseded() {
+            self.ledger.set_standing(Standing::Superseded);
+            return Ok(true);
+        }
         let heard = self.hear(&others).await;
         if heard.answers == 0 && !others.is_empty() {
             return Ok(false);

@@ -61,6 +61,7 @@ impl<P: PeerTransport> Replicator<P> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pause = |base| Box::pin(tokio::time::sleep(Duration::from_secs(jitter(base))));
         let mut next = pause(FIRST_S);
+        let mut version = 0;
         loop {
             let mut asks = false;
             tokio::select! {
@@ -79,7 +80,12 @@ impl<P: PeerTransport> Replicator<P> {
                 _ = ticks.tick() => {}
                 _ = stop.changed() => return,
             }
+            let newest = self.roster.load().version;
+            let newer = std::mem::replace(&mut version, newest) != newest;
             let round = async {
+                if newer {
+                    self.follow_generations().await;
+                }
                 for (from, notes) in std::mem::take(&mut waiting) {
                     for note in notes {
                         self.shown_by(&from, note).await;
@@ -98,8 +104,15 @@ impl<P: PeerTransport> Replicator<P> {
 
     /// Looks at a checkpoint that came with an answer of its owner's node.
     async fn shown_by(&self, from: &MemberId, note: Bytes) {
-        let Some(origin) = self.roster.load().origin(from, LogName::Records) else {
+        let Some(current) = self.roster.load().origin(from, LogName::Records) else {
             return;
+        };
+        // Its node may know of another generation than this one.
+        let line = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let named: Option<Origin> = std::str::from_utf8(line).ok().and_then(|l| l.parse().ok());
+        let origin = Origin {
+            generation: named.map_or(current.generation, |named| named.generation),
+            ..current
         };
         // The log is followed: its next pull tells more cheaply than a proof.
         let ask = self.ledger.log(&origin).is_err();
@@ -109,6 +122,7 @@ impl<P: PeerTransport> Replicator<P> {
     /// One round: what was seen and is reached by now, then a random member.
     async fn ask_around(&self) {
         self.look_again().await;
+        self.pull_ended(self.ledger.own()).await;
         let roster = self.roster.load_full();
         let others: Vec<&MemberId> = roster
             .members

@@ -1,11 +1,11 @@
 //! What the roster decides about one member: which keys it names, who witnesses
 //! its logs, and whether it is in an audience.
 
-use crate::ids::MemberId;
+use crate::ids::{LogName, MemberId, Origin};
 use crate::keys::PublicKey;
 use crate::record::Audience;
 
-use super::{KeyUse, Member, Roster};
+use super::{Frozen, KeyUse, Member, Roster};
 
 impl Member {
     /// Says whether the roster names a key for a use, revoked or not.
@@ -38,6 +38,16 @@ impl Member {
         self.keys.iter().any(|key| {
             key.usage == KeyUse::Witness && key.revoked_at_size.is_none() && key.key == *public
         })
+    }
+
+    /// How the roster says that a records log of the member ended; `None` for
+    /// one that goes on, and for logs of others.
+    #[must_use]
+    pub fn frozen_at(&self, origin: &Origin) -> Option<&Frozen> {
+        let own = origin.member == self.id && origin.log == LogName::Records;
+        self.frozen
+            .iter()
+            .find(|frozen| own && frozen.generation == origin.generation)
     }
 
     /// Says whether the member may receive what has this audience.

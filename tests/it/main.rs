@@ -17,6 +17,7 @@ mod config;
 mod custodian;
 mod element;
 mod exchange;
+mod generations;
 mod intake;
 mod keys;
 mod lang;

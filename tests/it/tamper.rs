@@ -535,7 +535,6 @@ fn a_checkpoint_of_another_size_root_key_or_log_is_refused() {
             "of another generation",
             t.checkpoint(&next, &whole, "hefei"),
         ),
-        ("that is empty", Bytes::new()),
         ("that is no note", Bytes::from_static(b"\xff\xfe nothing")),
     ];
     for (what, checkpoint) in forged {
@@ -543,6 +542,11 @@ fn a_checkpoint_of_another_size_root_key_or_log_is_refused() {
             c.checkpoint = checkpoint
         });
     }
+    // Only where a log has ended there is none; a roster must say so.
+    let mut none = t.good.clone();
+    none.checkpoint = Bytes::new();
+    let hefei = t.ledgers.member("hefei");
+    t.refused("no checkpoint", none, &hefei, Blame::Stale);
     let records = t.ledgers.keys("hefei").records;
     let signed_wrong = Checkpoint {
         origin: own,

@@ -120,7 +120,7 @@ fn check_evidence(cluster: &Cluster, holder: &str, author: &str) {
 }
 
 /// hefei shows wuhu one history and everybody else another.
-async fn equivocate(fork_entries: u32) -> (Cluster, Tricks, tempfile::TempDir) {
+pub(crate) async fn equivocate(fork_entries: u32) -> (Cluster, Tricks, tempfile::TempDir) {
     let (cluster, tricks) = fronted("hefei").await;
     let dir = tempfile::tempdir().expect("a directory");
     let fork = fork_of(&cluster, "hefei", dir.path());

@@ -161,6 +161,9 @@ fn targets(parts: &Parts, request: v1::RetractRequest) -> Result<Vec<LogIndex>, 
     let row = parts.cases.open_or_closed(&request.case_no)?;
     let specs: Vec<_> = request.element.into_iter().collect();
     let found = parts.finder.elements(&row, &specs)?;
+    if found.iter().any(|p| p.log != parts.ledger.own_number()) {
+        return Err(FindError::Ended);
+    }
     let mut targets: Vec<_> = found.iter().map(|p| p.index).collect();
     targets.sort_unstable();
     targets.dedup();

@@ -9,7 +9,7 @@ use super::blocking;
 use super::call::Call;
 use crate::cases::case_ref;
 use crate::ids::{LogIndex, LogName};
-use crate::ledger::{LedgerError, Log, OWN_RECORDS};
+use crate::ledger::{LedgerError, Log};
 use crate::node::Parts;
 use crate::publish::PublishState;
 use crate::record::{Audience, Body, Entry};
@@ -136,7 +136,6 @@ async fn budgets(parts: &Parts) -> Vec<v1::BudgetStatus> {
 pub(super) fn summary(parts: &Parts, row: &CaseRow) -> Result<CaseSummary, Status> {
     let own = parts
         .ledger
-        .postings()
         .own_postings(&parts.ledger.case_mac(&case_ref(row)))
         .map_err(|e| to_officer(&e))?;
     let kinds = row
@@ -213,15 +212,16 @@ fn case(parts: &Parts, case_no: &str) -> Result<v1::ShowCaseResponse, Status> {
         .map_err(|e| to_officer(&e))?;
     let ledger = &parts.ledger;
     let own = ledger
-        .postings()
         .own_postings(&ledger.case_mac(&case_ref(&row)))
         .map_err(|e| to_officer(&e))?;
     let mut elements = vec![];
     for posting in own.iter().take(ELEMENTS_MAX) {
         let element = ledger
-            .element(OWN_RECORDS, posting.index)
+            .element(posting.log, posting.index)
             .map_err(|e| to_officer(&e))?;
-        let held = ledger.held(posting.index).map_err(|e| to_officer(&e))?;
+        let held = ledger
+            .held_at(crate::find::place_of(posting))
+            .map_err(|e| to_officer(&e))?;
         let (Some(element), Some(held)) = (element, held) else {
             continue;
         };
@@ -243,7 +243,10 @@ fn case(parts: &Parts, case_no: &str) -> Result<v1::ShowCaseResponse, Status> {
                 .into(),
             index: posting.index.0,
             audience: audience_text(&element.body.audience),
-            shared_with: others.iter().filter(|p| p.log != OWN_RECORDS).count() as u64,
+            shared_with: others
+                .iter()
+                .filter(|p| !ledger.is_own_number(p.log))
+                .count() as u64,
         });
     }
     Ok(v1::ShowCaseResponse {
