@@ -260,10 +260,11 @@ impl AccessLog {
         self.0.replays.take(request, now)
     }
 
-    /// Counts a call that was turned away; its line is written by
-    /// [`AccessLog::write_denials`]. Does not block.
-    pub fn deny(&self, line: AccessLine) {
-        if self.0.denials.note(line, self.0.ledger.clock().now()) {
+    /// Counts a call that was turned away, or keeps a line of it `alone`; it is
+    /// written by [`AccessLog::write_denials`]. Does not block.
+    pub fn deny(&self, line: AccessLine, alone: bool) {
+        let now = self.0.ledger.clock().now();
+        if self.0.denials.note(line, now, alone) {
             self.0.denied.notify_one();
         }
     }

@@ -135,14 +135,23 @@ impl Gate {
             .inspect_err(|e| self.deny(e, peer, method, Asking::default()))
     }
 
-    /// Counts a refusal of [`Gate::judge`] for the access log.
+    /// Counts a refusal of [`Gate::judge`] for the access log. One that belongs
+    /// to a question is a line of its own, as the asker's node expects it to be,
+    /// unless a limit was met.
     pub fn deny(&self, error: &AdmitError, peer: Option<&Peer>, method: Method, asking: Asking) {
-        let caller = peer.map_or_else(String::new, |peer| peer.identity.to_string());
-        let mut line = AccessLine::new(AccessScope::Local, method.as_str(), caller);
+        let alone = asking.query_id.is_some() && error.blame() != Blame::Busy;
+        let (scope, caller) = match peer {
+            None => (AccessScope::Local, String::new()),
+            Some(peer) if asking.query_id.is_some() => {
+                (AccessScope::Evaluate, peer.identity.member.to_string())
+            }
+            Some(peer) => (AccessScope::Local, peer.identity.to_string()),
+        };
+        let mut line = AccessLine::new(scope, method.as_str(), caller);
         error.code().clone_into(&mut line.outcome);
         line.query_id = asking.query_id.unwrap_or(line.query_id);
         line.officer = asking.officer;
-        self.access.deny(line);
+        self.access.deny(line, alone);
     }
 
     /// As [`Gate::admit`], for a caller that calls [`Gate::deny`] itself.

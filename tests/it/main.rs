@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says why and ends"
 )]
 
+mod access;
 mod audit_export;
 mod audit_layout;
 mod audit_verify;
