@@ -18,6 +18,33 @@ use crate::blame::{Blame, Blamed};
 use crate::policy::{BadIdentity, Identity};
 use crate::roster::Roster;
 
+/// Lets a judged connection be written to as the TLS stream in it is.
+macro_rules! writes_through {
+    ($judged:ty) => {
+        impl tokio::io::AsyncWrite for $judged {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.stream).poll_write(cx, buf)
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.stream).poll_flush(cx)
+            }
+
+            fn poll_shutdown(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.stream).poll_shutdown(cx)
+            }
+        }
+    };
+}
+use writes_through;
+
 pub mod accept;
 pub mod connect;
 pub mod refusal;

@@ -145,6 +145,13 @@ async fn dial(
     }
 }
 
+/// What the node of `of`, named `name`, connects with when its certificate has
+/// these dates.
+fn dated(of: &DevMember, name: &str, dates: Validity) -> Material {
+    let issued = of.ca.issue(&node_id(name), dates).expect("issued");
+    issued.material().expect("fits")
+}
+
 /// What the dialling end and the accepting end are told when `client` calls hefei.
 async fn told(
     kind: ListenerKind,
@@ -209,12 +216,7 @@ async fn an_expired_certificate_is_refused() {
         from: NOW - 10 * DAY_S,
         to: NOW - 1,
     };
-    let client = wuhu
-        .ca
-        .issue(&node_id("wuhu"), old)
-        .expect("issued")
-        .material()
-        .expect("fits");
+    let client = dated(&wuhu, "wuhu", old);
     let (theirs, ours) = told(ListenerKind::Peer, &hefei, &roster, client).await;
     assert_eq!(theirs, TlsRefusal::OutOfDates);
     assert_eq!(
@@ -234,12 +236,7 @@ async fn a_certificate_that_is_not_valid_yet_is_refused() {
         from: NOW + 60,
         to: NOW + DAY_S,
     };
-    let client = wuhu
-        .ca
-        .issue(&node_id("wuhu"), coming)
-        .expect("issued")
-        .material()
-        .expect("fits");
+    let client = dated(&wuhu, "wuhu", coming);
     let (theirs, ours) = told(ListenerKind::Peer, &hefei, &roster, client).await;
     assert_eq!(theirs, TlsRefusal::OutOfDates);
     assert_eq!(
@@ -424,12 +421,7 @@ async fn a_renewed_certificate_counts_for_the_next_handshake() {
         from: NOW - 10 * DAY_S,
         to: NOW - 1,
     };
-    let old = hefei
-        .ca
-        .issue(&node_id("hefei"), old)
-        .expect("issued")
-        .material()
-        .expect("fits");
+    let old = dated(&hefei, "hefei", old);
     let listener = listen(old, handle(&roster), ListenerKind::Peer).await;
     let client = || wuhu.node_material().expect("material");
     let clock = || Clock::manual(NOW);

@@ -55,7 +55,18 @@ fn platform_accounts_are_lower_case_under_one_platform_name() {
     for platform in ["weibo", "微博", "WEIBO", " 新浪微博 "] {
         assert_eq!(with(Kind::Social, "@Someone", platform), "weibo:someone");
     }
-    assert_eq!(value(Kind::Social, "weibo:someone"), "weibo:someone");
+    // An @ before the account goes, also behind a platform that stands with it.
+    all_are(
+        Kind::Social,
+        "weibo:someone",
+        &[
+            "weibo:someone",
+            "weibo:@someone",
+            "@weibo:@@Someone",
+            "微博：＠someone",
+        ],
+    );
+    assert_eq!(with(Kind::Social, "＠Someone", "weibo"), "weibo:someone");
     assert_ne!(
         with(Kind::Social, "someone", "douyin"),
         with(Kind::Social, "someone", "weibo")
