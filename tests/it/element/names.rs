@@ -2,7 +2,7 @@
 
 use casegate::element::{Kind, Refusal, Warning};
 
-use super::{all_are, distinct, read, refused, value, with};
+use super::{all_are, distinct, read, refused, with};
 
 #[test]
 fn platform_accounts_are_lower_case_under_one_platform_name() {
