@@ -203,9 +203,9 @@ impl KeyTimeline {
         let in_force = self.in_force(time).and_then(|version| version.span(key));
         let why = match (in_force, self.log) {
             (None, _) => Some(Why::NotNamed),
-            (Some(span), LogName::Records) => {
-                span.outside_dates(time).or(span.outside_range(place))
-            }
+            (Some(span), LogName::Records) => span
+                .outside_dates(time)
+                .or_else(|| span.outside_range(place)),
             (Some(span), LogName::Access) if span.revoked.is_some() => Some(Why::Revoked),
             (Some(span), LogName::Access) => span.outside_dates(time),
         };
@@ -257,7 +257,7 @@ impl KeyTimeline {
             .filter(|span| !span.is_revoked_at(place))
             .filter(|span| {
                 span.outside_dates(now)
-                    .or(span.outside_range(place))
+                    .or_else(|| span.outside_range(place))
                     .is_none()
             })
             .max_by_key(|span| span.start)
@@ -294,7 +294,7 @@ impl KeyTimeline {
     /// The newest version that was issued at `time`; the first one before that.
     fn in_force(&self, time: UnixSeconds) -> Option<&Version> {
         let issued = self.versions.iter().rev().find(|v| v.issued_at <= time);
-        issued.or(self.versions.first())
+        issued.or_else(|| self.versions.first())
     }
 }
 
