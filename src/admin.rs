@@ -11,6 +11,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::ids::LogName;
 use crate::node::Parts;
 
 /// The metric that counts proven contradictions.
@@ -77,6 +78,14 @@ async fn metrics(State(parts): State<Arc<Parts>>) -> String {
     crate::metrics::render(&sample(&parts))
 }
 
+fn troubled(parts: &Parts) -> u64 {
+    let states = parts.witnessing.states();
+    states
+        .values()
+        .map(|s| u64::from(!s.trouble.is_empty()))
+        .sum()
+}
+
 fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
     use crate::metrics::Reading;
     let publish = &parts.publisher.counts;
@@ -112,6 +121,31 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             "casegate_ledger_records_size",
             "Entries of the own records log",
             crate::node::records_size(parts),
+        ),
+        Reading::gauge(
+            "casegate_witnessing_records_size",
+            "Entries of the own records log that are witnessed",
+            parts.ledger.own_log(LogName::Records).witnessed_size().0,
+        ),
+        Reading::gauge(
+            "casegate_witnessing_access_size",
+            "Entries of the own access log that are witnessed",
+            parts.ledger.own_log(LogName::Access).witnessed_size().0,
+        ),
+        Reading::gauge(
+            "casegate_witnessing_troubled",
+            "Witnesses of the own logs that did not cosign when asked last",
+            troubled(parts),
+        ),
+        Reading::counter(
+            "casegate_witness_cosigned_total",
+            "Checkpoints of other members that were cosigned",
+            of(&parts.witness.counts.cosigned),
+        ),
+        Reading::counter(
+            "casegate_witness_refused_total",
+            "Checkpoints of other members that were refused",
+            of(&parts.witness.counts.refused),
         ),
         Reading::gauge(
             "casegate_store_disk_bytes",

@@ -18,7 +18,7 @@ use crate::keys::{PublicKey, SigningKey};
 pub use contradiction::contradicts;
 pub use cosignature::{Cosignature, cosign, cosignature_key_id, cosigned_bytes, open_cosignature};
 pub use note::{NOTE_BYTES_MAX, NoteSignature, SignedNote, note_key_id, signature_line};
-pub use quorum::{Witnessed, cosigned_by, witness_name, witnessed};
+pub use quorum::{Witnessed, cosignature_of, cosigned_by, witness_name, witnessed};
 
 /// Why a checkpoint, or the note around it, is refused.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::keys::{PublicKey, SigningKey};
 use crate::ledger::LogKeys;
 use crate::node::{Listeners, Node, NodeError, NodeOptions};
 use crate::pki::PkiError;
-use crate::pki::dev::{DevFederation, DevMember, dev_federation, dev_member};
+use crate::pki::dev::{DevFederation, DevMember, assign_witnesses, dev_federation, dev_member};
 use crate::postings::PostingsOptions;
 use crate::roster::{Draft, MemberRole};
 use crate::rosters::RostersError;
@@ -96,7 +96,7 @@ pub struct FederationSpec {
     pub dir: PathBuf,
     /// All members.
     pub members: Vec<MemberSpec>,
-    /// Those that hold shares, in index order.
+    /// Those that hold shares, in index order. They witness everybody's logs too.
     pub custodians: Vec<MemberId>,
     /// How many of them make a token.
     pub threshold: u16,
@@ -168,6 +168,7 @@ impl Federation {
             listens.push([peer.to_string(), desk.to_string(), admin]);
             sockets.insert(member.id.clone(), (listeners, behind, desk));
         }
+        assign_witnesses(&mut members, &spec.custodians);
         let dev = dev_federation(&spec.federation, members, now)?;
         dev.write(&spec.dir, &listens)?;
         let mut federation = Self {

@@ -12,7 +12,7 @@ use crate::cases::{CaseError, Cases, case_ref};
 use crate::clock::Stopwatch;
 use crate::element::{Kind, Refusal, Role, Rules, canonicalize};
 use crate::ids::{CaseRef, MemberId};
-use crate::ledger::{Hit, Ledger, LedgerError, OwnPlace, Standings};
+use crate::ledger::{Hit, Ledger, LedgerError, OwnPlace, RecordStanding, Standings};
 use crate::links::{Analysis, CaseKey, Facts, Filter, Options, Report, TokenGroup};
 use crate::postings::Posting;
 use crate::roster::Roster;
@@ -372,7 +372,9 @@ impl Finder {
             .ledger
             .token_mac(theirs.body.token_key_id, &theirs.body.token);
         let all = self.ledger.postings().postings(&mac)?;
-        let with_token = distinct_cases(&self.ledger.record_standings().counting(all)?);
+        let mut standings = self.ledger.record_standings();
+        let with_token = distinct_cases(&standings.counting(all)?);
+        let standing = standings.of(hit.log, hit.index)?;
         let key = CaseKey {
             member: theirs.body.member.clone(),
             case: theirs.body.case_ref,
@@ -390,10 +392,12 @@ impl Finder {
             contact: described.contact,
             raised_at: hit.raised_at,
             cases_with_token: u32::try_from(with_token).unwrap_or(u32::MAX),
+            status: standing.as_str().into(),
         }))
     }
 
-    /// Which cases belong together, within an operation and a narrower filter.
+    /// Which cases belong together, within an operation and a narrower filter;
+    /// and how many of the records looked at are provisional.
     ///
     /// # Errors
     /// [`FindError::Case`] when the operation does not allow it.
@@ -402,7 +406,7 @@ impl Finder {
         operation: &str,
         filter: &Filter,
         options: Options,
-    ) -> Result<Report, FindError> {
+    ) -> Result<(Report, u64), FindError> {
         let row = self.cases.open_operation(operation)?;
         let roster = self.roster.load_full();
         let regions: HashMap<MemberId, String> = roster
@@ -414,6 +418,7 @@ impl Finder {
         let by_category = !filter.categories.is_empty();
         let mut notices = HashMap::new();
         let mut cases: HashSet<(u32, CaseRef)> = HashSet::new();
+        let mut provisional = 0;
         let mut analysis = Analysis::new(options);
         let mut standings = self.ledger.record_standings();
         for group in self.ledger.postings().scan() {
@@ -423,7 +428,8 @@ impl Finder {
                 let Some(key) = self.foreign_case(posting) else {
                     continue;
                 };
-                if !standings.of(posting.log, posting.index)?.counts() {
+                let standing = standings.of(posting.log, posting.index)?;
+                if !standing.counts() {
                     continue;
                 }
                 let category = if by_category {
@@ -441,6 +447,7 @@ impl Finder {
                 let day = facts.day;
                 if bounds.keeps(&facts) && filter.keeps(&facts) {
                     cases.insert((posting.log, posting.case_ref));
+                    provisional += u64::from(standing == RecordStanding::Provisional);
                     kept.push(crate::links::Posting {
                         case: key,
                         day,
@@ -457,7 +464,7 @@ impl Finder {
                 });
             }
         }
-        Ok(analysis.finish(cases.len() as u64))
+        Ok((analysis.finish(cases.len() as u64), provisional))
     }
 }
 

@@ -28,6 +28,8 @@ pub mod replicate;
 pub mod rosterlog;
 pub mod rosters;
 pub mod tokens;
+pub mod witness;
+pub mod witnessing;
 
 // STORAGE
 pub mod postings;

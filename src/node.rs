@@ -40,6 +40,8 @@ use crate::rpc::admit::Gate;
 use crate::rpc::client::PeerClients;
 use crate::tls::Material;
 use crate::wire::v1;
+use crate::witness::Witness;
+use crate::witnessing::Witnessing;
 
 /// How long a node may take to drain, in seconds.
 const DRAIN_S: u64 = 10;
@@ -131,6 +133,10 @@ pub struct Parts {
     pub custodian: Arc<Custodian>,
     /// The log of rosters.
     pub roster_log: Arc<RosterLog<Arc<PeerClients>>>,
+    /// Cosigns other members' checkpoints.
+    pub witness: Arc<Witness>,
+    /// Has the own logs cosigned.
+    pub witnessing: Arc<Witnessing<Arc<PeerClients>>>,
     /// Connections to peers.
     pub peers: Arc<PeerClients>,
     /// The node's certificate.
@@ -196,6 +202,7 @@ impl Node {
             tasks.spawn(Arc::clone(&parts.replicator).run(stopped.clone()));
         }
         tasks.spawn(Arc::clone(&parts.roster_log).run(stopped.clone()));
+        tasks.spawn(Arc::clone(&parts.witnessing).run(stopped.clone()));
         tasks.spawn(upkeep::follow_roster(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(upkeep::sweep(parts.ledger.clone(), stopped.clone()));
         tasks.spawn(upkeep::sign_receipts(Arc::clone(&parts), stopped.clone()));

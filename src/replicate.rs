@@ -5,6 +5,7 @@
 mod generations;
 mod standing;
 mod views;
+mod witnessed;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -295,9 +296,13 @@ impl<P: PeerTransport> Replicator<P> {
             Ok(notices) => notices,
             Err(e) => return (progress, Some(e.into())),
         };
+        let mut witnessed = Bytes::new();
         loop {
             self.pull_ended(member).await;
             if let Err(e) = self.pull_member(member, member).await {
+                return (progress, Some(e));
+            }
+            if let Err(e) = self.take_witnessed(member, member, &witnessed).await {
                 return (progress, Some(e));
             }
             progress = true;
@@ -315,6 +320,7 @@ impl<P: PeerTransport> Replicator<P> {
                     while let Ok(Ok(newer)) = notices.try_recv() {
                         newest = newer;
                     }
+                    witnessed = newest.witnessed.clone();
                     if let Err(e) = self.announced(member, newest).await {
                         return (progress, Some(e));
                     }
@@ -379,7 +385,11 @@ impl<P: PeerTransport> Replicator<P> {
             if self.unforked(member).is_err() {
                 return;
             }
-            match self.pull_member(member, relay).await {
+            let pulled = match self.pull_member(member, relay).await {
+                Ok(new) => self.witnessed_from(member, relay).await.map(|()| new),
+                Err(e) => Err(e),
+            };
+            match pulled {
                 Ok(true) => {
                     self.note(member, |_| {});
                     return;

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::{Checkpoint, CheckpointError, SignedNote, open_cosignature};
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, SignedNote, cosignature_key_id, open_cosignature, signature_line,
+};
 use crate::clock::UnixSeconds;
 use crate::ids::{Digest, FederationId, MemberId, Origin, TreeSize};
 use crate::keys::PublicKey;
@@ -79,4 +81,39 @@ pub fn cosigned_by(
             .or_insert(found.time);
     }
     Ok(cosigned)
+}
+
+/// Takes the newest cosignature of the witness `name` out of the `lines` that it
+/// answered with for a note; `keys` are its keys.
+///
+/// # Errors
+/// [`CheckpointError::NotSigned`] when none of `lines` is by one of `keys`;
+/// others when the lines are malformed or one of them does not hold.
+pub fn cosignature_of(
+    note: &[u8],
+    lines: &[u8],
+    name: &str,
+    keys: &[&PublicKey],
+) -> Result<String, CheckpointError> {
+    let whole = [note, lines].concat();
+    let (bare, whole) = (SignedNote::parse(note)?, SignedNote::parse(&whole)?);
+    if whole.text() != bare.text() {
+        return Err(CheckpointError::MalformedNote {
+            what: "lines that are no signatures",
+        });
+    }
+    for key in keys {
+        let Some(found) = open_cosignature(&whole, name, key)? else {
+            continue;
+        };
+        let time = found.time.to_be_bytes();
+        let id = cosignature_key_id(name, key);
+        let line = whole.signatures().iter().find(|line| {
+            line.name == name && line.key_id == id && line.signature.starts_with(&time)
+        });
+        if let Some(line) = line {
+            return Ok(signature_line(name, id, &line.signature));
+        }
+    }
+    Err(CheckpointError::NotSigned)
 }

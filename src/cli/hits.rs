@@ -34,6 +34,8 @@ pub struct HitView {
     contact: String,
     raised_at: Option<String>,
     cases_with_token: u32,
+    /// Whether the other member's record is witnessed.
+    status: String,
 }
 
 /// The list as JSON and people see it.
@@ -57,6 +59,7 @@ impl HitsView {
             contact: hit.contact.clone(),
             raised_at: show::instant(hit.raised_at),
             cases_with_token: hit.cases_with_token,
+            status: hit.status.clone(),
         };
         Self {
             hits: answer.hits.iter().map(row).collect(),
@@ -80,6 +83,7 @@ impl HitsView {
             .column("label.column.category")
             .column("label.column.contact")
             .column("label.column.time")
+            .column("label.column.status")
             .number("label.column.cases");
         for hit in &self.hits {
             table.row([
@@ -91,6 +95,7 @@ impl HitsView {
                 hit.category.clone(),
                 hit.contact.clone(),
                 hit.raised_at.clone().unwrap_or_default(),
+                show::word(lang, &hit.status),
                 hit.cases_with_token.to_string(),
             ]);
         }

@@ -163,6 +163,8 @@ pub struct LinksView {
     pairs: Vec<PairView>,
     groups: Vec<GroupView>,
     tokens: Vec<TokenView>,
+    /// Records looked at that are not witnessed yet.
+    provisional: u64,
     replicas: Vec<Replica>,
     silent: Vec<String>,
 }
@@ -212,6 +214,7 @@ impl LinksView {
             pairs: answer.pairs.iter().map(pair).collect(),
             groups: answer.groups.iter().map(group).collect(),
             tokens: answer.tokens.iter().map(token).collect(),
+            provisional: answer.provisional,
             silent: Replica::silent(&replicas),
             replicas,
         }
@@ -240,6 +243,10 @@ impl LinksView {
         }
         if self.hubs > 0 {
             screen.text("message.links.hubs", &[("count", &self.hubs.to_string())]);
+        }
+        if self.provisional > 0 {
+            let count = self.provisional.to_string();
+            screen.text("message.links.provisional", &[("count", &count)]);
         }
         show::replicas(screen, &self.replicas);
     }

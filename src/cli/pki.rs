@@ -13,7 +13,7 @@ use crate::cli::output::{Output, Screen};
 use crate::clock::UnixSeconds;
 use crate::ids::{FederationId, MemberId, random};
 use crate::keys::SigningKey;
-use crate::pki::dev::{dev_federation, dev_member};
+use crate::pki::dev::{assign_witnesses, dev_federation, dev_member};
 use crate::pki::files::{make_dir, write_private, write_public, write_seed};
 use crate::pki::{self, Authority, LEAF_DAYS, Validity};
 use crate::roster::MemberRole;
@@ -66,6 +66,9 @@ struct DevArgs {
         default_value = "li.wei"
     )]
     officers: Vec<String>,
+    /// The members that witness everybody's logs; without any, the departments.
+    #[arg(long = "witness", value_name = "NAME", value_delimiter = ',')]
+    witnesses: Vec<String>,
     /// The first member's peer port; each further member takes the next ten.
     #[arg(long, value_name = "PORT", default_value_t = 7440)]
     port: u16,
@@ -195,6 +198,21 @@ fn dev(args: &DevArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> 
         members.push((member, peer.clone()));
         listen.push([peer, desk, admin]);
     }
+    let named: Vec<MemberId> = args
+        .witnesses
+        .iter()
+        .map(|name| MemberId::new(name))
+        .collect::<Result<_, _>>()?;
+    let departments = members
+        .iter()
+        .filter(|(member, _)| member.role == MemberRole::Department)
+        .map(|(member, _)| member.id.clone());
+    let witnesses = if named.is_empty() {
+        departments.collect()
+    } else {
+        named
+    };
+    assign_witnesses(&mut members, &witnesses);
     let made = dev_federation(&federation, members, now)?;
     let pin = made.write(&args.dir, &listen)?;
     let names: Vec<&str> = made

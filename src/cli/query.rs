@@ -125,6 +125,7 @@ impl QueryView {
                 .column("label.column.role")
                 .column("label.column.month")
                 .column("label.column.contact")
+                .column("label.column.status")
                 .number("label.column.rarity");
             for m in &self.matches {
                 table.row([
@@ -136,6 +137,7 @@ impl QueryView {
                     show::role(lang, &m.role),
                     m.month.clone().unwrap_or_default(),
                     m.contact.clone(),
+                    show::word(lang, &m.status),
                     format!("{:.2}", m.rarity),
                 ]);
             }

@@ -23,6 +23,8 @@ pub struct ReplicaView {
     alarm: String,
     /// Its owner signed two histories of it.
     forked: bool,
+    /// Entries that a witnessed checkpoint holds.
+    witnessed: u64,
 }
 
 /// What was spent at one custodian today.
@@ -33,6 +35,15 @@ pub struct BudgetView {
     day: String,
     spent: u64,
     allowed: u64,
+    trouble: String,
+}
+
+/// How far one witness cosigned this node's logs.
+#[derive(Clone, Debug, Serialize)]
+pub struct WitnessView {
+    member: String,
+    records: u64,
+    access: u64,
     trouble: String,
 }
 
@@ -55,6 +66,11 @@ pub struct StatusView {
     hits: u64,
     disk_bytes: u64,
     conflicts: u64,
+    records_witnessed: u64,
+    access_witnessed: u64,
+    /// 0: witnessing is off.
+    witness_quorum: u32,
+    witnesses: Vec<WitnessView>,
     replicas: Vec<ReplicaView>,
     budgets: Vec<BudgetView>,
 }
@@ -73,6 +89,13 @@ impl StatusView {
             trouble: r.trouble.clone(),
             alarm: r.alarm.clone(),
             forked: r.forked,
+            witnessed: r.witnessed,
+        };
+        let witness = |w: &v1::WitnessStatus| WitnessView {
+            member: w.member.clone(),
+            records: w.records,
+            access: w.access,
+            trouble: w.trouble.clone(),
         };
         let budget = |b: &v1::BudgetStatus| BudgetView {
             custodian: b.custodian.clone(),
@@ -99,6 +122,10 @@ impl StatusView {
             hits: answer.hits,
             disk_bytes: answer.disk_bytes,
             conflicts: answer.conflicts,
+            records_witnessed: answer.records_witnessed,
+            access_witnessed: answer.access_witnessed,
+            witness_quorum: answer.witness_quorum,
+            witnesses: answer.witnesses.iter().map(witness).collect(),
             replicas: answer.replicas.iter().map(replica).collect(),
             budgets: answer.budgets.iter().map(budget).collect(),
         }
@@ -147,8 +174,33 @@ impl StatusView {
             let count = number(self.conflicts);
             screen.text("message.status.conflicts", &[("count", &count)]);
         }
+        self.show_witnesses(screen);
         self.show_replicas(screen);
         self.show_budgets(screen);
+    }
+
+    fn show_witnesses(&self, screen: &mut Screen) {
+        if self.witness_quorum == 0 {
+            screen.text("message.status.unwitnessed", &[]);
+            return;
+        }
+        screen.text(
+            "message.status.witnessed",
+            &[
+                ("records", &self.records_witnessed.to_string()),
+                ("records_all", &self.records_size.to_string()),
+                ("access", &self.access_witnessed.to_string()),
+                ("access_all", &self.access_size.to_string()),
+                ("quorum", &self.witness_quorum.to_string()),
+                ("witnesses", &self.witnesses.len().to_string()),
+            ],
+        );
+        for witness in self.witnesses.iter().filter(|w| !w.trouble.is_empty()) {
+            screen.text(
+                "message.status.witness",
+                &[("member", &witness.member), ("reason", &witness.trouble)],
+            );
+        }
     }
 
     fn show_replicas(&self, screen: &mut Screen) {
@@ -162,6 +214,7 @@ impl StatusView {
             .column("label.column.age")
             .number("label.column.entries")
             .number("label.column.bodies")
+            .number("label.column.witnessed")
             .column("label.column.status");
         for replica in &self.replicas {
             let parts = [&replica.alarm, &replica.trouble];
@@ -180,6 +233,7 @@ impl StatusView {
                 show::age(lang, replica.age_s.unwrap_or(-1)),
                 replica.entries.to_string(),
                 replica.bodies_upto.to_string(),
+                replica.witnessed.to_string(),
                 state,
             ]);
         }

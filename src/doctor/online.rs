@@ -127,6 +127,7 @@ pub async fn others(
     answers.sort_by(|a, b| a.member.cmp(&b.member));
     let mut findings = clocks(clock.now(), &answers);
     findings.extend(peers(&answers, &custodians));
+    findings.extend(witnesses(&config.member, &roster, &answers));
     findings.extend(of_custodians(
         &config.member,
         &roster,
@@ -187,6 +188,30 @@ fn peers(answers: &[Answer], custodians: &BTreeSet<MemberId>) -> Vec<Finding> {
     if up > 0 {
         findings.push(Finding::ok("peer.answer").with("count", up));
     }
+    findings
+}
+
+/// Which witnesses of this node's logs answer, and whether they are enough.
+fn witnesses(own: &MemberId, roster: &Roster, answers: &[Answer]) -> Vec<Finding> {
+    let quorum = roster.witnesses(own).quorum;
+    let named = roster.member(own).map_or(&[][..], |m| &m.witnesses);
+    if quorum == 0 {
+        return vec![Finding::ok("witness.off")];
+    }
+    let mut findings = vec![];
+    for answer in answers.iter().filter(|a| named.contains(&a.member)) {
+        if let Err(error) = &answer.clock {
+            findings.push(silent(answer, error, "witness.down", "witness.refused"));
+        }
+    }
+    let up = named.len().saturating_sub(findings.len());
+    let enough = u32::try_from(up).is_ok_and(|up| up >= quorum);
+    let last = if enough {
+        Finding::ok("witness.ok")
+    } else {
+        Finding::warning("witness.too_few")
+    };
+    findings.push(last.with("up", up).with("quorum", quorum));
     findings
 }
 

@@ -138,6 +138,9 @@ impl Ledger {
         let Some(author) = roster.member(&log.origin.member) else {
             return Ok(false);
         };
+        if self.is_forked(&log.origin)? {
+            return Ok(false);
+        }
         let keys: Vec<&PublicKey> = author.checkpoint_keys().collect();
         let found =
             checkpoint::witnessed(note, &log.origin, &keys, &witnesses.keys, witnesses.quorum)

@@ -23,6 +23,8 @@ use crate::rpc::client::PeerClients;
 use crate::rpc::shown::ShownSink;
 use crate::seal::SealKey;
 use crate::tokens::Tokenizer;
+use crate::witness::Witness;
+use crate::witnessing::Witnessing;
 
 /// This node's member, whose keys must be those of the options, as the newest
 /// roster in the store or the options has it.
@@ -97,6 +99,8 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         shown,
     );
     let roster_log = RosterLog::open(ledger.clone(), rosters.clone(), Arc::clone(&peers));
+    let witness = Witness::open(ledger.clone(), Arc::clone(&roster)).map_err(LedgerError::from)?;
+    let witnessing = Witnessing::new(ledger.clone(), Arc::clone(&roster), Arc::clone(&peers));
     let finder = Finder::new(ledger.clone(), cases.clone(), roster, options.rules);
     let importer = Importer::new(
         ledger.clone(),
@@ -116,6 +120,8 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         replicator: Arc::new(replicator),
         custodian: Arc::new(custodian),
         roster_log: Arc::new(roster_log.map_err(LedgerError::from)?),
+        witness: Arc::new(witness),
+        witnessing: Arc::new(witnessing),
         peers,
         material: options.material,
         clock,

@@ -107,6 +107,7 @@ impl Serving<'_> {
             gate: Arc::clone(self.gate),
             ledger: parts.ledger.clone(),
             roster_log: Arc::clone(&parts.roster_log),
+            witness: Arc::clone(&parts.witness),
             roster: parts.rosters.handle(),
             stop: self.stop.clone(),
         };

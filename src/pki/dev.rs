@@ -37,6 +37,8 @@ pub struct DevMember {
     pub checkpoint_key: SigningKey,
     /// Cosigns other members' checkpoints.
     pub witness_key: SigningKey,
+    /// The members that witness its logs.
+    pub witnesses: Vec<MemberId>,
 }
 
 impl DevMember {
@@ -56,7 +58,7 @@ impl DevMember {
                 (KeyUse::Witness, self.witness_key.public_key().clone()),
             ],
             desk_contact: String::new(),
-            witnesses: Vec::new(),
+            witnesses: self.witnesses.clone(),
         }
     }
 
@@ -106,7 +108,29 @@ pub fn dev_member(
         records_next: None,
         checkpoint_key: SigningKey::generate(),
         witness_key: SigningKey::generate(),
+        witnesses: Vec::new(),
     })
+}
+
+/// Makes `witnesses` the witnesses of every member, each of all but itself.
+pub fn assign_witnesses(members: &mut [(DevMember, String)], witnesses: &[MemberId]) {
+    for (member, _) in members {
+        member.witnesses = witnesses
+            .iter()
+            .filter(|witness| **witness != member.id)
+            .cloned()
+            .collect();
+    }
+}
+
+/// As many witnesses as must cosign: two, where every member that has any has two.
+fn quorum(members: &[(DevMember, String)]) -> u32 {
+    let counts = members.iter().map(|(member, _)| member.witnesses.len());
+    match counts.filter(|count| *count > 0).min() {
+        None => 0,
+        Some(1) => 1,
+        Some(_) => 2,
+    }
 }
 
 /// A development federation with its root and its first roster.
@@ -120,7 +144,8 @@ pub struct DevFederation {
     pub chain: RosterChain,
 }
 
-/// Makes roster 1 of members with their endpoints, signed by a fresh root.
+/// Makes roster 1 of members with their endpoints, signed by a fresh root. Two
+/// witnesses must cosign, or one where a member has one only.
 ///
 /// # Errors
 /// [`PkiError::Roster`] when two members clash, as in an endpoint.
@@ -133,6 +158,7 @@ pub fn dev_federation(
     let roots = [root.public_key().clone()];
     let lifetime_s = ROSTER_DAYS * DAY_S;
     let mut draft = Draft::first(federation, &roots, 1, now, lifetime_s);
+    draft.wire.policy.get_or_insert_default().witness_quorum = quorum(&members);
     let mut made = Vec::new();
     for (member, endpoint) in members {
         draft = draft.member(member.draft(&endpoint));

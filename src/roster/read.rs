@@ -129,6 +129,7 @@ pub fn read(raw: RawRoster, shares: ShareCheck) -> Result<Roster, RosterError> {
     let members = read_members(at, wire)?;
     let token_keys = read_token_keys(at, wire, &members, shares)?;
     let policy = read_policy(at, wire.policy.as_ref(), &members)?;
+    check_quorum(at, &members, policy.witness_quorum)?;
     Ok(Roster {
         version: wire.version,
         federation,
@@ -143,6 +144,23 @@ pub fn read(raw: RawRoster, shares: ShareCheck) -> Result<Roster, RosterError> {
         digest: raw.digest,
         signed: raw.signed,
     })
+}
+
+/// A member that has witnesses must be able to have a quorum of them.
+fn check_quorum(
+    at: At,
+    members: &BTreeMap<MemberId, Member>,
+    quorum: u32,
+) -> Result<(), RosterError> {
+    let quorum = usize::try_from(quorum).unwrap_or(usize::MAX);
+    let short = |member: &&Member| (1..quorum).contains(&member.witnesses.len());
+    match members.values().find(short) {
+        Some(member) => Err(at.field(
+            format!("members[{}].witnesses", member.id),
+            "are fewer than policy.witness_quorum",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The version in whose name errors speak.

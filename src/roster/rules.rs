@@ -81,6 +81,13 @@ impl Witnesses<'_> {
 }
 
 impl Roster {
+    /// The keys with which `member` cosigns; revoked ones are left out.
+    pub fn witness_keys(&self, member: &MemberId) -> impl Iterator<Item = &PublicKey> {
+        self.keys(member, KeyUse::Witness)
+            .filter(|key| key.revoked_at_size.is_none())
+            .map(|key| &key.key)
+    }
+
     /// Who witnesses the logs of `member`, by this roster. Revoked keys are left out.
     #[must_use]
     pub fn witnesses(&self, member: &MemberId) -> Witnesses<'_> {
@@ -88,9 +95,8 @@ impl Roster {
             .member(member)
             .map_or(&[][..], |found| &found.witnesses);
         let keys = named.iter().flat_map(|witness| {
-            self.keys(witness, KeyUse::Witness)
-                .filter(|key| key.revoked_at_size.is_none())
-                .map(move |key| (witness.clone(), &key.key))
+            self.witness_keys(witness)
+                .map(move |key| (witness.clone(), key))
         });
         Witnesses {
             keys: keys.collect(),

@@ -1,6 +1,8 @@
 //! The client side: one connection a member, kept and shared, over mutual TLS
 //! that expects exactly that member's node.
 
+mod witness;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -20,9 +20,10 @@ use crate::policy::{Method, Permit};
 use crate::replicate::notice_of;
 use crate::roster::log::is_of_rosters;
 use crate::rosterlog::RosterLog;
-use crate::store::Table;
+use crate::store::{StoreError, Table};
 use crate::tls::RosterHandle;
 use crate::wire::v1::{self, exchange_server};
+use crate::witness::Witness;
 
 /// Entries that one chunk carries.
 const CHUNK_ENTRIES: u64 = 2_000;
@@ -42,6 +43,8 @@ pub struct Exchange {
     pub ledger: Ledger,
     /// The log of rosters.
     pub roster_log: Arc<RosterLog<Arc<PeerClients>>>,
+    /// Cosigns the callers' checkpoints.
+    pub witness: Arc<Witness>,
     /// The newest roster.
     pub roster: RosterHandle,
     /// Ends the open streams when the node drains.
@@ -127,6 +130,7 @@ impl exchange_server::Exchange for Exchange {
         let roster = Arc::clone(&self.roster);
         let origin = self.ledger.own_log(LogName::Records).origin.clone();
         let mut checkpoints = self.ledger.checkpoints();
+        let mut witnessed = self.ledger.witnessings();
         let mut stop = self.stop.clone();
         let (notices, stream) = mpsc::channel(4);
         tracing::debug!(peer.member = %peer, "a peer watches");
@@ -136,18 +140,19 @@ impl exchange_server::Exchange for Exchange {
             loop {
                 tokio::select! {
                     changed = checkpoints.changed() => if changed.is_err() { return },
+                    changed = witnessed.changed() => if changed.is_err() { return },
                     _ = stop.changed() => return,
                     () = notices.closed() => return,
                 }
                 if roster.load().member(&peer).is_none() {
                     return;
                 }
-                let checkpoint: Bytes = checkpoints.borrow_and_update().clone();
-                if notices
-                    .send(Ok(notice_of(&origin, checkpoint)))
-                    .await
-                    .is_err()
-                {
+                let notice = v1::CheckpointNotice {
+                    origin: origin.to_string(),
+                    checkpoint: checkpoints.borrow_and_update().clone(),
+                    witnessed: witnessed.borrow_and_update().clone(),
+                };
+                if notices.send(Ok(notice)).await.is_err() {
                     return;
                 }
             }
@@ -164,7 +169,10 @@ impl exchange_server::Exchange for Exchange {
             .admit(&request, Method::GetCheckpoint)
             .map_err(|e| to_peer(&e))?;
         let log = self.log(&admitted.permit, &request.get_ref().origin)?;
-        Ok(Response::new(notice_of(&log.origin, log.head().checkpoint)))
+        Ok(Response::new(v1::CheckpointNotice {
+            witnessed: log.witnessed_note(),
+            ..notice_of(&log.origin, log.head().checkpoint)
+        }))
     }
 
     async fn pull(
@@ -253,7 +261,14 @@ impl exchange_server::Exchange for Exchange {
         if is_of_rosters(&request.checkpoint, &self.roster.load().federation) {
             return self.add_rosters(admitted, request).await;
         }
-        Err(Status::unimplemented("witness"))
+        let witness = Arc::clone(&self.witness);
+        let considered = tokio::task::spawn_blocking(move || {
+            let caller = &admitted.permit.identity().member;
+            witness.add_checkpoint(caller, &request)
+        });
+        let stopped = |_| Err(StoreError::Closed.into());
+        let answer = considered.await.unwrap_or_else(stopped);
+        Ok(Response::new(answer.map_err(|e| to_peer(&e))?))
     }
 
     async fn list_checkpoints(

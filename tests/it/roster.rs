@@ -327,6 +327,10 @@ fn every_broken_rule_is_refused_by_name() {
         ("members[hefei].witnesses", |r| {
             r.members[0].witnesses = vec!["nobody".into()]
         }),
+        ("members[hefei].witnesses", |r| {
+            r.members[0].witnesses = vec!["wuhu".into()];
+            r.policy.get_or_insert_default().witness_quorum = 2;
+        }),
         ("members[hefei].name", |r| r.members[0].name = "a\nb".into()),
         ("members[hefei].frozen", |r| {
             let root = vec![0; 32].into();

@@ -44,11 +44,18 @@ pub(crate) fn federation() -> FederationId {
 impl Ledgers {
     /// Makes the roster of hefei, wuhu and anqing; no ledger is open yet.
     pub(crate) fn new() -> Self {
-        let members = ["hefei", "wuhu", "anqing"].map(|name| {
+        Self::of(&["hefei", "wuhu", "anqing"].map(|name| (name, &[][..])))
+    }
+
+    /// Makes the roster of some bureaus, each with its witnesses.
+    pub(crate) fn of(members: &[(&str, &[&str])]) -> Self {
+        let made = members.iter().map(|(name, witnesses)| {
             let member = dev_member(&federation(), &id(name), MemberRole::Bureau, NOW, &[]);
-            (member.expect("a member"), format!("{name}.example:7440"))
+            let mut member = member.expect("a member");
+            member.witnesses = witnesses.iter().map(|name| id(name)).collect();
+            (member, format!("{name}.example:7440"))
         });
-        let dev = dev_federation(&federation(), members.into(), NOW).expect("a federation");
+        let dev = dev_federation(&federation(), made.collect(), NOW).expect("a federation");
         let dir = tempfile::tempdir().expect("a directory");
         Self {
             dev,

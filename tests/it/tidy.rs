@@ -49,6 +49,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "rosterlog",
             "rosters",
             "tokens",
+            "witness",
+            "witnessing",
         ],
     ),
     (

@@ -1,6 +1,10 @@
 //! Witnesses: what counts as witnessed, what a witness refuses, and that
 //! nothing waits for one.
 
+mod gathering;
+mod nodes;
+mod refusals;
+
 use casegate::checkpoint::{
     Checkpoint, CheckpointError, Witnessed, cosign, cosigned_by, witness_name, witnessed,
 };

@@ -118,14 +118,19 @@ fn linked(parts: &Parts, request: &v1::LinksRequest) -> Result<v1::LinksResponse
         from_day: (request.from_day != 0).then_some(request.from_day),
         to_day: (request.to_day != 0).then_some(request.to_day),
     };
-    let report = parts
-        .finder
-        .links(&request.operation, &filter, Options::default())?;
+    let (report, provisional) =
+        parts
+            .finder
+            .links(&request.operation, &filter, Options::default())?;
     let top = match request.top {
         0 => TOP_DEFAULT,
         n => usize::try_from(n).unwrap_or(TOP_DEFAULT),
     };
-    render(&parts.finder, &report, top, request.by == "token")
+    let response = render(&parts.finder, &report, top, request.by == "token")?;
+    Ok(v1::LinksResponse {
+        provisional,
+        ..response
+    })
 }
 
 fn render(

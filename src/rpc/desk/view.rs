@@ -36,9 +36,9 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         let state = states.get(id).cloned().unwrap_or_default();
         let origin = roster.origin(id, LogName::Records);
         let forked = origin.as_ref().map(|origin| parts.ledger.is_forked(origin));
-        let head = origin
-            .and_then(|origin| parts.ledger.log(&origin).ok())
-            .map(|log| log.head());
+        let log = origin.and_then(|origin| parts.ledger.log(&origin).ok());
+        let witnessed = log.as_ref().map_or(0, |log| log.witnessed_size().0);
+        let head = log.map(|log| log.head());
         replicas.push(v1::ReplicaStatus {
             member: id.to_string(),
             watching: state.watching,
@@ -47,7 +47,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             bodies_upto: head.map_or(0, |h| h.bodies_upto),
             trouble: state.trouble.unwrap_or_default(),
             alarm: state.alarm.unwrap_or_default(),
-            witnessed: 0,
+            witnessed,
             forked: forked.is_some_and(|forked| forked.unwrap_or(false)),
             key_invalid: 0,
         });
@@ -83,12 +83,28 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         certificate_expires_at: parts.material.expires_at(),
         disk_bytes: parts.ledger.store().disk_bytes(),
         now: parts.clock.now(),
-        records_witnessed: 0,
-        access_witnessed: 0,
+        records_witnessed: parts.ledger.own_log(LogName::Records).witnessed_size().0,
+        access_witnessed: parts.ledger.own_log(LogName::Access).witnessed_size().0,
         conflicts: parts.ledger.evidence().count().unwrap_or(0),
         records_key_invalid: own_void.unwrap_or_default(),
         roster_witnessed: parts.roster_log.witnessed().0,
+        witness_quorum: parts.witnessing.quorum(),
+        witnesses: witnesses(parts),
     }
+}
+
+/// How far each witness of the own logs is.
+fn witnesses(parts: &Parts) -> Vec<v1::WitnessStatus> {
+    let states = parts.witnessing.states();
+    states
+        .into_iter()
+        .map(|(member, state)| v1::WitnessStatus {
+            member: member.to_string(),
+            records: state.records.0,
+            access: state.access.0,
+            trouble: state.trouble.into_values().next().unwrap_or_default(),
+        })
+        .collect()
 }
 
 /// How many entries of each member's records log do not count for want of a

@@ -72,6 +72,7 @@ pub(super) fn hits() -> v1::HitsResponse {
             contact: "desk 3".into(),
             raised_at: NOW,
             cases_with_token: 2,
+            status: "witnessed".into(),
         }],
         total: 12,
     }
@@ -114,6 +115,7 @@ pub(super) fn links() -> v1::LinksResponse {
         total_pairs: 5,
         total_groups: 1,
         cases: 40,
+        provisional: 7,
         replicas: ages(),
     }
 }
@@ -304,10 +306,25 @@ pub(super) fn status() -> v1::GetStatusResponse {
         disk_bytes: 5_000_000,
         now: NOW,
         records_witnessed: 250,
-        access_witnessed: 40,
+        access_witnessed: 38,
         conflicts: 1,
         records_key_invalid: 0,
         roster_witnessed: 3,
+        witness_quorum: 2,
+        witnesses: vec![
+            v1::WitnessStatus {
+                member: "court".into(),
+                records: 250,
+                access: 38,
+                trouble: String::new(),
+            },
+            v1::WitnessStatus {
+                member: "procuracy".into(),
+                records: 249,
+                access: 38,
+                trouble: "it did not answer in time".into(),
+            },
+        ],
     }
 }
 
