@@ -131,7 +131,7 @@ impl Roots {
     /// The newest version issued at `time`; the first one before that.
     fn in_force(&self, time: UnixSeconds) -> Option<&Arc<Roster>> {
         let issued = self.history.iter().rev().find(|r| r.issued_at <= time);
-        issued.or(self.history.first())
+        issued.or_else(|| self.history.first())
     }
 
     /// The witnesses of a member's logs: the policy's, or the rosters'.
