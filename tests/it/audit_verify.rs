@@ -3,6 +3,7 @@
 
 mod archive;
 mod commands;
+mod exported;
 mod fixture;
 mod matching;
 mod vectors;
@@ -113,10 +114,15 @@ fn flip(files: &mut Files, path: &str, at: usize) {
     edit(files, path, |bytes| bytes[at] ^= 1);
 }
 
+/// An index of a log as one of a list.
+fn at(index: u64) -> usize {
+    usize::try_from(index).expect("a short log")
+}
+
 /// Where the bytes of a record stand in its bundle.
 fn offset(log: &Log, index: u64) -> usize {
     let first = index / 256 * 256;
-    let before = log.entries.iter().take(index as usize).skip(first as usize);
+    let before = log.entries.iter().take(at(index)).skip(at(first));
     before.map(|entry| entry.len() + 2).sum::<usize>() + 2
 }
 
@@ -124,7 +130,7 @@ fn offset(log: &Log, index: u64) -> usize {
 fn put_bodies(files: &mut Files, log: &Log, index: u64) {
     let mut out = vec![];
     let first = index / 256 * 256;
-    let bodies = log.bodies.iter().skip(first as usize).take(256);
+    let bodies = log.bodies.iter().skip(at(first)).take(256);
     for (answer, body) in bodies {
         put_body(&mut out, *answer, body).expect("a body");
     }
@@ -457,7 +463,7 @@ fn a_changed_statement_or_signature_is_forged() {
     let records = &world().records;
     for index in [0, 100, 299] {
         let file = records.bundle_of(index);
-        let length = records.entries[index as usize].len();
+        let length = records.entries[at(index)].len();
         // In the statement, and in the signature at the end.
         for at in [20, length - 1] {
             let from = if index == 299 {
@@ -519,7 +525,7 @@ fn a_logged_record_of_a_key_that_no_roster_names_is_invalid() {
 /// Puts another entry in the place of one, with its DSSE form.
 fn replace(files: &mut Files, index: u64, entry: &bytes::Bytes) {
     let mut log = world().records.clone();
-    log.entries[index as usize] = entry.clone();
+    log.entries[at(index)] = entry.clone();
     put_log(files, &log, index);
 }
 
@@ -629,7 +635,7 @@ fn a_changed_body_is_forged() {
     let records = &world().records;
     for index in [0_u64, 200] {
         let mut log = records.clone();
-        let body = &mut log.bodies[index as usize].1;
+        let body = &mut log.bodies[at(index)].1;
         let last = body.len() - 1;
         body[last] ^= 1;
         finds(
@@ -655,7 +661,7 @@ fn a_body_that_is_gone_without_a_reason_is_missing() {
     }
     // Retractions and access lines are withheld from no auditor.
     let mut log = records.clone();
-    log.bodies[RETRACTION as usize] = (BodyAnswer::NotForYou, vec![]);
+    log.bodies[at(RETRACTION)] = (BodyAnswer::NotForYou, vec![]);
     finds(
         |files| put_bodies(files, &log, RETRACTION),
         &["body.missing"],
@@ -672,8 +678,8 @@ fn a_retraction_ends_earlier_records_only() {
     // The retraction withheld, and with it the owner's erasure: nothing says
     // why 3 and 4 are gone; 5 reached its own end.
     let mut log = world().records.clone();
-    log.bodies[RETRACTION as usize] = (BodyAnswer::Lost, vec![]);
-    log.bodies[ERASURE as usize] = (BodyAnswer::Lost, vec![]);
+    log.bodies[at(RETRACTION)] = (BodyAnswer::Lost, vec![]);
+    log.bodies[at(ERASURE)] = (BodyAnswer::Lost, vec![]);
     let report = planted(|files| put_bodies(files, &log, RETRACTION));
     assert_eq!(
         (

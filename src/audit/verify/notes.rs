@@ -218,7 +218,8 @@ fn cosigned_at(
     UnixSeconds::try_from(time).ok()
 }
 
-fn code_of(error: &CheckpointError) -> Code {
+/// The finding that an error about a note is.
+pub(crate) fn code_of(error: &CheckpointError) -> Code {
     match error {
         CheckpointError::Origin(_) | CheckpointError::OtherLog { .. } => Code::CheckpointOrigin,
         CheckpointError::NotSigned | CheckpointError::BadSignature { .. } => {

@@ -17,6 +17,7 @@ use crate::checkpoint::{CheckpointText, NOTE_BYTES_MAX, SignedNote};
 use crate::ids::{Digest, LogName, Origin, TreeSize};
 use crate::merkle;
 use crate::record::{Body, ENTRY_BYTES_MAX, Entry, RecordError, body_bytes_max};
+use crate::roster::log::{RosterCheckpoint, is_of_rosters};
 use crate::roster::validity::{KeyTimeline, Validity};
 use crate::wire::v1::{BodyType, ReceiptBody, ReceiptState};
 
@@ -236,6 +237,9 @@ fn pair(
             .unwrap_or_default()
     };
     let (first, second) = (note(EvidencePart::First), note(EvidencePart::Second));
+    if is_of_rosters(&first, &policy.federation) {
+        return rosters_pair(roots, policy, &first, &second);
+    }
     let origin = origin_of(&first)?;
     let reader = NoteReader::new(roots, policy, &origin);
     let open = |note: &[u8]| reader.open(note).map_err(|(_, what)| what);
@@ -262,6 +266,31 @@ fn pair(
         "{origin} signed a tree of {} in which that of {} is another",
         new.size, old.size
     ))
+}
+
+/// Two notes of the roster log: of one size, or the larger one is judged by
+/// the rosters of the bundle.
+fn rosters_pair(
+    roots: &Roots,
+    policy: &Policy,
+    first: &[u8],
+    second: &[u8],
+) -> Result<String, String> {
+    let open = |note: &[u8]| {
+        RosterCheckpoint::open(note, &policy.federation, roots.keys_of_all())
+            .map_err(|error| error.to_string())
+    };
+    let (a, b) = (open(first)?, open(second)?);
+    if a.size == b.size && a.root != b.root {
+        return Ok(format!("two roots of {} rosters were signed", a.size));
+    }
+    let differs = |signed: &RosterCheckpoint| {
+        RosterCheckpoint::of(&roots.history, signed.size.0).is_some_and(|own| own != *signed)
+    };
+    if differs(&a) != differs(&b) {
+        return Ok("one of the notes is of other rosters".into());
+    }
+    Err("the notes do not contradict each other".into())
 }
 
 fn origin_of(note: &[u8]) -> Result<Origin, String> {

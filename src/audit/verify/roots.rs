@@ -7,10 +7,11 @@ use super::findings::{Code, Finding, Findings};
 use super::policy::Policy;
 use super::tree::Tree;
 use crate::audit::layout::BundlePath;
-use crate::checkpoint::cosignature_key_id;
+use crate::checkpoint::{NOTE_BYTES_MAX, cosignature_key_id};
 use crate::clock::UnixSeconds;
 use crate::ids::{MemberId, Origin};
 use crate::keys::PublicKey;
+use crate::roster::log::RosterCheckpoint;
 use crate::roster::{KeyUse, ROSTER_BYTES_MAX, Roster, RosterChain, RosterError};
 use crate::rosters::shares_fit;
 
@@ -83,7 +84,38 @@ impl Roots {
             }
         }
         check_names(tree, &history, policy, findings);
-        Self { history }
+        let roots = Self { history };
+        roots.check_log(tree, findings);
+        roots
+    }
+
+    /// Compares the checkpoint of the roster log, if there is one, with the
+    /// versions that hold.
+    fn check_log(&self, tree: &Tree, findings: &mut Findings) {
+        let path = BundlePath::RosterCheckpoint.to_string();
+        let (Some(newest), true) = (self.newest(), tree.has(&path)) else {
+            return;
+        };
+        let note = tree.read(&path, NOTE_BYTES_MAX as u64).unwrap_or_default();
+        match RosterCheckpoint::open(&note, &newest.federation, self.keys_of_all()) {
+            Err(error) => findings.add(Finding::new(super::notes::code_of(&error), path, error)),
+            Ok(signed) => {
+                let own = RosterCheckpoint::of(&self.history, signed.size.0);
+                if own.as_ref() != Some(&signed) {
+                    let what = "the rosters of the bundle have another root there";
+                    findings.add(Finding::new(Code::CheckpointRoot, path, what));
+                }
+            }
+        }
+    }
+
+    /// The checkpoint keys of all members, of every version: each may sign the
+    /// roster log.
+    pub(crate) fn keys_of_all(&self) -> impl Iterator<Item = &PublicKey> {
+        self.history.iter().flat_map(|roster| {
+            let members = roster.members.keys();
+            members.flat_map(|id| roster.keys(id, KeyUse::Checkpoint).map(|key| &key.key))
+        })
     }
 
     /// The newest version that holds.
@@ -131,7 +163,7 @@ impl Roots {
     /// The newest version issued at `time`; the first one before that.
     fn in_force(&self, time: UnixSeconds) -> Option<&Arc<Roster>> {
         let issued = self.history.iter().rev().find(|r| r.issued_at <= time);
-        issued.or(self.history.first())
+        issued.or_else(|| self.history.first())
     }
 
     /// The witnesses of a member's logs: the policy's, or the rosters'.

@@ -162,9 +162,9 @@ impl World {
         };
         let size = log.size();
         put(LogFile::Checkpoint, log.note(size, &owner.checkpoint_key));
-        for (at, witnessed) in sizes.iter().enumerate() {
+        for (at, witnessed) in (1..).zip(sizes) {
             let note = log.note(*witnessed, &owner.checkpoint_key);
-            let time = BEGAN + 1_000 * (at as i64 + 1);
+            let time = BEGAN + 1_000 * at;
             put(
                 LogFile::Witnessed(TreeSize(*witnessed)),
                 self.cosigned(&note, &log.origin.member, time),
@@ -192,9 +192,9 @@ impl World {
     pub(crate) fn cosigned(&self, note: &[u8], owner: &MemberId, time: i64) -> Vec<u8> {
         let mut out = note.to_vec();
         let witnesses = ["anqing", "wuhu"].into_iter().filter(|w| id(w) != *owner);
-        for (at, witness) in witnesses.enumerate() {
+        for (at, witness) in (0..).zip(witnesses) {
             let key = &self.member(witness).witness_key;
-            out.extend(cosign_line(note, witness, key, time + at as i64).bytes());
+            out.extend(cosign_line(note, witness, key, time + at).bytes());
         }
         out
     }
