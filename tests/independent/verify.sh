@@ -16,7 +16,7 @@ unset BASH_ENV POSIXLY_CORRECT
 
 die() { echo "$*" >&2; exit 2; }
 
-bundle= policy= records=200 also= notes_max=24
+bundle= policy= records=200 also= notes_max=12
 while [ $# -gt 0 ]; do
     case $1 in
         --policy) policy=${2:?}; shift ;;
@@ -772,7 +772,7 @@ check_receipts() {
         rest=${stem%-*} gen=${rest##*-} who=${rest%-*}
         cp "$entry" "$tmp/entry"
         if ! { open_entry "$federation/$who/records/$gen" && [ "$key_known-$body_type" = 1-5 ] &&
-            [ "$(sha <"${entry%.entry}.body")" = "$body_digest" ] &&
+            [ -f "${entry%.entry}.body" ] && [ "$(sha <"${entry%.entry}.body")" = "$body_digest" ] &&
             receipt_of "${entry%.entry}.body" &&
             open_proof "${entry%.entry}.proof" && [ "$proof_index" = "$index" ] &&
             open_note "$tmp/proof.note" "$federation/$who/records/$gen" "$who" &&
