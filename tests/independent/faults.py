@@ -6,7 +6,8 @@
 
 With --sums the forger also writes SHA256SUMS anew. Prints as JSON which codes
 every verifier must find, how many records change their verdict (null: only that
-all verifiers agree), and an index that a sample has to include. Exits with 3
+all verifiers agree), whether the shell can see all of it, and an index that a sample
+has to include. Exits with 3
 where the bundle has nothing to plant the fault in.
 """
 
@@ -479,7 +480,8 @@ def evidence_planted(target):
     shutil.copyfile(target.checkpoint, folder / "second")
 
 
-@fault("roster.signature")
+# Without the roster's new key its retraction does not count: see above.
+@fault("roster.signature", shell="part")
 def roster_signature_bit(target):
     path = files(target.root / "roster", "0*")[-1]
     flip(path, path.stat().st_size - 9)

@@ -104,7 +104,11 @@ class Trust:
                     if key["use"] == WITNESS:
                         place = f"{self.federation}/{name}/witness", bytes(key["public_key"])
                         found.setdefault(place, []).append((start, end))
-        return found
+        # Who has a revoked key can date its cosignatures back.
+        revoked = {bytes(key["public_key"]) for roster in self.versions
+                   for member in roster["members"] for key in member["keys"]
+                   if key["use"] == WITNESS and key["revoked_at_size"] is not None}
+        return {place: [] if place[1] in revoked else spans for place, spans in found.items()}
 
     def quorum(self, time):
         own = 1

@@ -16,7 +16,7 @@ unset BASH_ENV POSIXLY_CORRECT
 
 die() { echo "$*" >&2; exit 2; }
 
-bundle= policy= records=200 also= notes_max=24
+bundle= policy= records=200 also= notes_max=12
 while [ $# -gt 0 ]; do
     case $1 in
         --policy) policy=${2:?}; shift ;;
@@ -146,15 +146,16 @@ signed_by() { # ROOTS-FILE THRESHOLD: enough of these roots signed $tmp/roster
 read_members() {
     local roster=$1
     awk '$1 == "6" || $1 == "8" || index($1, "6.") == 1 || index($1, "8.") == 1' "$tmp/fields" >"$tmp/members"
-    local who= use= path a b
+    local who= use= key= path a b
     while read -r path a b; do
         case $path in
             6) who= ;;
             6.1) who=$(slice "$roster" "$a" "$b"); : >"$tmp/witnesses.$who" ;;
             6.7) use= ;;
             6.7.1) use=$a ;;
-            6.7.3) local key; key=$(slice "$roster" "$a" "$b" | hex)
+            6.7.3) key=$(slice "$roster" "$a" "$b" | hex)
                 printf '%s %s\n' "$(printf %s "$key" | unhex | sha | cut -c1-8)" "$key" >>"$tmp/keys.$use.$who" ;;
+            6.7.6) echo "$a" >"$tmp/revoked.$use.$key" ;;    # at this size
             6.10) slice "$roster" "$a" "$b" >>"$tmp/witnesses.$who"; echo >>"$tmp/witnesses.$who" ;;
             8.4) quorum=$a ;;
         esac
@@ -245,7 +246,7 @@ open_note() { # FILE ORIGIN MEMBER [PATH for findings of cosignatures]
             printf '%s %s %s\n' "$name" "$id" "$raw" >>"$tmp/others"; continue
         fi
         holds "$key" "$raw" "$tmp/text" || return 1
-        good=1
+        [ -f "$tmp/revoked.2.$key" ] && [ "$note_size" -gt "$(cat "$tmp/revoked.2.$key")" ] || good=1
     done <"$tmp/parsed"
     [ "$good" = 1 ] || return 1
     fault=checkpoint.malformed; [ "$gap" = 4 ] || return 1    # casegate's logs have no extensions
@@ -266,7 +267,8 @@ cosignature() {
     [ -n "$found" ] || { find_ cosignature.unknown "$path"; return 0; }
     time=$((0x${raw:0:16}))
     { printf 'cosignature/v1\ntime %d\n' "$time"; cat "$tmp/text"; } >"$tmp/cosigned"
-    if holds "$found" "${raw:16}" "$tmp/cosigned"; then note_times="$note_times $witness"
+    if holds "$found" "${raw:16}" "$tmp/cosigned"; then
+        [ -f "$tmp/revoked.3.$found" ] || note_times="$note_times $witness"
     else find_ cosignature.invalid "$path"; invalid=1; fi
 }
 
@@ -772,7 +774,7 @@ check_receipts() {
         rest=${stem%-*} gen=${rest##*-} who=${rest%-*}
         cp "$entry" "$tmp/entry"
         if ! { open_entry "$federation/$who/records/$gen" && [ "$key_known-$body_type" = 1-5 ] &&
-            [ "$(sha <"${entry%.entry}.body")" = "$body_digest" ] &&
+            [ -f "${entry%.entry}.body" ] && [ "$(sha <"${entry%.entry}.body")" = "$body_digest" ] &&
             receipt_of "${entry%.entry}.body" &&
             open_proof "${entry%.entry}.proof" && [ "$proof_index" = "$index" ] &&
             open_note "$tmp/proof.note" "$federation/$who/records/$gen" "$who" &&

@@ -138,6 +138,58 @@ fn dsse_bytes_and_signatures_of_the_reference_are_ours() {
     }
 }
 
+/// How many different trusted keys signed a DSSE envelope, as a roster counts its
+/// roots: each key once, whatever labels the signatures carry.
+fn distinct_signers(case: &Value) -> usize {
+    let envelope = &case["envelope"];
+    let text = |value: &Value| STANDARD.decode(value.as_str().unwrap_or_default());
+    let Ok(payload) = text(&envelope["payload"]) else {
+        return 0;
+    };
+    let signed = pae(field(envelope, "payloadType"), &payload);
+    let signatures = envelope["signatures"].as_array().expect("signatures");
+    let keys = case["trusted_keys"].as_array().expect("keys");
+    let signs = |key: &&Value| {
+        signatures.iter().any(|one| {
+            text(&one["sig"]).is_ok_and(|signature| {
+                accepts(field(key, "public_hex"), &signed, &hex::encode(signature))
+            })
+        })
+    };
+    keys.iter().filter(signs).count()
+}
+
+#[test]
+fn thresholds_count_keys_and_not_signatures() {
+    let Some(path) = vectors("dsse/threshold_cases.json") else {
+        return;
+    };
+    // Rules about key lists and thresholds themselves: a roster refuses them when
+    // it is read (`roster.field`), before anything is counted.
+    let lists = [
+        "same-key-two-labels",
+        "same-label-two-keys",
+        "zero-threshold",
+        "empty-payload-type",
+    ];
+    let file = json(&path);
+    let cases = file["cases"].as_array().expect("cases");
+    assert_eq!(cases.len(), 17);
+    for case in cases {
+        let id = field(case, "id");
+        if lists.contains(&id) {
+            continue;
+        }
+        let wanted = case["threshold"].as_u64().expect("a threshold");
+        let met = distinct_signers(case) as u64 >= wanted;
+        assert_eq!(
+            met,
+            field(&case["expected"], "decision") == "verified",
+            "{id}"
+        );
+    }
+}
+
 #[test]
 fn the_pre_authentication_encoding_is_that_of_the_specification() {
     assert_eq!(
