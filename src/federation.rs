@@ -213,18 +213,14 @@ impl Federation {
             .ok_or_else(|| FederationError::NoMember(member.clone()))
     }
 
-    async fn start(
-        &mut self,
-        member: &MemberId,
-        listeners: Listeners,
-    ) -> Result<(), FederationError> {
+    fn options(&self, member: &MemberId, dir: PathBuf) -> Result<NodeOptions, FederationError> {
         let made = self.made(member)?;
         let spec = self.spec.members.iter().find(|m| m.id == *member);
         let copy = |key: &SigningKey| {
             SigningKey::from_seed(&key.seed()).map_err(|e| FederationError::File(e.to_string()))
         };
-        let options = NodeOptions {
-            dir: self.member_dir(member).join("store"),
+        Ok(NodeOptions {
+            dir,
             federation: self.spec.federation.clone(),
             member: member.clone(),
             material: made.node_material()?,
@@ -245,16 +241,30 @@ impl Federation {
             cache_bytes: self.spec.cache_bytes,
             index: PostingsOptions::default(),
             limits: crate::config::Limits::default(),
-        };
-        let node =
-            Node::start(options, listeners)
-                .await
-                .map_err(|source| FederationError::Node {
-                    member: member.clone(),
-                    source,
-                })?;
+        })
+    }
+
+    async fn start(
+        &mut self,
+        member: &MemberId,
+        listeners: Listeners,
+    ) -> Result<(), FederationError> {
+        let options = self.options(member, self.member_dir(member).join("store"))?;
+        let node = start_node(member, options, listeners).await?;
         self.nodes.insert(member.clone(), node);
         Ok(())
+    }
+
+    /// Starts a second node of a member from `dir`, a copy of its store, at
+    /// other addresses than the roster's: for a rehearsal of attacks.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub async fn start_copy(&self, member: &MemberId, dir: &Path) -> Result<Node, FederationError> {
+        let options = self.options(member, dir.to_path_buf())?;
+        let listeners = Listeners::loopback().await;
+        let listeners = listeners.map_err(FederationError::Listen)?;
+        start_node(member, options, listeners).await
     }
 
     /// Stops one node; its directory stays.
@@ -486,6 +496,18 @@ impl Federation {
         }
         while stopping.join_next().await.is_some() {}
     }
+}
+
+async fn start_node(
+    member: &MemberId,
+    options: NodeOptions,
+    listeners: Listeners,
+) -> Result<Node, FederationError> {
+    let started = Node::start(options, listeners).await;
+    started.map_err(|source| FederationError::Node {
+        member: member.clone(),
+        source,
+    })
 }
 
 fn read_seal(path: &Path) -> Result<[u8; 32], FederationError> {

@@ -22,6 +22,7 @@ mod queue;
 mod read;
 mod receipts;
 mod replica;
+mod restore;
 mod seen;
 mod segment;
 mod signers;

@@ -505,6 +505,8 @@ impl<P: PeerTransport> Replicator<P> {
                 .map_err(refused)?;
             }
         }
+        // What has ended is known now: the bodies here may be given out.
+        log.set_stale(false);
         let mut held = 0;
         if start < end {
             held += self

@@ -92,6 +92,8 @@ pub enum Table {
     Conflicts = 28,
     /// Origin → a checkpoint that was seen of it.
     Seen = 29,
+    /// (log number, index) of own bodies that nobody has any more.
+    Lost = 31,
     /// Calls under way whose line is not in the access log yet, sealed.
     Begun = 30,
 }

@@ -137,6 +137,7 @@ fn info(
 struct Verified {
     origin: String,
     size: u64,
+    lost: u64,
     trouble: Option<String>,
 }
 
@@ -157,6 +158,7 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
         done.push(Verified {
             origin: log.origin.to_string(),
             size: log.size().0,
+            lost: ledger.lost(log).unwrap_or(0),
             trouble,
         });
     }
@@ -166,7 +168,7 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
         .iter()
         .map(|v| {
             json!({
-                "origin": v.origin, "size": v.size,
+                "origin": v.origin, "size": v.size, "lost_bodies": v.lost,
                 "verified": v.trouble.is_none(), "trouble": v.trouble,
             })
         })
@@ -187,6 +189,13 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
             ]);
         }
         screen.table(&table);
+        for v in done.iter().filter(|v| v.lost > 0) {
+            let count = v.lost.to_string();
+            screen.text(
+                "message.store.lost",
+                &[("log", &v.origin), ("count", &count)],
+            );
+        }
     })?;
     Ok(if bad == 0 { Exit::Done } else { Exit::Refused })
 }

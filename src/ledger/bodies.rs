@@ -136,6 +136,7 @@ impl Ledger {
             Body::Access(_) => (false, false),
         };
         let allowed = allowed
+            || reader.member.id == log.origin.member
             || (amendable
                 && self
                     .amendment(log.number, index)?

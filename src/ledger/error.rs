@@ -108,6 +108,9 @@ pub enum LedgerError {
         "{0} contradicts itself, as two signed checkpoints prove: nothing new of it is taken until the roots begin a new generation"
     )]
     Forked(Origin),
+    /// Its bodies are not given out before this node has caught up.
+    #[error("bodies of {0} are not given out before this node knows what has ended meanwhile")]
+    HeldBack(Origin),
     /// An end of a log came that only a newer roster can name.
     #[error("{0} has ended, says who was asked; a newer roster is needed to check where")]
     NewerRoster(Origin),
@@ -127,7 +130,9 @@ impl Blamed for LedgerError {
             | Self::Malformed { .. } => Blame::Misbehaved,
             Self::UnknownKey { .. } | Self::NewerRoster(_) => Blame::Stale,
             Self::NoLog(_) => Blame::NotFound,
-            Self::Closed(_) | Self::NoKey { .. } | Self::NoCheckpointKey(_) => Blame::Unavailable,
+            Self::Closed(_) | Self::HeldBack(_) | Self::NoKey { .. } | Self::NoCheckpointKey(_) => {
+                Blame::Unavailable
+            }
             Self::Store(_)
             | Self::Shred(_)
             | Self::Postings(_)
@@ -153,6 +158,7 @@ impl Blamed for LedgerError {
             Self::Postings(_) => "ledger.postings",
             Self::Closed(_) => "ledger.closed",
             Self::Forked(_) => "ledger.forked",
+            Self::HeldBack(_) => "ledger.held_back",
             Self::NewerRoster(_) => "ledger.newer_roster",
             Self::Stopped => "ledger.stopped",
         }

@@ -2,6 +2,7 @@
 //! it is proven, and its newest checkpoint.
 
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -138,6 +139,8 @@ pub struct Log {
     /// Its number in the store.
     pub number: u32,
     head: RwLock<Head>,
+    /// Whether retractions may have come since that are not known here.
+    stale: AtomicBool,
     witnessed: RwLock<Option<Newest>>,
     /// How many witnessed checkpoints are kept, once counted; held while one more is.
     pub(super) keeping: std::sync::Mutex<Option<usize>>,
@@ -153,6 +156,7 @@ impl Log {
             origin,
             number,
             head: RwLock::new(head),
+            stale: AtomicBool::new(false),
             witnessed: RwLock::default(),
             keeping: std::sync::Mutex::default(),
             writing: std::sync::Mutex::default(),
@@ -203,6 +207,17 @@ impl Log {
             .witnessed
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = newest;
+    }
+
+    /// Says whether retractions may have come that are not known here yet.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::SeqCst)
+    }
+
+    /// Says that somebody who has the log was asked what has ended.
+    pub fn set_stale(&self, stale: bool) {
+        self.stale.store(stale, Ordering::SeqCst);
     }
 
     pub(crate) fn advance(&self, head: Head) {

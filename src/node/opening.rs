@@ -76,6 +76,7 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     ledger.follow_rosters(rosters.history_handle());
     let roster = rosters.handle();
     ledger.end_generations(&rosters.newest())?;
+    ledger.hold_bodies(&rosters.newest());
     let clock = options.clock;
     let officers = Officers::open(store.clone(), clock.clone(), options.first_admin.as_ref())?;
     let cases = Cases::new(ledger.clone());

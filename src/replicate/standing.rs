@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
-use super::{Looked, PeerTransport, PullError, Replicator};
+use super::{ABSENT_MAX, Looked, PeerTransport, PullError, Replicator};
 use crate::blame::Blame;
 use crate::checkpoint::Checkpoint;
 use crate::ids::{LogName, MemberId};
@@ -22,6 +22,11 @@ const ANSWER_S: u64 = 3;
 const AGAIN_MS: (u64, u64) = (100, 5_000);
 /// Members that are asked at once.
 const ASKED_AT_ONCE: usize = 8;
+
+/// Seconds before each time that missing own bodies are asked for.
+const SEEK_S: [u64; 3] = [0, 5, 10];
+/// Seconds between later times, while somebody does not answer.
+const SEEK_AGAIN_S: u64 = 60;
 
 /// What the others say about the own log.
 #[derive(Debug, Default)]
@@ -38,7 +43,7 @@ impl<P: PeerTransport> Replicator<P> {
         let mut pause_ms = AGAIN_MS.0;
         loop {
             match self.try_standing().await {
-                Ok(true) => return,
+                Ok(true) => return self.seek_bodies(stop).await,
                 Ok(false) => {}
                 Err(e) => tracing::warn!(error = %e, "the own log is not open yet"),
             }
@@ -49,6 +54,63 @@ impl<P: PeerTransport> Replicator<P> {
                 changed = stop.changed() => if changed.is_err() || *stop.borrow() { return },
             }
         }
+    }
+
+    /// Looks for own bodies that a restored copy lacks. What nobody has, though
+    /// everybody was asked several times, is lost, and listed as such.
+    async fn seek_bodies(&self, mut stop: watch::Receiver<bool>) {
+        let mut pauses = SEEK_S.into_iter();
+        loop {
+            let pause_s = pauses.next();
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(pause_s.unwrap_or(SEEK_AGAIN_S))) => {}
+                changed = stop.changed() => if changed.is_err() || *stop.borrow() { return },
+            }
+            let last = pauses.len() == 0;
+            match self.seek_once(last).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(e) => tracing::warn!(error = %e, "own bodies are still missing"),
+            }
+        }
+    }
+
+    /// Asks everybody once; true when nothing is missing any more, or, the last
+    /// time, when all of it is lost.
+    async fn seek_once(&self, last: bool) -> Result<bool, PullError> {
+        let own = self.ledger.own().clone();
+        let refused = |source| PullError::Refused {
+            from: own.clone(),
+            source,
+        };
+        let log = Arc::clone(self.ledger.own_log(LogName::Records));
+        let missing = || self.ledger.absent(&log, ABSENT_MAX).map_err(refused);
+        let roster = self.roster.load_full();
+        let Some(author) = roster.member(&own).cloned().map(Arc::new) else {
+            return Ok(true);
+        };
+        let mut all_answered = true;
+        for from in roster.members.keys().filter(|id| **id != own) {
+            let ranges = missing()?;
+            if ranges.is_empty() {
+                return Ok(true);
+            }
+            match self.fetch_ranges(&log, &author, from, ranges).await {
+                Err(PullError::Peer(e)) => all_answered &= e.blame == Blame::NotFound,
+                Ok(_) | Err(PullError::Refused { .. }) => {}
+            }
+        }
+        let ranges = missing()?;
+        if ranges.is_empty() || !last || !all_answered {
+            return Ok(ranges.is_empty());
+        }
+        tracing::error!(log.origin = %log.origin, "bodies of own records are lost: nobody has them; casegate store verify counts them");
+        self.blocking(&log, &author, move |ledger, log, _| {
+            ledger.mark_lost(log, &ranges)
+        })
+        .await
+        .map_err(refused)?;
+        Ok(false)
     }
 
     /// One round; true when the question is settled.

@@ -222,6 +222,9 @@ impl exchange_server::Exchange for Exchange {
                 "more ranges than a request may name: 8192",
             ));
         }
+        self.ledger
+            .may_serve_bodies(&log)
+            .map_err(|e| to_peer(&e))?;
         let (ledger, roster) = (self.ledger.clone(), self.roster.load_full());
         let (chunks, stream) = mpsc::channel(2);
         tokio::task::spawn_blocking(move || {
