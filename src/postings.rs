@@ -10,13 +10,13 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable};
 use ring::hmac;
 
 use crate::blame::{Blame, Blamed};
-use crate::ids::{CaseRef, LogIndex, Token};
+use crate::ids::{CaseRef, LogIndex, Token, random};
 
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = &[0];
@@ -29,6 +29,15 @@ const POINTER_BY_AMEND: u8 = 6;
 const POINTER_BY_CASE: u8 = 7;
 const POSTING_KEY_LEN: usize = 1 + 16 + 4 + 8;
 const POSTING_VALUE_LEN: usize = 1 + 1 + 4 + 16;
+
+/// What fills a journal up: blocks of noise, which no compression shortens, and
+/// how much of it is held in memory.
+const FILLER_BLOCK_BYTES: usize = 1 << 20;
+const FILLER_BLOCKS: u32 = 66;
+const FILLER_MEMTABLE_BYTES: u64 = 4 << 20;
+
+/// Flushes after which the old journal is gone, unless somebody writes very much.
+const JOURNAL_TRIES: usize = 16;
 
 /// A truncated HMAC-SHA256 under the node's index key.
 pub type Mac = [u8; 16];
@@ -261,6 +270,8 @@ pub struct Postings {
 struct Inner {
     database: Database,
     index: Keyspace,
+    /// Held while the files are rid of what was deleted.
+    compacting: Mutex<()>,
 }
 
 impl fmt::Debug for Postings {
@@ -286,7 +297,11 @@ impl Postings {
             KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes)
         })?;
         let postings = Self {
-            inner: Arc::new(Inner { database, index }),
+            inner: Arc::new(Inner {
+                database,
+                index,
+                compacting: Mutex::new(()),
+            }),
         };
         match postings.value(FORMAT_KEY)? {
             None => postings.write_format()?,
@@ -419,14 +434,42 @@ impl Postings {
         self.write_format()
     }
 
-    /// Merges all tables, so that deleted postings leave the sorted files. The engine's journal
-    /// keeps its last 64 MiB of writes, MACs only, until it is replaced.
+    /// Takes deleted postings out of the files: writes what is in memory, replaces
+    /// the journal and merges all tables. Blocks; others read and write meanwhile.
     ///
     /// # Errors
-    /// [`PostingsError::Engine`].
+    /// [`PostingsError::Engine`]; call it again.
     pub fn compact(&self) -> Result<(), PostingsError> {
+        let one = self.inner.compacting.lock();
+        let _one = one.unwrap_or_else(std::sync::PoisonError::into_inner);
         self.inner.index.rotate_memtable_and_wait()?;
+        self.replace_journal()?;
         Ok(self.inner.index.major_compact()?)
+    }
+
+    /// The engine begins a new journal only at a flush that finds the old one
+    /// past 64 MB, and removes the old one once all of it is in tables: so it is
+    /// filled up with noise.
+    fn replace_journal(&self) -> Result<(), PostingsError> {
+        let database = &self.inner.database;
+        let filler = database.keyspace("filler", || {
+            KeyspaceCreateOptions::default().max_memtable_size(FILLER_MEMTABLE_BYTES)
+        })?;
+        let noise: Vec<u8> = (0..FILLER_BLOCK_BYTES / 32)
+            .flat_map(|_| random::<32>())
+            .collect();
+        for block in 0..FILLER_BLOCKS {
+            filler.insert(block.to_be_bytes(), noise.as_slice())?;
+        }
+        filler.rotate_memtable_and_wait()?;
+        for _ in 0..JOURNAL_TRIES {
+            self.write_format()?;
+            self.inner.index.rotate_memtable_and_wait()?;
+            if database.journal_count() <= 1 {
+                break;
+            }
+        }
+        Ok(database.delete_keyspace(filler)?)
     }
 
     /// Bytes of the sorted files and the journal, which counts 64 MiB from the start, sparse.
