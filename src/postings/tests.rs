@@ -3,6 +3,7 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::ids::Token;
 
 fn index() -> (TempDir, Postings) {
     let dir = tempfile::tempdir().unwrap();

@@ -12,12 +12,12 @@ use casegate::record::{Audience, Body};
 use casegate::shred::ShredError;
 use casegate::store::{Batch, Table};
 use casegate::wire::v1::{
-    ElementKind, ErasedItem, ErasedRow, HeldElement, IndexRange, ReceiptState, RetractReason,
-    RetractRequest, RetractResponse,
+    ElementKind, ElementSpec, ErasedItem, ErasedRow, HeldElement, IndexRange, QueryRequest,
+    ReceiptState, RetractReason, RetractRequest, RetractResponse,
 };
 use prost::Message;
 
-use crate::cluster::{Cluster, id, wait_for};
+use crate::cluster::{Cluster, id, purpose, wait_for};
 use crate::tamper::{Ledgers, append, carry, element, retraction};
 use scanner::{Needles, scan};
 
@@ -87,6 +87,13 @@ async fn nothing_that_was_erased_can_be_read_from_any_directory_with_every_key_l
     let theirs = format!("{HEAD}WH-1,loan-fraud,phone,13800138000,suspect,,\n");
     cluster.import("wuhu", &theirs).await;
     cluster.converge().await;
+
+    let typed = ElementSpec {
+        kind: "phone".into(),
+        value: "13911112222".into(),
+        ..Default::default()
+    };
+    ask(&cluster, "hefei", "HF-1", typed).await;
 
     let ledger = cluster.parts("hefei").ledger.clone();
     let records: Vec<_> = (0..4).map(|at| held(&ledger, at)).collect();
@@ -182,6 +189,20 @@ async fn nothing_that_was_erased_can_be_read_from_any_directory_with_every_key_l
         Default::default(),
         "a department"
     );
+}
+
+async fn ask(cluster: &Cluster, member: &str, case_no: &str, element: ElementSpec) {
+    let request = QueryRequest {
+        case_no: case_no.into(),
+        elements: vec![element],
+        add: false,
+        purpose: Some(purpose()),
+    };
+    cluster
+        .desk(member)
+        .query(request)
+        .await
+        .expect("an answer");
 }
 
 /// Two elements wait for tokens, and were asked for already, when their case is
