@@ -266,7 +266,8 @@ impl Ledger {
         dry_run: bool,
     ) -> Result<u64, LedgerError> {
         let mut count = 0;
-        for (key, _) in self.0.store.scan(table, b"")? {
+        for item in self.0.store.iter(table, b"") {
+            let (key, _) = item?;
             let at = place_of(&key);
             for mut run in self.sealed_run(table, at)? {
                 let mut pointers = PostingsBatch::default();
