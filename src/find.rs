@@ -190,6 +190,29 @@ impl Finder {
         Ok((kind, canonical.value))
     }
 
+    /// Picks held elements of a case that have no record yet; with `specs`, those only.
+    ///
+    /// # Errors
+    /// [`FindError::Kind`] or [`FindError::Element`].
+    pub fn waiting(
+        &self,
+        row: &CaseRow,
+        specs: &[ElementSpec],
+    ) -> Result<impl Fn(&HeldElement) -> bool + use<>, FindError> {
+        let mut named = vec![];
+        for spec in specs {
+            let (kind, canonical) = self.canonical(spec)?;
+            named.push((kind.to_wire() as i32, canonical, spec.value.clone()));
+        }
+        let case_no = row.case_no.clone();
+        Ok(move |held: &HeldElement| {
+            let is_named = |(kind, canonical, raw): &(i32, String, String)| {
+                held.kind == *kind && (held.canonical == *canonical || held.raw == *raw)
+            };
+            held.case_no == case_no && (named.is_empty() || named.iter().any(is_named))
+        })
+    }
+
     /// Which cases of other members share elements with an open case here.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ pub use erasures::{Confirmation, Confirmed, Erasure, LATE_S};
 pub use error::LedgerError;
 pub use index::{Hit, IndexedElement};
 pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS, OwnPlace};
-pub use queue::{QueueTicket, Queued};
+pub use queue::{Dequeued, Dropped, QueueTicket, Queued};
 pub use read::StoredElement;
 pub use replica::ChunkAccepted;
 pub use segment::BodyState;
@@ -140,7 +140,7 @@ pub struct Ledger(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    shred: ShredKeys,
+    shred: Arc<ShredKeys>,
     postings: Postings,
     seal: Arc<SealKey>,
     clock: Clock,
@@ -181,6 +181,7 @@ impl Ledger {
     pub fn open(dir: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         let store = Store::open(&dir.join("store"), options.cache_bytes)?;
         let shred = ShredKeys::open(&dir.join("shred.keys"), options.seal.bytes())?;
+        let shred = Arc::new(shred);
         let postings = Postings::open(&dir.join("index"), options.index)?;
         let name = |log, generation| Origin {
             federation: options.federation.clone(),
@@ -254,6 +255,12 @@ impl Ledger {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// The erasable keys.
+    #[must_use]
+    pub fn shred(&self) -> &Arc<ShredKeys> {
+        &self.0.shred
     }
 
     /// The node's seal key.

@@ -205,6 +205,10 @@ impl Node {
         tasks.spawn(Arc::clone(&parts.witnessing).run(stopped.clone()));
         tasks.spawn(upkeep::follow_roster(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(upkeep::sweep(parts.ledger.clone(), stopped.clone()));
+        tasks.spawn(upkeep::forget_postings(
+            parts.ledger.clone(),
+            stopped.clone(),
+        ));
         tasks.spawn(upkeep::sign_receipts(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(upkeep::write_denials(parts.access.clone(), stopped));
         Ok(Self {

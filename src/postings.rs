@@ -8,15 +8,17 @@
 //! One keyspace, by its first byte: 0 format, 1 posting (MAC, log, index), 2 pointer by value,
 //! 3 pointer by row, 4 position by log. Numbers are big-endian, so that keys sort in log order.
 
+mod mac;
+
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable};
-use ring::hmac;
 
+pub use self::mac::IndexKey;
 use crate::blame::{Blame, Blamed};
-use crate::ids::{CaseRef, LogIndex, Token};
+use crate::ids::{CaseRef, LogIndex, random};
 
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = &[0];
@@ -29,6 +31,15 @@ const POINTER_BY_AMEND: u8 = 6;
 const POINTER_BY_CASE: u8 = 7;
 const POSTING_KEY_LEN: usize = 1 + 16 + 4 + 8;
 const POSTING_VALUE_LEN: usize = 1 + 1 + 4 + 16;
+
+/// What fills a journal up: blocks of noise, which no compression shortens, and
+/// how much of it is held in memory.
+const FILLER_BLOCK_BYTES: usize = 1 << 20;
+const FILLER_BLOCKS: u32 = 66;
+const FILLER_MEMTABLE_BYTES: u64 = 4 << 20;
+
+/// Flushes after which the old journal is gone, unless somebody writes very much.
+const JOURNAL_TRIES: usize = 16;
 
 /// A truncated HMAC-SHA256 under the node's index key.
 pub type Mac = [u8; 16];
@@ -69,55 +80,6 @@ impl Blamed for PostingsError {
             Self::Version { .. } => "postings.version",
             Self::Damaged { .. } => "postings.damaged",
         }
-    }
-}
-
-/// The node's index key, and the MACs that stand in the index for what is looked up.
-#[derive(Clone)]
-pub struct IndexKey(hmac::Key);
-
-impl fmt::Debug for IndexKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IndexKey(..)")
-    }
-}
-
-impl IndexKey {
-    /// Takes the key's bytes.
-    #[must_use]
-    pub fn new(bytes: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
-    }
-
-    /// The MAC of a token under one token key.
-    #[must_use]
-    pub fn token(&self, token_key_id: &[u8], token: &Token) -> Mac {
-        self.mac(b"token", &[token_key_id, token.as_bytes()])
-    }
-
-    /// The MAC of a value of a kind, for [`Pointer::Value`].
-    #[must_use]
-    pub fn value(&self, kind: u8, canonical: &str) -> Mac {
-        self.mac(b"value", &[&[kind], canonical.as_bytes()])
-    }
-
-    /// The MAC of a row's identity, its fields in a fixed order, for [`Pointer::Row`].
-    #[must_use]
-    pub fn row(&self, fields: &[&[u8]]) -> Mac {
-        self.mac(b"row", fields)
-    }
-
-    /// Every field is preceded by its length (u32-BE), so that no two lists of fields are equal.
-    fn mac(&self, label: &[u8], fields: &[&[u8]]) -> Mac {
-        let mut context = hmac::Context::with_key(&self.0);
-        for field in std::iter::once(&label).chain(fields) {
-            let length = u32::try_from(field.len()).expect("a field is below 4 GiB");
-            context.update(&length.to_be_bytes());
-            context.update(field);
-        }
-        let mut out = [0; 16];
-        out.copy_from_slice(&context.sign().as_ref()[..16]);
-        out
     }
 }
 
@@ -261,6 +223,8 @@ pub struct Postings {
 struct Inner {
     database: Database,
     index: Keyspace,
+    /// Held while the files are rid of what was deleted.
+    compacting: Mutex<()>,
 }
 
 impl fmt::Debug for Postings {
@@ -286,7 +250,11 @@ impl Postings {
             KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes)
         })?;
         let postings = Self {
-            inner: Arc::new(Inner { database, index }),
+            inner: Arc::new(Inner {
+                database,
+                index,
+                compacting: Mutex::new(()),
+            }),
         };
         match postings.value(FORMAT_KEY)? {
             None => postings.write_format()?,
@@ -419,14 +387,42 @@ impl Postings {
         self.write_format()
     }
 
-    /// Merges all tables, so that deleted postings leave the sorted files. The engine's journal
-    /// keeps its last 64 MiB of writes, MACs only, until it is replaced.
+    /// Takes deleted postings out of the files: writes what is in memory, replaces
+    /// the journal and merges all tables. Blocks; others read and write meanwhile.
     ///
     /// # Errors
-    /// [`PostingsError::Engine`].
+    /// [`PostingsError::Engine`]; call it again.
     pub fn compact(&self) -> Result<(), PostingsError> {
+        let one = self.inner.compacting.lock();
+        let _one = one.unwrap_or_else(std::sync::PoisonError::into_inner);
         self.inner.index.rotate_memtable_and_wait()?;
+        self.replace_journal()?;
         Ok(self.inner.index.major_compact()?)
+    }
+
+    /// The engine begins a new journal only at a flush that finds the old one
+    /// past 64 MB, and removes the old one once all of it is in tables: so it is
+    /// filled up with noise.
+    fn replace_journal(&self) -> Result<(), PostingsError> {
+        let database = &self.inner.database;
+        let filler = database.keyspace("filler", || {
+            KeyspaceCreateOptions::default().max_memtable_size(FILLER_MEMTABLE_BYTES)
+        })?;
+        let noise: Vec<u8> = (0..FILLER_BLOCK_BYTES / 32)
+            .flat_map(|_| random::<32>())
+            .collect();
+        for block in 0..FILLER_BLOCKS {
+            filler.insert(block.to_be_bytes(), noise.as_slice())?;
+        }
+        filler.rotate_memtable_and_wait()?;
+        for _ in 0..JOURNAL_TRIES {
+            self.write_format()?;
+            self.inner.index.rotate_memtable_and_wait()?;
+            if database.journal_count() <= 1 {
+                break;
+            }
+        }
+        Ok(database.delete_keyspace(filler)?)
     }
 
     /// Bytes of the sorted files and the journal, which counts 64 MiB from the start, sparse.

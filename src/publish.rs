@@ -184,10 +184,12 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         // made them.
         let roster = self.roster.load_full();
         let (this, planned_by) = (Arc::clone(&self), Arc::clone(&roster));
-        let Some(plan) = blocking(move || this.plan(&planned_by)).await? else {
+        let plan = blocking(move || this.plan(&planned_by)).await?;
+        let inputs = plan.as_ref().map(Plan::inputs).unwrap_or_default();
+        self.tokenizer.keep_only(&inputs).await?;
+        let Some(mut plan) = plan else {
             return Ok(0);
         };
-        let mut plan = plan;
         for class in [TokenClass::Enumerable, TokenClass::Open] {
             let wanted = plan.take_wanted(class);
             if !wanted.is_empty() {
@@ -285,7 +287,12 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         // Rows are read, changed and written here: nobody closes one meanwhile.
         let _changing = self.cases.change();
         let ready = plan.entries(&self.ledger, &self.cases, &mut with)?;
-        self.ledger.dequeue(&ready.ticket, &mut with);
+        let _taking = self.ledger.taking();
+        if !self.ledger.is_queued(&ready.ticket)? {
+            // Some of it was retracted meanwhile: the rest is planned again.
+            return Ok(());
+        }
+        let dequeued = self.ledger.dequeue(&ready.ticket, &mut with);
         if !ready.notes.is_empty() {
             self.ledger.keep_notes(&ready.notes, Batch::new())?;
         }
@@ -297,7 +304,7 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         } else {
             self.ledger.append(LogName::Records, ready.entries, with)?;
         }
-        self.ledger.shred_queued(&ready.ticket)?;
+        self.ledger.shred_queued(dequeued)?;
         let add = |counter: &AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
         add(&self.counts.records, ready.records);
         add(&self.counts.notices, ready.notices);

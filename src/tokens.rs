@@ -21,7 +21,7 @@ use crate::blame::{Blame, Blamed};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::{CaseRef, Digest, KeyId, MemberId, QueryId};
 use crate::oprf::{Evaluation, KeySet, OprfError};
-use crate::seal::SealKey;
+use crate::shred::{ShredError, ShredKeys, SlotId};
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1::{EvaluateRequest, EvaluateResponse, Segment, TokenClass};
 
@@ -152,6 +152,9 @@ pub enum TokensError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The erasable keys failed.
+    #[error(transparent)]
+    Shred(#[from] ShredError),
     /// The process is stopping.
     #[error("the node is stopping")]
     Stopped,
@@ -171,6 +174,7 @@ impl Blamed for TokensError {
             Self::TooFew { .. } | Self::Stopped => Blame::Unavailable,
             Self::Oprf(e) => e.blame(),
             Self::Store(e) => e.blame(),
+            Self::Shred(e) => e.blame(),
         }
     }
 
@@ -179,6 +183,7 @@ impl Blamed for TokensError {
             Self::TooFew { .. } => "tokens.too_few",
             Self::Oprf(e) => e.code(),
             Self::Store(e) => e.code(),
+            Self::Shred(e) => e.code(),
             Self::Stopped => "tokens.stopped",
         }
     }
@@ -188,7 +193,7 @@ impl Blamed for TokensError {
 pub struct Tokenizer<T> {
     store: Store,
     clock: Clock,
-    seal: SealKey,
+    shred: Arc<ShredKeys>,
     transport: T,
     standing: Mutex<ask::Standing>,
 }
@@ -202,14 +207,14 @@ impl<T> std::fmt::Debug for Tokenizer<T> {
 }
 
 impl<T> Tokenizer<T> {
-    /// Makes a tokenizer whose pending batches stand in `store` under `seal_key`.
+    /// Makes a tokenizer whose pending batches stand in `store` under keys of `shred`.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, seal_key: &[u8; 32], transport: T) -> Self {
+    pub fn new(store: Store, clock: Clock, shred: Arc<ShredKeys>, transport: T) -> Self {
         let standing = Mutex::new(ask::Standing::default());
         Self {
             store,
             clock,
-            seal: SealKey::new(*seal_key),
+            shred,
             transport,
             standing,
         }
@@ -260,11 +265,8 @@ impl<T: CustodianTransport> Tokenizer<T> {
             .buffered(CONCURRENT_BATCHES)
             .try_collect()
             .await?;
-        let mut done = Batch::new();
-        for batch in &batches {
-            done.delete(Table::PendingBatch, batch.at());
-        }
-        self.store.submit(done)?.done().await?;
+        let places = batches.iter().map(|batch| batch.at().to_vec()).collect();
+        self.drop_batches(places).await?;
         let by_input: HashMap<&[u8], Evaluation> = batches
             .iter()
             .zip(evaluated)
@@ -291,30 +293,23 @@ impl<T: CustodianTransport> Tokenizer<T> {
     ) -> Result<Vec<Arc<Pending>>, TokensError> {
         let mut batches = vec![];
         let mut covered: HashSet<Vec<u8>> = HashSet::new();
-        let mut changes = Batch::new();
+        let mut unwanted = vec![];
         for (at, sealed) in self
             .store
             .scan(Table::PendingBatch, key.key_id.as_bytes())?
         {
-            match Pending::open(&self.seal, &at, &sealed) {
-                Ok(found) if found.epoch() != key.epoch => changes.delete(Table::PendingBatch, &at),
-                Ok(found) => {
-                    let fits =
-                        |input: &Vec<u8>| wanted.contains_key(input) && !covered.contains(input);
-                    if found.inputs().iter().all(fits) {
-                        covered.extend(found.inputs().iter().cloned());
-                        batches.push(Arc::new(found));
-                    } else if found.is_old(self.clock.now()) {
-                        changes.delete(Table::PendingBatch, &at);
-                    }
+            let found = Pending::open(&self.shred, &at, &sealed);
+            let fits = |input: &Vec<u8>| wanted.contains_key(input) && !covered.contains(input);
+            match found {
+                Some(found) if found.epoch() == key.epoch && found.inputs().iter().all(fits) => {
+                    covered.extend(found.inputs().iter().cloned());
+                    batches.push(Arc::new(found));
                 }
-                Err(error) => {
-                    // Only budget is lost: the values still wait upstream.
-                    tracing::warn!(%error, "a pending batch is dropped");
-                    changes.delete(Table::PendingBatch, &at);
-                }
+                // Only budget is lost: the values that are wanted wait upstream.
+                _ => unwanted.push(at),
             }
         }
+        self.drop_batches(unwanted).await?;
         let mut rest: Vec<(usize, Vec<u8>)> = wanted
             .iter()
             .filter(|(input, _)| !covered.contains(*input))
@@ -324,12 +319,52 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let rest: Vec<Vec<u8>> = rest.into_iter().map(|(_, input)| input).collect();
         let (key_id, epoch, now) = (key.key_id, key.epoch, self.clock.now());
         let made = run(move || pending::make(key_id, epoch, now, rest)).await??;
+        let mut changes = Batch::new();
         for batch in made {
-            changes.put(Table::PendingBatch, batch.at(), batch.sealed(&self.seal));
+            changes.put(Table::PendingBatch, batch.at(), batch.sealed(&self.shred)?);
             batches.push(Arc::new(batch));
         }
+        self.shred.sync()?;
         self.store.submit(changes)?.done().await?;
         Ok(batches)
+    }
+
+    /// Drops pending batches with an input that is not wanted any more, and
+    /// their keys: what was retracted does not wait for an answer.
+    ///
+    /// # Errors
+    /// [`TokensError::Store`] or [`TokensError::Shred`].
+    pub async fn keep_only(&self, wanted: &HashSet<Vec<u8>>) -> Result<(), TokensError> {
+        let mut unwanted = vec![];
+        for (at, sealed) in self.store.scan(Table::PendingBatch, b"")? {
+            let found = Pending::open(&self.shred, &at, &sealed);
+            if !found.is_some_and(|found| found.inputs().iter().all(|i| wanted.contains(i))) {
+                unwanted.push(at);
+            }
+        }
+        self.drop_batches(unwanted).await
+    }
+
+    /// Destroys the keys of batches, then removes the batches: one whose key is
+    /// gone is dropped by whoever reads it next.
+    async fn drop_batches(&self, places: Vec<Vec<u8>>) -> Result<(), TokensError> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let (store, shred) = (self.store.clone(), Arc::clone(&self.shred));
+        run(move || {
+            let mut batch = Batch::new();
+            let mut slots: Vec<SlotId> = vec![];
+            for at in &places {
+                let sealed = store.read(Table::PendingBatch, at)?;
+                let slot = sealed.and_then(|sealed| pending::slot_of(&sealed));
+                slots.extend(slot.filter(|slot| slot.0 < shred.len()));
+                batch.delete(Table::PendingBatch, at);
+            }
+            shred.destroy(&slots)?;
+            Ok(store.commit(batch)?)
+        })
+        .await?
     }
 
     /// The request for one batch, but for its recipient and expiry.

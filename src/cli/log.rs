@@ -1,8 +1,11 @@
 //! `casegate log`: the newest entries of the node's own logs, in words or as
 //! DSSE envelopes that other tools verify, and whether all logs verify.
 
+pub mod erasures;
+
 use serde::Serialize;
 
+use self::erasures::ErasuresView;
 use crate::cli::desk::Desk;
 use crate::cli::failure::{CommandError, Exit};
 use crate::cli::output::{Output, Screen, Table};
@@ -21,6 +24,9 @@ pub struct LogArgs {
     /// Checks every signature and the root of every log again.
     #[arg(long)]
     pub verify: bool,
+    /// Shows what was erased of the records log, and who has confirmed it.
+    #[arg(long, conflicts_with_all = ["access", "verify", "dsse"])]
+    pub erasures: bool,
     /// Prints each entry as a DSSE envelope, one JSON object a line.
     #[arg(long)]
     pub dsse: bool,
@@ -163,8 +169,14 @@ pub async fn run(args: &LogArgs, desk: &Desk, output: &Output) -> Result<Exit, C
         access: args.access,
         newest: args.newest,
         verify: args.verify,
+        erasures: args.erasures,
     };
     let answer = desk.client.show_log(request).await?;
+    if args.erasures {
+        let view = ErasuresView::of(&answer);
+        output.emit("log.erasures", &view, |screen| view.show(screen))?;
+        return Ok(view.exit());
+    }
     let view = LogView::of(&answer, args.verify, args.dsse);
     output.emit("log", &view, |screen| view.show(screen))?;
     Ok(view.exit())

@@ -43,6 +43,10 @@ impl ErasedSequence {
 /// The prefix of rows of erasures in [`Table::Receipts`].
 pub(super) const ROWS: &[u8] = b"e";
 
+/// The key, in [`Table::Receipts`], that says that the index was not merged
+/// since postings were deleted.
+const LEFT_OVER: &[u8] = b"p";
+
 fn row_key(number: u64) -> [u8; 9] {
     let mut key = [ROWS[0]; 9];
     key[1..].copy_from_slice(&number.to_be_bytes());
@@ -136,6 +140,7 @@ impl Ledger {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         self.0.erasures.fetch_add(1, Ordering::SeqCst);
+        self.mark_postings(&postings, &mut batch);
         self.0.postings.apply_synced(postings)?;
         let mut old = self.stage_states(Table::Bodies, log.number, &changes, &mut batch)?;
         if self.is_own(log) {
@@ -143,6 +148,37 @@ impl Ledger {
         }
         self.commit_erasing(batch, log.number, items, &old)?;
         Ok(held)
+    }
+
+    /// Notes in `batch` that the index has deleted postings in its files still.
+    pub(super) fn mark_postings(&self, postings: &PostingsBatch, batch: &mut Batch) {
+        if !postings.is_empty() {
+            batch.put(Table::Receipts, LEFT_OVER, vec![]);
+        }
+    }
+
+    /// Says whether deleted postings stand in the index's files still.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn has_left_over(&self) -> Result<bool, LedgerError> {
+        Ok(self.0.store.read(Table::Receipts, LEFT_OVER)?.is_some())
+    }
+
+    /// Takes deleted postings out of the index's files and journal. It merges
+    /// the whole index: some seconds for millions of records.
+    ///
+    /// # Errors
+    /// [`LedgerError::Postings`] or [`LedgerError::Store`]; call it again.
+    pub fn forget_postings(&self) -> Result<(), LedgerError> {
+        let mut batch = Batch::new();
+        batch.delete(Table::Receipts, LEFT_OVER);
+        let marked = self.has_left_over()?;
+        self.0.postings.compact()?;
+        if marked {
+            self.0.store.commit(batch)?;
+        }
+        Ok(())
     }
 
     /// Decides what becomes of one ended body.

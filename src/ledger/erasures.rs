@@ -11,7 +11,7 @@ use super::{Ledger, LedgerError, Range};
 use crate::clock::UnixSeconds;
 use crate::ids::{LogIndex, LogName, MemberId, Origin};
 use crate::record::{Body, BodyType, ReceiptBody, RetractReason};
-use crate::wire::v1::{ErasedRange, ReceiptState};
+use crate::wire::v1::{self, ConfirmationState, ErasedRange, ReceiptState};
 
 /// Seconds from the decision within which everybody erases and signs.
 pub const LATE_S: i64 = 60;
@@ -39,6 +39,28 @@ pub struct Erasure {
 }
 
 impl Erasure {
+    /// The message that tells it to officers and auditors.
+    #[must_use]
+    pub fn to_wire(&self) -> v1::Erasure {
+        v1::Erasure {
+            range: Some(v1::IndexRange {
+                start: self.range.0,
+                end: self.range.1,
+            }),
+            retracted_by: self.retracted_by.map(|at| at.0),
+            reason: self.reason.into(),
+            decided_at: self.decided_at,
+            confirmations: self
+                .confirmations
+                .iter()
+                .map(Confirmation::to_wire)
+                .collect(),
+            erased_at: self.erased_at,
+            entry: self.entry.0,
+            late: self.is_late(),
+        }
+    }
+
     /// Says whether this node took longer than it may.
     #[must_use]
     pub fn is_late(&self) -> bool {
@@ -55,6 +77,33 @@ pub struct Confirmation {
     pub receipt: Option<Confirmed>,
     /// It took longer than it may, or does still.
     pub late: bool,
+}
+
+impl Confirmation {
+    fn to_wire(&self) -> v1::Confirmation {
+        let member = self.member.to_string();
+        let Some(receipt) = &self.receipt else {
+            return v1::Confirmation {
+                member,
+                state: ConfirmationState::Pending.into(),
+                late: self.late,
+                ..Default::default()
+            };
+        };
+        let state = if receipt.held {
+            ConfirmationState::Erased
+        } else {
+            ConfirmationState::NeverHeld
+        };
+        v1::Confirmation {
+            member,
+            state: state.into(),
+            receipt_origin: receipt.origin.to_string(),
+            receipt_index: receipt.index.0,
+            at: receipt.at,
+            late: self.late,
+        }
+    }
 }
 
 /// A receipt that covers a whole erasure.

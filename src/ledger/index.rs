@@ -518,7 +518,8 @@ impl Ledger {
     /// Any error of the store or the index.
     pub fn reindex(&self) -> Result<(), LedgerError> {
         self.0.postings.clear()?;
-        self.catch_up_index()
+        self.catch_up_index()?;
+        self.forget_postings()
     }
 }
 

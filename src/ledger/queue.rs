@@ -1,12 +1,12 @@
 //! The durable queue of elements that wait for tokens, and the notes that
 //! never get one. Both are sealed under erasable keys, like records.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use prost::Message;
 
+use super::log::OWN_RECORDS;
 use super::segment::{self, BodyState};
 use super::{Ledger, LedgerError};
 use crate::ids::LogIndex;
@@ -23,7 +23,11 @@ const NOTED: LogIndex = LogIndex(u64::MAX - 1);
 
 /// The next free places in the queue and among the notes.
 #[derive(Debug)]
-pub(super) struct QueueSequence(Mutex<(u64, u64)>);
+pub(super) struct QueueSequence {
+    next: Mutex<(u64, u64)>,
+    /// Held while elements are taken off the queue, or dropped.
+    taking: Mutex<()>,
+}
 
 impl QueueSequence {
     pub(super) fn open(store: &Store) -> Result<Self, StoreError> {
@@ -34,7 +38,10 @@ impl QueueSequence {
                 .map(u64::from_be_bytes);
             Ok(last.map_or(0, |n| n + segment::RUN_BODIES_MAX as u64))
         };
-        Ok(Self(Mutex::new((next(Table::Queue)?, next(Table::Notes)?))))
+        Ok(Self {
+            next: Mutex::new((next(Table::Queue)?, next(Table::Notes)?)),
+            taking: Mutex::new(()),
+        })
     }
 }
 
@@ -50,8 +57,34 @@ pub struct Queued {
 /// The places of queued elements, and the keys under which they are sealed.
 #[derive(Debug, Default)]
 pub struct QueueTicket {
-    runs: Vec<u64>,
-    slots: Vec<SlotId>,
+    runs: Vec<(u64, Option<SlotId>)>,
+}
+
+/// What is left to do once elements are off the queue: their keys.
+#[derive(Debug)]
+#[must_use]
+pub struct Dequeued(Option<(Vec<u8>, v1::ErasedRow)>);
+
+/// What was taken out of the queue and the notes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Elements that waited for tokens.
+    pub queued: u64,
+    /// Elements that were kept without one.
+    pub notes: u64,
+}
+
+fn place_of(key: &[u8]) -> u64 {
+    let place = key.get(4..12).and_then(|b| b.try_into().ok());
+    place.map_or(0, u64::from_be_bytes)
+}
+
+impl Dropped {
+    /// All of them.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        self.queued + self.notes
+    }
 }
 
 impl QueueTicket {
@@ -100,7 +133,7 @@ impl Ledger {
         let mut next = self
             .0
             .queue
-            .0
+            .next
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let place = if table == Table::Queue {
@@ -137,13 +170,9 @@ impl Ledger {
             .iter_from(Table::Queue, &segment::run_key(0, LogIndex(0)), 4);
         for item in first {
             let (key, _) = item?;
-            let at = key
-                .get(4..12)
-                .and_then(|b| b.try_into().ok())
-                .map_or(0, u64::from_be_bytes);
+            let at = place_of(&key);
             for run in self.sealed_run(Table::Queue, at)? {
-                queued.ticket.runs.push(at);
-                queued.ticket.slots.extend(run.slot);
+                queued.ticket.runs.push((at, run.slot));
                 for state in run.states {
                     if let BodyState::Held(bytes) = state {
                         let held = v1::HeldElement::decode(bytes);
@@ -171,22 +200,120 @@ impl Ledger {
         self.0.store.iter(Table::Queue, b"").next().is_none()
     }
 
+    /// Lets nobody else take elements off the queue until the guard is dropped.
+    pub fn taking(&self) -> MutexGuard<'_, ()> {
+        let taking = self.0.queue.taking.lock();
+        taking.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether the elements of `ticket` are all queued still, as they were read.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn is_queued(&self, ticket: &QueueTicket) -> Result<bool, LedgerError> {
+        for (at, slot) in &ticket.runs {
+            let key = segment::run_key(0, LogIndex(*at));
+            let found = self.0.store.read(Table::Queue, &key)?;
+            let same = found.is_some_and(|value| segment::slot_of(&value) == *slot);
+            if !same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Adds to `batch` what takes `ticket`'s elements off the queue.
-    pub fn dequeue(&self, ticket: &QueueTicket, batch: &mut Batch) {
-        for at in &ticket.runs {
+    pub fn dequeue(&self, ticket: &QueueTicket, batch: &mut Batch) -> Dequeued {
+        for (at, _) in &ticket.runs {
             batch.delete(Table::Queue, &segment::run_key(0, LogIndex(*at)));
         }
+        let slots: Vec<SlotId> = ticket.runs.iter().filter_map(|(_, slot)| *slot).collect();
+        Dequeued(self.stage_row(batch, OWN_RECORDS, vec![], &slots))
     }
 
     /// Destroys the keys of elements that were taken off the queue.
     ///
     /// # Errors
-    /// [`LedgerError::Shred`].
-    pub fn shred_queued(&self, ticket: &QueueTicket) -> Result<(), LedgerError> {
-        if ticket.slots.is_empty() {
-            return Ok(());
+    /// [`LedgerError::Shred`] or [`LedgerError::Store`].
+    pub fn shred_queued(&self, dequeued: Dequeued) -> Result<(), LedgerError> {
+        match dequeued.0 {
+            Some((key, row)) => self.finish_erasing(&key, row),
+            None => Ok(()),
         }
-        Ok(self.0.shred.destroy(&ticket.slots)?)
+    }
+
+    /// Drops queued elements and notes that `dropped` picks, with their keys;
+    /// with `dry_run`, only counts them.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`] or [`LedgerError::Shred`].
+    pub fn drop_waiting(
+        &self,
+        dropped: &dyn Fn(&v1::HeldElement) -> bool,
+        dry_run: bool,
+    ) -> Result<Dropped, LedgerError> {
+        let _taking = self.taking();
+        Ok(Dropped {
+            queued: self.drop_sealed(Table::Queue, dropped, dry_run)?,
+            notes: self.drop_sealed(Table::Notes, dropped, dry_run)?,
+        })
+    }
+
+    fn drop_sealed(
+        &self,
+        table: Table,
+        dropped: &dyn Fn(&v1::HeldElement) -> bool,
+        dry_run: bool,
+    ) -> Result<u64, LedgerError> {
+        let mut count = 0;
+        for item in self.0.store.iter(table, b"") {
+            let (key, _) = item?;
+            let at = place_of(&key);
+            for mut run in self.sealed_run(table, at)? {
+                let mut pointers = PostingsBatch::default();
+                let mut left = 0;
+                let before = count;
+                for state in &mut run.states {
+                    let BodyState::Held(bytes) = state else {
+                        continue;
+                    };
+                    let held = v1::HeldElement::decode(bytes.clone())
+                        .map_err(|_| StoreError::Damaged("queued element"))?;
+                    if dropped(&held) {
+                        if table == Table::Notes && !held.canonical.is_empty() {
+                            pointers.delete_pointer(Pointer::Row, &self.row_mac(&held));
+                        }
+                        *state = BodyState::Erased;
+                        count += 1;
+                    } else {
+                        left += 1;
+                    }
+                }
+                if count > before && !dry_run {
+                    self.rewrite_run(table, &run, left, pointers)?;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    fn rewrite_run(
+        &self,
+        table: Table,
+        run: &segment::BodyRun,
+        left: usize,
+        pointers: PostingsBatch,
+    ) -> Result<(), LedgerError> {
+        let mut batch = Batch::new();
+        if left == 0 {
+            batch.delete(table, &segment::run_key(0, LogIndex(run.start)));
+        } else {
+            segment::put_run(&mut batch, &self.0.shred, table, 0, run.start, &run.states)?;
+        }
+        self.mark_postings(&pointers, &mut batch);
+        self.0.postings.apply_synced(pointers)?;
+        let old: Vec<SlotId> = run.slot.into_iter().collect();
+        self.commit_erasing(batch, OWN_RECORDS, vec![], &old)
     }
 
     /// Every note that is kept at home.
@@ -197,10 +324,7 @@ impl Ledger {
         let mut out = vec![];
         for item in self.0.store.iter(Table::Notes, b"") {
             let (key, _) = item?;
-            let at = key
-                .get(4..12)
-                .and_then(|b| b.try_into().ok())
-                .map_or(0, u64::from_be_bytes);
+            let at = place_of(&key);
             for run in self.sealed_run(Table::Notes, at)? {
                 for state in run.states {
                     if let BodyState::Held(bytes) = state {

@@ -251,6 +251,14 @@ fn fresh_slot(shred: &ShredKeys) -> Result<SlotId, ShredError> {
     Ok(*slots.first().expect("one slot was asked for"))
 }
 
+/// The shred key under which a run's value is sealed; none when it holds no body.
+pub(crate) fn slot_of(value: &[u8]) -> Option<SlotId> {
+    let (&count, rest) = value.split_first()?;
+    let (_, rest) = rest.split_at_checked(usize::from(count))?;
+    let (slot, _) = rest.split_first_chunk::<8>()?;
+    Some(SlotId(u64::from_be_bytes(*slot)))
+}
+
 fn open_run(
     shred: &ShredKeys,
     table: Table,

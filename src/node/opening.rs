@@ -85,7 +85,12 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let peers = PeerClients::new(options.material.clone(), Arc::clone(&roster), clock.clone());
     let peers = Arc::new(peers.noting(ShownSink::new(sink)));
     let custodian = Custodian::open(store.clone(), clock.clone(), &options.seal, options.member)?;
-    let tokenizer = Tokenizer::new(store, clock.clone(), &options.seal, Arc::clone(&peers));
+    let tokenizer = Tokenizer::new(
+        store,
+        clock.clone(),
+        Arc::clone(ledger.shred()),
+        Arc::clone(&peers),
+    );
     let publisher = Publisher::new(
         ledger.clone(),
         cases.clone(),

@@ -20,6 +20,9 @@ const ROSTER_POLL_S: u64 = 30;
 /// How often retention ends are looked for, in seconds: what ends is erased and
 /// signed for within a minute.
 const SWEEP_S: u64 = 2;
+/// After which time, and how often at most, the index is rid of erased postings.
+const FORGET_AFTER_S: u64 = 60;
+const FORGET_EVERY_S: u64 = 3_600;
 /// How often it is looked again whether there is something to sign for, in seconds.
 const RECEIPTS_S: u64 = 5;
 /// How long erasures are gathered before they are signed for together.
@@ -95,6 +98,35 @@ pub(super) async fn sweep(ledger: Ledger, stop: watch::Receiver<bool>) {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(erased)) => tracing::info!(erased, "bodies reached their retention end"),
             Ok(Err(e)) => tracing::error!(error = %e, "erasing at the retention end failed"),
+        }
+    }
+}
+
+/// Takes the postings of what was erased out of the index's files: a minute
+/// after the start or the first erasure, then at most once an hour.
+pub(super) async fn forget_postings(ledger: Ledger, stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(FORGET_AFTER_S)) => {}
+            () = stopped(stop.clone()) => return,
+        }
+        let forgetting = ledger.clone();
+        let forgotten = tokio::task::spawn_blocking(move || {
+            let due = forgetting.has_left_over()?;
+            if due {
+                forgetting.forget_postings()?;
+            }
+            Ok::<_, LedgerError>(due)
+        })
+        .await;
+        match forgotten {
+            Ok(Ok(false)) | Err(_) => continue,
+            Ok(Ok(true)) => tracing::info!("the index is rid of what was erased"),
+            Ok(Err(e)) => tracing::error!(error = %e, "the index keeps what was erased"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(FORGET_EVERY_S)) => {}
+            () = stopped(stop.clone()) => return,
         }
     }
 }

@@ -218,6 +218,12 @@ impl Plan {
         }))
     }
 
+    /// What custodians will be asked for.
+    pub(super) fn inputs(&self) -> HashSet<Vec<u8>> {
+        let inputs = self.wanted.iter().map(|(_, wanted)| wanted.input.clone());
+        inputs.collect()
+    }
+
     pub(super) fn taken(&self) -> usize {
         self.taken
     }

@@ -1,12 +1,12 @@
-//! Batches on their way: inputs, blinds and points, sealed in the store from
-//! before the first question until the answers are combined.
+//! Batches on their way: inputs, blinds and points, sealed in the store under
+//! erasable keys from before the first question until the answers are combined.
 
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::clock::UnixSeconds;
 use crate::ids::{KeyId, random};
 use crate::oprf::{Blinding, OprfError, Points, blind_batch, padding};
-use crate::seal::{SealError, SealKey};
+use crate::shred::{ShredError, ShredKeys, SlotId};
 
 /// The sizes to which batches are padded, so that a custodian learns little
 /// about how many values a member asks for.
@@ -16,17 +16,12 @@ const SIZES: [usize; 3] = [4096, 1024, 64];
 /// small batches cost less budget.
 const SMALL_REST_MAX: usize = 512;
 
-/// Seconds after which a batch that nobody asks for any more is dropped: the
-/// custodians would charge for it again.
-const OLD_S: i64 = 86_400;
-
 const CONTEXT: &[u8] = b"casegate/pending-batch/v1";
 
 /// One batch. Its inputs are wiped from memory on drop.
 pub(super) struct Pending {
     at: Vec<u8>,
     epoch: u32,
-    made_at: UnixSeconds,
     inputs: Vec<Vec<u8>>,
     blindings: Vec<Blinding>,
     points: Points,
@@ -64,7 +59,6 @@ pub(super) fn make(
         batches.push(Pending {
             at,
             epoch,
-            made_at: now,
             inputs: mine.to_vec(),
             blindings,
             points: Points::decode(&points)?,
@@ -106,12 +100,9 @@ impl Pending {
         &self.points
     }
 
-    pub(super) fn is_old(&self, now: UnixSeconds) -> bool {
-        now.saturating_sub(self.made_at) >= OLD_S
-    }
-
-    /// count ‖ (length ‖ input ‖ blind)* ‖ points, sealed and bound to its key.
-    pub(super) fn sealed(&self, seal: &SealKey) -> Vec<u8> {
+    /// slot ‖ (count ‖ (length ‖ input ‖ blind)* ‖ points, sealed under the key of
+    /// that slot and bound to its place). The keys must be synced before it is stored.
+    pub(super) fn sealed(&self, shred: &ShredKeys) -> Result<Vec<u8>, ShredError> {
         let mut plain = Zeroizing::new(length(self.inputs.len()).to_vec());
         for (input, blinding) in self.inputs.iter().zip(&self.blindings) {
             plain.extend_from_slice(&length(input.len()));
@@ -119,13 +110,26 @@ impl Pending {
             plain.extend_from_slice(&*blinding.to_bytes());
         }
         plain.extend_from_slice(self.points.bytes());
-        seal.seal(&context(&self.at), &plain)
+        let slots = shred.allocate(1)?;
+        let slot = *slots.first().expect("one slot was asked for");
+        let mut out = slot.0.to_be_bytes().to_vec();
+        out.extend_from_slice(&shred.seal(slot, &context(&self.at), &plain)?);
+        Ok(out)
     }
 
-    pub(super) fn open(seal: &SealKey, at: &[u8], sealed: &[u8]) -> Result<Self, SealError> {
-        let plain = seal.open(&context(at), sealed)?;
-        parse(at, &plain).ok_or(SealError)
+    /// Opens what [`Self::sealed`] made; `None` when its key is gone, or it is
+    /// not such a batch.
+    pub(super) fn open(shred: &ShredKeys, at: &[u8], value: &[u8]) -> Option<Self> {
+        let (_, sealed) = value.split_first_chunk::<8>()?;
+        let plain = shred.open_chunk(slot_of(value)?, &context(at), sealed);
+        parse(at, &plain.ok()?)
     }
+}
+
+/// The erasable key of a stored batch.
+pub(super) fn slot_of(value: &[u8]) -> Option<SlotId> {
+    let (slot, _) = value.split_first_chunk::<8>()?;
+    Some(SlotId(u64::from_be_bytes(*slot)))
 }
 
 fn context(at: &[u8]) -> Vec<u8> {
@@ -141,7 +145,7 @@ fn length(of: usize) -> [u8; 4] {
 fn parse(at: &[u8], plain: &[u8]) -> Option<Pending> {
     let (_, rest) = at.split_first_chunk::<4>()?;
     let (epoch, rest) = rest.split_first_chunk::<4>()?;
-    let (made_at, _) = rest.split_first_chunk::<8>()?;
+    rest.split_first_chunk::<8>()?;
     let (count, mut rest) = plain.split_first_chunk::<4>()?;
     let (mut inputs, mut blindings) = (vec![], vec![]);
     for _ in 0..u32::from_be_bytes(*count) {
@@ -156,7 +160,6 @@ fn parse(at: &[u8], plain: &[u8]) -> Option<Pending> {
     Some(Pending {
         at: at.to_vec(),
         epoch: u32::from_be_bytes(*epoch),
-        made_at: i64::from_be_bytes(*made_at),
         inputs,
         blindings,
         points,
@@ -171,6 +174,12 @@ mod tests {
         (0..count)
             .map(|i| format!("phone\0{i}").into_bytes())
             .collect()
+    }
+
+    fn keys() -> (tempfile::TempDir, ShredKeys) {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = ShredKeys::open(&dir.path().join("shred.keys"), &[5; 32]).unwrap();
+        (dir, keys)
     }
 
     fn sizes(count: usize) -> Vec<usize> {
@@ -191,26 +200,29 @@ mod tests {
 
     #[test]
     fn a_batch_opens_to_the_same_bytes_only_with_its_key_and_place() {
-        let seal = SealKey::new([5; 32]);
+        let (_dir, seal) = keys();
         let batch = &make(KeyId([1; 4]), 7, 9, inputs(3)).unwrap()[0];
-        let sealed = batch.sealed(&seal);
-        let again = Pending::open(&seal, batch.at(), &sealed).ok().unwrap();
+        let sealed = batch.sealed(&seal).unwrap();
+        let again = Pending::open(&seal, batch.at(), &sealed).unwrap();
         assert_eq!(again.points().bytes(), batch.points().bytes());
         assert_eq!(again.inputs(), batch.inputs());
-        assert_eq!((again.epoch(), again.made_at), (7, 9));
+        assert_eq!(again.epoch(), 7);
         let blinds =
             |b: &Pending| -> Vec<_> { b.blindings.iter().map(|b| *b.to_bytes()).collect() };
         assert_eq!(blinds(&again), blinds(batch));
-        assert!(Pending::open(&SealKey::new([6; 32]), batch.at(), &sealed).is_err());
-        assert!(Pending::open(&seal, &[0; 24], &sealed).is_err());
+        assert!(Pending::open(&seal, &[0; 24], &sealed).is_none());
+        seal.destroy(&[slot_of(&sealed).unwrap()]).unwrap();
+        assert!(Pending::open(&seal, batch.at(), &sealed).is_none());
     }
 
     #[test]
     fn truncated_batches_are_refused() {
         let batch = &make(KeyId([1; 4]), 1, 0, inputs(2)).unwrap()[0];
-        let seal = SealKey::new([5; 32]);
-        let plain = seal
-            .open(&context(batch.at()), &batch.sealed(&seal))
+        let (_dir, shred) = keys();
+        let sealed = batch.sealed(&shred).unwrap();
+        let slot = slot_of(&sealed).unwrap();
+        let plain = shred
+            .open_chunk(slot, &context(batch.at()), &sealed[8..])
             .unwrap();
         for cut in [0, 3, 4, 10, 60, plain.len() - 1] {
             assert!(parse(batch.at(), &plain[..cut]).is_none(), "{cut}");

@@ -2,6 +2,7 @@
 //! refused, what is charged, and how outages, lies and restarts end.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use casegate::access::Asked;
@@ -10,6 +11,7 @@ use casegate::clock::{Clock, DAY_S};
 use casegate::custodian::{Custodian, CustodianError, Handled, PointsGrant, Rules, ServedKey};
 use casegate::ids::{CaseRef, Digest, KeyId, MemberId, QueryId};
 use casegate::oprf::{Evaluation, OprfError, padding};
+use casegate::shred::ShredKeys;
 use casegate::store::{Store, Table};
 use casegate::tokens::{
     CustodianTransport, SegmentInput, TokenKeyInfo, Tokenizer, TokensError, TransportError,
@@ -28,7 +30,7 @@ fn member(name: &str) -> MemberId {
 
 /// Opens a store that may just have been closed: sled's own threads can hold
 /// its lock for a moment after the last handle is gone.
-fn open(dir: &std::path::Path) -> Store {
+fn open(dir: &Path) -> Store {
     for _ in 0..100_000 {
         if let Ok(store) = Store::open(dir, 1 << 20) {
             return store;
@@ -737,12 +739,17 @@ struct Desk {
     asked: Asked,
 }
 
+fn keys(dir: &Path) -> Arc<ShredKeys> {
+    let keys = ShredKeys::open(&dir.join("shred.keys"), &SEAL);
+    Arc::new(keys.expect("the keys open"))
+}
+
 fn desk(points_per_day: u64) -> Desk {
     let transport = InProcess::new(world(points_per_day));
     let dir = tempfile::tempdir().expect("a directory");
     let store = open(dir.path());
     let clock = transport.world.clock.clone();
-    let tokenizer = Tokenizer::new(store, clock, &SEAL, Arc::clone(&transport));
+    let tokenizer = Tokenizer::new(store, clock, keys(dir.path()), Arc::clone(&transport));
     let key = info(&transport.world.key);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -797,7 +804,7 @@ impl Desk {
         drop(tokenizer);
         let store = open(dir.path());
         let clock = transport.world.clock.clone();
-        let tokenizer = Tokenizer::new(store, clock, &SEAL, Arc::clone(&transport));
+        let tokenizer = Tokenizer::new(store, clock, keys(dir.path()), Arc::clone(&transport));
         Self {
             dir,
             transport,

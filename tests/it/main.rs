@@ -17,6 +17,7 @@ mod cluster;
 mod config;
 mod custodian;
 mod element;
+mod erasure;
 mod exchange;
 mod generations;
 mod intake;

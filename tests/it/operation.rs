@@ -15,6 +15,7 @@ use casegate::cli::hits::HitsView;
 use casegate::cli::import::ImportView;
 use casegate::cli::links::{By, LinksView, sheet};
 use casegate::cli::log::LogView;
+use casegate::cli::log::erasures::ErasuresView;
 use casegate::cli::officer::{OfficerCommand, OfficersView};
 use casegate::cli::output::{Output, Screen};
 use casegate::cli::publish::{PublishView, parse_element};
@@ -265,6 +266,15 @@ fn a_log_that_does_not_verify_is_an_error() {
     let view = LogView::of(&answers::log(), false, true);
     shows("log", "log-dsse", &view, LogView::show);
     assert_eq!(view.exit(), Exit::Done, "nobody asked whether they verify");
+}
+
+#[test]
+fn erasures_are_shown_with_those_who_have_not_confirmed_them() {
+    let view = ErasuresView::of(&answers::erasures());
+    shows("log.erasures", "log-erasures", &view, ErasuresView::show);
+    assert_eq!(view.exit(), Exit::Nothing, "somebody is late");
+    let none = ErasuresView::of(&v1::ShowLogResponse::default());
+    assert_eq!(none.exit(), Exit::Done);
 }
 
 #[test]

@@ -246,6 +246,8 @@ pub struct RetractView {
     case: String,
     dry_run: bool,
     retracted: u64,
+    /// Elements that had no record yet.
+    waiting: u64,
     /// The retraction's own entry; absent when nothing was retracted.
     index: Option<u64>,
 }
@@ -258,6 +260,7 @@ impl RetractView {
             case: case.to_owned(),
             dry_run,
             retracted: answer.retracted,
+            waiting: answer.waiting,
             index: (answer.retracted > 0 && !dry_run).then_some(answer.index),
         }
     }
@@ -267,16 +270,24 @@ impl RetractView {
         let count = self.retracted.to_string();
         let words = [("case", self.case.as_str()), ("count", &count)];
         match (self.retracted, self.dry_run) {
+            (0, _) if self.waiting > 0 => {}
             (0, _) => screen.text("message.retract.none", &words[..1]),
             (_, true) => screen.text("message.retract.dry_run", &words),
             (_, false) => screen.text("message.retract.done", &words),
+        }
+        let waiting = self.waiting.to_string();
+        let words = [("case", self.case.as_str()), ("count", &waiting)];
+        match (self.waiting, self.dry_run) {
+            (0, _) => {}
+            (_, true) => screen.text("message.retract.would_drop", &words),
+            (_, false) => screen.text("message.retract.dropped", &words),
         }
     }
 
     /// Says whether there was anything to retract.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.retracted == 0 {
+        if self.retracted == 0 && self.waiting == 0 {
             Exit::Nothing
         } else {
             Exit::Done

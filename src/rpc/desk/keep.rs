@@ -22,7 +22,7 @@ use crate::record::RetractReason;
 use crate::rpc::keygen as ceremony;
 use crate::rpc::status::to_officer;
 use crate::store::Batch;
-use crate::wire::v1::{self, CaseRow, ElementSpec, ImportReport, Purpose, Refusal};
+use crate::wire::v1::{self, CaseRow, ElementSpec, HeldElement, ImportReport, Purpose, Refusal};
 
 /// How long `publish` waits for the queue before it answers "queued", where a
 /// call may take that long.
@@ -135,39 +135,68 @@ pub(super) async fn retract(
     if reason == RetractReason::Unspecified {
         return Err(to_officer(&DeskError::NoReason));
     }
-    let targets = call.read(move |parts| targets(parts, request)).await?;
+    let Ending {
+        targets,
+        waiting,
+        picks,
+    } = call.read(move |parts| ending(parts, request)).await?;
     let retracted = targets.len() as u64;
-    call.line.count = u32::try_from(retracted).unwrap_or(u32::MAX);
-    if dry_run || targets.is_empty() {
+    call.line.count = u32::try_from(retracted.saturating_add(waiting)).unwrap_or(u32::MAX);
+    if dry_run || (targets.is_empty() && waiting == 0) {
         return Ok(v1::RetractResponse {
             retracted,
             index: 0,
+            waiting,
         });
     }
     call.begin().await?;
-    let append = move |parts: &Parts| -> Result<LogIndex, LedgerError> {
+    let end = move |parts: &Parts| -> Result<(u64, LogIndex), LedgerError> {
+        let dropped = parts.ledger.drop_waiting(&picks, false);
+        // What was asked for its token already is dropped by the publisher.
+        parts.publisher.wake();
+        let waiting = dropped?.count();
+        if targets.is_empty() {
+            return Ok((waiting, LogIndex(0)));
+        }
         let targets = targets.iter().map(|at| at.0);
-        parts.ledger.retract(targets, reason, Batch::new())
+        let index = parts.ledger.retract(targets, reason, Batch::new())?;
+        Ok((waiting, index))
     };
-    let index = call.read(append).await?;
+    let (waiting, index) = call.read(end).await?;
     Ok(v1::RetractResponse {
         retracted,
         index: index.0,
+        waiting,
     })
 }
 
-/// The own records that a retraction is about, sorted, each once.
-fn targets(parts: &Parts, request: v1::RetractRequest) -> Result<Vec<LogIndex>, FindError> {
+/// What a retraction ends: records, sorted and each once, and elements that have none.
+struct Ending {
+    targets: Vec<LogIndex>,
+    waiting: u64,
+    picks: Box<dyn Fn(&HeldElement) -> bool + Send>,
+}
+
+fn ending(parts: &Parts, request: v1::RetractRequest) -> Result<Ending, FindError> {
     let row = parts.cases.open_or_closed(&request.case_no)?;
     let specs: Vec<_> = request.element.into_iter().collect();
-    let found = parts.finder.elements(&row, &specs)?;
+    let picks = parts.finder.waiting(&row, &specs)?;
+    let waiting = parts.ledger.drop_waiting(&picks, true)?.count();
+    let found = match parts.finder.elements(&row, &specs) {
+        Err(FindError::NotInCase { .. }) if waiting > 0 => vec![],
+        found => found?,
+    };
     if found.iter().any(|p| p.log != parts.ledger.own_number()) {
         return Err(FindError::Ended);
     }
     let mut targets: Vec<_> = found.iter().map(|p| p.index).collect();
     targets.sort_unstable();
     targets.dedup();
-    Ok(targets)
+    Ok(Ending {
+        targets,
+        waiting,
+        picks: Box::new(picks),
+    })
 }
 
 pub(super) async fn add_case(

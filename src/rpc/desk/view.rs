@@ -9,7 +9,7 @@ use super::blocking;
 use super::call::Call;
 use crate::cases::case_ref;
 use crate::ids::{LogIndex, LogName};
-use crate::ledger::{LedgerError, Log};
+use crate::ledger::{Erasure, LedgerError, Log};
 use crate::node::Parts;
 use crate::publish::PublishState;
 use crate::record::{Audience, Body, Entry};
@@ -289,6 +289,18 @@ fn audience_text(audience: &Audience) -> String {
 }
 
 fn log(parts: &Parts, request: &v1::ShowLogRequest) -> Result<v1::ShowLogResponse, Status> {
+    if request.erasures {
+        let newest = usize::try_from(request.newest).unwrap_or(usize::MAX);
+        let erasures = parts.ledger.erasures().map_err(|e| to_officer(&e))?;
+        return Ok(v1::ShowLogResponse {
+            erasures: erasures
+                .iter()
+                .skip(erasures.len().saturating_sub(newest))
+                .map(Erasure::to_wire)
+                .collect(),
+            ..Default::default()
+        });
+    }
     let name = if request.access {
         LogName::Access
     } else {
@@ -329,6 +341,7 @@ fn log(parts: &Parts, request: &v1::ShowLogRequest) -> Result<v1::ShowLogRespons
     Ok(v1::ShowLogResponse {
         lines,
         logs: logs.collect(),
+        erasures: vec![],
     })
 }
 

@@ -239,6 +239,7 @@ pub(super) fn shown_case() -> v1::ShowCaseResponse {
 pub(super) fn retracted() -> v1::RetractResponse {
     v1::RetractResponse {
         retracted: 4,
+        waiting: 2,
         index: 99,
     }
 }
@@ -347,6 +348,7 @@ pub(super) fn log() -> v1::ShowLogResponse {
     };
     v1::ShowLogResponse {
         lines: vec![line],
+        erasures: vec![],
         logs: vec![
             log("anhui.example/hefei/records/1", true, ""),
             log(
@@ -355,5 +357,51 @@ pub(super) fn log() -> v1::ShowLogResponse {
                 "entry 5 has a bad signature",
             ),
         ],
+    }
+}
+
+pub(super) fn erasures() -> v1::ShowLogResponse {
+    let confirmation = |member: &str, state: v1::ConfirmationState, late| {
+        let pending = state == v1::ConfirmationState::Pending;
+        v1::Confirmation {
+            member: member.into(),
+            state: state.into(),
+            receipt_origin: if pending {
+                String::new()
+            } else {
+                format!("anhui.example/{member}/records/1")
+            },
+            receipt_index: if pending { 0 } else { 7 },
+            at: if pending { 0 } else { NOW + 3 },
+            late,
+        }
+    };
+    let erasure = v1::Erasure {
+        range: Some(v1::IndexRange { start: 5, end: 8 }),
+        retracted_by: Some(12),
+        reason: v1::RetractReason::Order.into(),
+        decided_at: NOW,
+        confirmations: vec![
+            confirmation("anqing", v1::ConfirmationState::Pending, true),
+            confirmation("court", v1::ConfirmationState::NeverHeld, false),
+            confirmation("wuhu", v1::ConfirmationState::Erased, false),
+        ],
+        erased_at: NOW + 1,
+        entry: 13,
+        late: false,
+    };
+    let ended = v1::Erasure {
+        range: Some(v1::IndexRange { start: 1, end: 2 }),
+        retracted_by: None,
+        reason: v1::RetractReason::Retention.into(),
+        decided_at: NOW - 100,
+        confirmations: vec![],
+        erased_at: NOW,
+        entry: 14,
+        late: true,
+    };
+    v1::ShowLogResponse {
+        erasures: vec![erasure, ended],
+        ..Default::default()
     }
 }
