@@ -65,7 +65,7 @@ pub fn run(
     }
 }
 
-fn refuse(config: &Config, error: &OpenError, output: &Output) -> anyhow::Result<Exit> {
+pub(super) fn refuse(config: &Config, error: &OpenError, output: &Output) -> anyhow::Result<Exit> {
     if is_in_use(error) {
         let path = config.dir.display().to_string();
         let sentence = output.lang().text("doctor.disk.locked", &[("path", &path)]);
