@@ -77,7 +77,10 @@ async fn only_auditors_and_own_officers_with_the_right_get_in() {
     let posing = name(MemberRole::Auditor, "audit-office", Some("officer"));
     let posing = stranger.issue(&posing, Validity::days(NOW, LEAF_DAYS));
     for (caller, want) in [
-        (wuhu.node_material().expect("a node"), "tls.not_for_listener"),
+        (
+            wuhu.node_material().expect("a node"),
+            "tls.not_for_listener",
+        ),
         (officer_of(&cluster, "wuhu"), "tls.not_for_listener"),
         (
             posing.expect("issued").material().expect("fits"),
@@ -86,7 +89,10 @@ async fn only_auditors_and_own_officers_with_the_right_get_in() {
     ] {
         let refused = client(&cluster, caller, "hefei").list_logs().await;
         let refused = refused.expect_err("it is refused");
-        assert!(matches!(refused, DeskCallError::Tls(_)), "{want}: {refused}");
+        assert!(
+            matches!(refused, DeskCallError::Tls(_)),
+            "{want}: {refused}"
+        );
     }
     cluster.federation.stop().await;
 }
@@ -253,7 +259,11 @@ async fn any_https_client_can_fetch_the_static_log_and_verify_it() {
     let tile = get(format!("{base}/tile/0/000.p/{size}")).await;
     assert_eq!(tile.body, leaves);
     let older = get(format!("{base}/tile/0/000.p/2")).await;
-    assert_eq!(older.body, leaves[..64], "a smaller tree's tile is its start");
+    assert_eq!(
+        older.body,
+        leaves[..64],
+        "a smaller tree's tile is its start"
+    );
     assert!(older.head.contains("application/octet-stream"));
 
     for missing in [
@@ -276,7 +286,10 @@ async fn any_https_client_can_fetch_the_static_log_and_verify_it() {
     let head = fetch(&cluster, pem, "HEAD", &format!("{base}/checkpoint")).await;
     assert_eq!((head.status, head.body.len()), (200, 0));
     let stranger = fetch(&cluster, None, "GET", &format!("{base}/checkpoint")).await;
-    assert_eq!(stranger.status, 0, "without a certificate there is no answer");
+    assert_eq!(
+        stranger.status, 0,
+        "without a certificate there is no answer"
+    );
     cluster.federation.stop().await;
 }
 
@@ -292,18 +305,38 @@ async fn full_tiles_are_for_ever_and_fetches_of_the_access_log_leave_one_line() 
     let issued = &hefei.officers[0];
     let pem = Some((&*issued.cert_pem, &**issued.key_pem));
     let base = "/anhui.example/hefei";
-    let full = fetch(&cluster, pem, "GET", &format!("{base}/records/1/tile/0/000")).await;
+    let full = fetch(
+        &cluster,
+        pem,
+        "GET",
+        &format!("{base}/records/1/tile/0/000"),
+    )
+    .await;
     assert_eq!((full.status, full.body.len()), (200, 256 * 32));
     assert!(full.head.contains("immutable"), "{}", full.head);
-    let note = fetch(&cluster, pem, "GET", &format!("{base}/records/1/checkpoint")).await;
+    let note = fetch(
+        &cluster,
+        pem,
+        "GET",
+        &format!("{base}/records/1/checkpoint"),
+    )
+    .await;
     assert!(note.head.contains("no-cache"), "{}", note.head);
 
-    let access = cluster.parts("hefei").ledger.own_log(LogName::Access).size();
+    let access = cluster
+        .parts("hefei")
+        .ledger
+        .own_log(LogName::Access)
+        .size();
     for path in ["tile/entries/000.p/1", "tile/entries/000.p/2"] {
         let path = format!("{base}/access/1/{path}");
         assert_eq!(fetch(&cluster, pem, "GET", &path).await.status, 200);
     }
-    let after = cluster.parts("hefei").ledger.own_log(LogName::Access).size();
+    let after = cluster
+        .parts("hefei")
+        .ledger
+        .own_log(LogName::Access)
+        .size();
     assert_eq!(after.0, access.0 + 1, "one line for one session");
     cluster.federation.stop().await;
 }
@@ -317,7 +350,10 @@ async fn proofs_by_rpc_hold_and_sizes_beyond_the_log_are_refused() {
     let (size, root) = (log.size(), log.head().root());
     let origin = records("hefei").to_string();
     let digests = |hashes: &[bytes::Bytes]| -> Vec<Digest> {
-        hashes.iter().map(|h| Digest::from_slice(h).expect("a hash")).collect()
+        hashes
+            .iter()
+            .map(|h| Digest::from_slice(h).expect("a hash"))
+            .collect()
     };
     let request = InclusionProofRequest {
         origin: origin.clone(),
@@ -414,7 +450,10 @@ async fn an_auditors_bundle_is_whole_and_another_members_stays_closed() {
     cluster.converge().await;
     let dir = tempfile::tempdir().expect("a directory");
     let out = dir.path().join("bundle");
-    let dial = cluster.federation.dial(&id("audit-office")).expect("a dial");
+    let dial = cluster
+        .federation
+        .dial(&id("audit-office"))
+        .expect("a dial");
     let audit = auditor(&cluster);
     let what = Selection {
         federation: federation(),
@@ -429,8 +468,15 @@ async fn an_auditors_bundle_is_whole_and_another_members_stays_closed() {
         export(&mut source, &what, to, &mut |_| true)
     });
     let exported = exported.await.expect("it ends").expect("a bundle");
-    let records = cluster.parts("hefei").ledger.own_log(LogName::Records).size();
-    let found = exported.logs.iter().find(|l| l.origin.log == LogName::Records);
+    let records = cluster
+        .parts("hefei")
+        .ledger
+        .own_log(LogName::Records)
+        .size();
+    let found = exported
+        .logs
+        .iter()
+        .find(|l| l.origin.log == LogName::Records);
     assert_eq!(found.map(|l| (l.size, l.end)), Some((records, records.0)));
     assert!(exported.silent.is_empty(), "{:?}", exported.silent);
     let read = |path: &str| std::fs::read(out.join(path)).expect(path);
