@@ -238,7 +238,7 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
             let done = roster::run(args, clock.now(), crate::rosters::shares_fit, output);
             done.map(|()| Exit::Done)
         }
-        Command::Audit(args) => audit::run(args, clock, output),
+        Command::Audit(args) => audit::run(args, &cli.config, clock, output),
         Command::Sample(args) => sample::run(args, output).map(|()| Exit::Done),
         Command::Completion { shell } => {
             let mut text = Vec::new();

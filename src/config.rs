@@ -154,6 +154,8 @@ pub struct Listen {
     pub peer: SocketAddr,
     /// For the own member's officers.
     pub desk: SocketAddr,
+    /// For auditors, and own officers who export.
+    pub audit: SocketAddr,
     /// For health and metrics; plain HTTP, so loopback only.
     pub admin: SocketAddr,
 }
@@ -164,6 +166,7 @@ impl Default for Listen {
         Self {
             peer: loopback(7440),
             desk: loopback(7441),
+            audit: loopback(7442),
             admin: loopback(7443),
         }
     }
@@ -299,15 +302,24 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        let Listen { peer, desk, admin } = self.listen;
+        let Listen {
+            peer,
+            desk,
+            audit,
+            admin,
+        } = self.listen;
         if !admin.ip().is_loopback() {
             return Err((
                 "listen.admin",
                 "is plain HTTP and must be a loopback address",
             ));
         }
-        let same = |a: SocketAddr, b: SocketAddr| a.port() != 0 && a == b;
-        if same(peer, desk) || same(peer, admin) || same(desk, admin) {
+        let all = [peer, desk, audit, admin].map(|a| (a.port() != 0).then_some(a));
+        let mut named: Vec<SocketAddr> = all.into_iter().flatten().collect();
+        let count = named.len();
+        named.sort_unstable();
+        named.dedup();
+        if named.len() != count {
             return Err(("listen", "names one address twice"));
         }
         let region = self.phone_region.as_bytes();

@@ -24,6 +24,7 @@ use crate::pki::dev::{DevFederation, DevMember, assign_witnesses, dev_federation
 use crate::postings::PostingsOptions;
 use crate::roster::{Draft, MemberRole};
 use crate::rosters::RostersError;
+use crate::rpc::audit::client::Dial;
 use crate::rpc::desk_client::{DeskCallError, DeskClient};
 use crate::rpc::keygen::{self, KeygenError};
 use crate::tls::{ListenerKind, Material, TlsError, TlsServer, accept, connector};
@@ -120,6 +121,7 @@ pub struct Federation {
     dev: DevFederation,
     seals: BTreeMap<MemberId, [u8; 32]>,
     addresses: BTreeMap<MemberId, (SocketAddr, SocketAddr)>,
+    audits: BTreeMap<MemberId, SocketAddr>,
     front: Option<(TcpListener, SocketAddr)>,
     /// The nodes by member; one that was stopped is not among them.
     pub nodes: BTreeMap<MemberId, Node>,
@@ -156,17 +158,29 @@ impl Federation {
                 .desk
                 .local_addr()
                 .map_err(FederationError::Listen)?;
+            let audit = listeners
+                .audit
+                .local_addr()
+                .map_err(FederationError::Listen)?;
             let made = dev_member(&spec.federation, &member.id, member.role, now, &[OFFICER])?;
-            let made = DevMember {
+            let mut made = DevMember {
                 region: member.region.clone(),
+                audit_endpoint: audit.to_string(),
                 ..made
             };
+            // Auditors come without a node.
+            if member.role == MemberRole::Auditor {
+                made.audit_endpoint = String::new();
+                members.push((made, String::new()));
+                listens.push(Default::default());
+                continue;
+            }
             members.push((made, peer.to_string()));
             let admin = listeners.admin.as_ref().map(TcpListener::local_addr);
             let admin = admin.transpose().map_err(FederationError::Listen)?;
             let admin = admin.map_or_else(String::new, |a| a.to_string());
             listens.push([peer.to_string(), desk.to_string(), admin]);
-            sockets.insert(member.id.clone(), (listeners, behind, desk));
+            sockets.insert(member.id.clone(), (listeners, behind, desk, audit));
         }
         assign_witnesses(&mut members, &spec.custodians);
         let dev = dev_federation(&spec.federation, members, now)?;
@@ -175,7 +189,11 @@ impl Federation {
             seals: BTreeMap::new(),
             addresses: sockets
                 .iter()
-                .map(|(id, (_, p, d))| (id.clone(), (*p, *d)))
+                .map(|(id, (_, p, d, _))| (id.clone(), (*p, *d)))
+                .collect(),
+            audits: sockets
+                .iter()
+                .map(|(id, (_, _, _, a))| (id.clone(), *a))
                 .collect(),
             nodes: BTreeMap::new(),
             front,
@@ -183,9 +201,9 @@ impl Federation {
             dev,
         };
         for member in federation.spec.members.clone() {
-            let seal = read_seal(&federation.member_dir(&member.id).join("seal.key"))?;
-            federation.seals.insert(member.id.clone(), seal);
-            if let Some((listeners, _, _)) = sockets.remove(&member.id) {
+            if let Some((listeners, _, _, _)) = sockets.remove(&member.id) {
+                let seal = read_seal(&federation.member_dir(&member.id).join("seal.key"))?;
+                federation.seals.insert(member.id.clone(), seal);
                 federation.start(&member.id, listeners).await?;
             }
         }
@@ -205,7 +223,29 @@ impl Federation {
         self.addresses.get(member).copied()
     }
 
-    fn made(&self, member: &MemberId) -> Result<&DevMember, FederationError> {
+    /// The address of a member's node for auditors.
+    #[must_use]
+    pub fn audit_address(&self, member: &MemberId) -> Option<SocketAddr> {
+        self.audits.get(member).copied()
+    }
+
+    /// What a member's officer needs to call other nodes' audit ports.
+    ///
+    /// # Errors
+    /// [`FederationError::NoMember`].
+    pub fn dial(&self, member: &MemberId) -> Result<Dial, FederationError> {
+        Ok(Dial {
+            material: self.officer(member)?,
+            roster: Arc::new(arc_swap::ArcSwap::from(Arc::clone(self.dev.chain.newest()))),
+            clock: self.spec.clock.clone(),
+        })
+    }
+
+    /// Everything that was made for a member: certificates, keys, its CA.
+    ///
+    /// # Errors
+    /// [`FederationError::NoMember`].
+    pub fn made(&self, member: &MemberId) -> Result<&DevMember, FederationError> {
         self.dev
             .members
             .iter()
@@ -282,10 +322,14 @@ impl Federation {
         let (peer, desk) = self
             .addresses(member)
             .ok_or_else(|| FederationError::NoMember(member.clone()))?;
+        let audit = self
+            .audit_address(member)
+            .ok_or_else(|| FederationError::NoMember(member.clone()))?;
         let bind = TcpListener::bind;
         let listeners = Listeners {
             peer: bind(peer).await.map_err(FederationError::Listen)?,
             desk: bind(desk).await.map_err(FederationError::Listen)?,
+            audit: bind(audit).await.map_err(FederationError::Listen)?,
             admin: None,
         };
         self.start(member, listeners).await

@@ -4,6 +4,7 @@
 //! `bind` first, so that everybody knows the ports; then `Node::start`; then
 //! [`Node::stop`], which has a time limit.
 
+mod auditing;
 mod error;
 mod opening;
 mod serving;
@@ -90,12 +91,14 @@ pub struct Listeners {
     pub peer: TcpListener,
     /// For the own officers.
     pub desk: TcpListener,
+    /// For auditors, and own officers who export.
+    pub audit: TcpListener,
     /// For health and metrics, on loopback; none in embedded nodes.
     pub admin: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Binds all three to free ports of loopback.
+    /// Binds all four to free ports of loopback.
     ///
     /// # Errors
     /// What the operating system says.
@@ -103,6 +106,7 @@ impl Listeners {
         Ok(Self {
             peer: TcpListener::bind("127.0.0.1:0").await?,
             desk: TcpListener::bind("127.0.0.1:0").await?,
+            audit: TcpListener::bind("127.0.0.1:0").await?,
             admin: Some(TcpListener::bind("127.0.0.1:0").await?),
         })
     }
@@ -157,6 +161,8 @@ pub struct Node {
     pub peer_address: SocketAddr,
     /// Where officers reach it.
     pub desk_address: SocketAddr,
+    /// Where auditors reach it.
+    pub audit_address: SocketAddr,
 }
 
 impl Node {
@@ -187,6 +193,7 @@ impl Node {
         };
         let peer_address = serving.peers(listeners.peer)?;
         let desk_address = serving.desk(listeners.desk)?;
+        let audit_address = serving.audit(listeners.audit)?;
         if let Some(admin) = listeners.admin {
             tasks.spawn(crate::admin::serve(
                 Arc::clone(&parts),
@@ -217,6 +224,7 @@ impl Node {
             tasks,
             peer_address,
             desk_address,
+            audit_address,
         })
     }
 

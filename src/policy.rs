@@ -167,6 +167,9 @@ pub enum Callers {
     Nodes(&'static [MemberRole]),
     /// Officers of the node's own member, with this right if one is named.
     OwnOfficers(Option<Right>),
+    /// Nodes and officers of auditors, and officers of the node's own member
+    /// with this right.
+    Auditors(Right),
     /// Nodes of any member, and officers of the node's own.
     AnyMember,
 }
@@ -237,6 +240,17 @@ methods! {
     SuspendOfficer: "Desk.SuspendOfficer", Callers::OwnOfficers(Some(Right::Admin));
     Keygen: "Desk.Keygen", Callers::OwnOfficers(Some(Right::Admin));
     ShowLog: "Desk.ShowLog", Callers::OwnOfficers(Some(Right::Export));
+    ListLogs: "Audit.ListLogs", Callers::Auditors(Right::Export);
+    GetRosters: "Audit.GetRosters", Callers::Auditors(Right::Export);
+    GetCheckpoints: "Audit.GetCheckpoints", Callers::Auditors(Right::Export);
+    GetTiles: "Audit.GetTiles", Callers::Auditors(Right::Export);
+    GetEntryBundles: "Audit.GetEntryBundles", Callers::Auditors(Right::Export);
+    GetInclusionProof: "Audit.GetInclusionProof", Callers::Auditors(Right::Export);
+    GetConsistencyProof: "Audit.GetConsistencyProof", Callers::Auditors(Right::Export);
+    AuditBodies: "Audit.GetBodies", Callers::Auditors(Right::Export);
+    GetErasures: "Audit.GetErasures", Callers::Auditors(Right::Export);
+    GetEvidence: "Audit.GetEvidence", Callers::Auditors(Right::Export);
+    ReadStaticLog: "Audit.ReadStaticLog", Callers::Auditors(Right::Export);
     Health: "Health", Callers::AnyMember;
     Reflection: "Reflection", Callers::AnyMember;
 }
@@ -374,7 +388,18 @@ pub fn authorize(
                 });
             }
         }
-        (Subject::Node, Callers::AnyMember) => {}
+        (Subject::Node | Subject::Officer(_), Callers::Auditors(_))
+            if identity.role == Auditor && identity.member != *own => {}
+        (Subject::Node, Callers::Auditors(_)) if identity.role != Auditor => {
+            return Err(Denied::Role {
+                method,
+                role: identity.role,
+            });
+        }
+        (Subject::Node, Callers::AnyMember | Callers::Auditors(_)) => {}
+        (Subject::Officer(officer), Callers::Auditors(right)) => {
+            own_officer(identity, officer, own, method, rights, Some(right))?;
+        }
         (Subject::Node, Callers::OwnOfficers(_)) => return Err(Denied::OfficersOnly { method }),
         (Subject::Officer(_), Callers::Nodes(_)) => return Err(Denied::NodesOnly { method }),
         (Subject::Officer(officer), Callers::OwnOfficers(right)) => {
@@ -478,7 +503,7 @@ mod tests {
                 Callers::Nodes(_) => {
                     assert_eq!(verdict, Err(Denied::NodesOnly { method: *method }));
                 }
-                Callers::OwnOfficers(Some(right)) => {
+                Callers::OwnOfficers(Some(right)) | Callers::Auditors(right) => {
                     assert!(verdict.is_ok(), "{method}");
                     assert!(
                         matches!(none, Err(Denied::MissingRight { right: r, .. }) if r == right)
@@ -514,6 +539,7 @@ mod tests {
                 let want = match method.callers() {
                     Callers::Nodes(roles) => roles.contains(&role),
                     Callers::OwnOfficers(_) => false,
+                    Callers::Auditors(_) => role == Auditor,
                     Callers::AnyMember => true,
                 };
                 assert_eq!(verdict.is_ok(), want, "{role} {method}");

@@ -213,8 +213,8 @@ impl<P: PeerTransport> Replicator<P> {
         let mut followed = std::collections::HashSet::new();
         loop {
             let roster = self.roster.load_full();
-            for id in roster.members.keys() {
-                if id != self.ledger.own() && followed.insert(id.clone()) {
+            for id in roster.other_nodes(self.ledger.own()) {
+                if followed.insert(id.clone()) {
                     tasks.spawn(Arc::clone(&self).follow(id.clone(), stop.clone()));
                 }
             }
@@ -378,8 +378,8 @@ impl<P: PeerTransport> Replicator<P> {
 
     async fn pull_from_relays(&self, member: &MemberId) {
         let roster = self.roster.load_full();
-        for relay in roster.members.keys() {
-            if relay == member || relay == self.ledger.own() {
+        for relay in roster.other_nodes(self.ledger.own()) {
+            if relay == member {
                 continue;
             }
             if self.unforked(member).is_err() {

@@ -164,8 +164,11 @@ pub struct Member {
     pub region: String,
     /// The DER certificate of the one CA that may name this member.
     pub ca: Vec<u8>,
-    /// Where its node listens for peers, `host:port`.
+    /// Where its node listens for peers, `host:port`; empty for an auditor
+    /// without a node.
     pub peer_endpoint: String,
+    /// Where its node listens for auditors, `host:port`; may be empty.
+    pub audit_endpoint: String,
     /// Its keys.
     pub keys: Vec<MemberKey>,
     /// The generation of its records log, from 1.
@@ -298,6 +301,12 @@ impl Roster {
     #[must_use]
     pub fn member(&self, id: &MemberId) -> Option<&Member> {
         self.members.get(id)
+    }
+
+    /// The members other than `own` that have a node, by name.
+    pub fn other_nodes<'a>(&'a self, own: &'a MemberId) -> impl Iterator<Item = &'a MemberId> {
+        let others = self.members.values().filter(move |m| m.id != *own);
+        others.filter(|m| m.has_node()).map(|m| &m.id)
     }
 
     /// Looks a member's key up by use and id; `None` means unknown, not bad.

@@ -3,6 +3,7 @@
 //! sentence; officers see what to do next.
 
 pub mod admit;
+pub mod audit;
 pub mod client;
 pub mod custodian;
 pub mod desk;

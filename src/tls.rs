@@ -63,6 +63,8 @@ pub const HANDSHAKE_S: u64 = 10;
 pub const CHAIN_MAX: usize = 4;
 /// The application protocol: HTTP/2.
 pub const ALPN: &[u8] = b"h2";
+/// The application protocol of simpler tools: HTTP/1.1, on the audit port only.
+pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// Why certificate and key could not be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -91,6 +91,17 @@ impl Blamed for ExportError {
     }
 }
 
+impl ExportError {
+    /// The code that people and scripts see: the source's own where it has one.
+    #[must_use]
+    pub fn shown_code(&self) -> &str {
+        match self {
+            Self::Source(error) if !error.code.is_empty() => &error.code,
+            other => other.code(),
+        }
+    }
+}
+
 impl From<MerkleError> for ExportError {
     fn from(_: MerkleError) -> Self {
         Self::Malformed {

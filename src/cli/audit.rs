@@ -1,11 +1,17 @@
 //! `casegate audit`: what an auditor does with logs and bundles. What works
-//! offline needs neither a node nor a config.
+//! offline needs neither a node nor a config; the rest asks a node's audit port
+//! as the officer whom the config names.
 
+mod export;
 mod matching;
+mod node;
 mod page;
 mod policy;
+mod reads;
 mod show;
 mod verify;
+
+use std::path::Path;
 
 use clap::Subcommand;
 
@@ -22,6 +28,14 @@ pub struct AuditArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum AuditCommand {
+    /// Writes a member's bundle: all that is needed to verify its logs offline.
+    Export(export::ExportArgs),
+    /// Lists a member's logs with their newest checkpoints.
+    Logs(node::NodeArgs),
+    /// Lists what a member erased, and which members have confirmed it.
+    Erasures(node::NodeArgs),
+    /// Shows pairs of signed notes that contradict each other.
+    Evidence(node::NodeArgs),
     /// Verifies a bundle offline, with keys from the policy only.
     Verify(verify::VerifyArgs),
     /// Compares both ends' access logs by query id.
@@ -35,8 +49,17 @@ enum AuditCommand {
 ///
 /// # Errors
 /// Whatever keeps it from looking at all.
-pub fn run(args: &AuditArgs, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
+pub fn run(
+    args: &AuditArgs,
+    config: &Path,
+    clock: &Clock,
+    output: &Output,
+) -> anyhow::Result<Exit> {
     match &args.command {
+        AuditCommand::Export(args) => export::run(args, config, clock, output),
+        AuditCommand::Logs(args) => reads::logs(args, config, clock, output),
+        AuditCommand::Erasures(args) => reads::erasures(args, config, clock, output),
+        AuditCommand::Evidence(args) => reads::evidence(args, config, clock, output),
         AuditCommand::Verify(args) => verify::run(args, clock, output),
         AuditCommand::Match(args) => matching::run(args, clock, output),
         AuditCommand::Policy(args) => policy::run(args, output),

@@ -24,6 +24,7 @@ use crate::wire::v1;
 struct Written {
     federation: String,
     member: String,
+    #[serde(default)]
     desk: String,
     cert: PathBuf,
     key: PathBuf,
@@ -31,15 +32,15 @@ struct Written {
     pin: String,
 }
 
-/// What an officer's commands need to know (`casegate.toml`): seven keys, none
-/// of which may be missing, and no others.
+/// What an officer's commands need to know (`casegate.toml`): seven keys, of
+/// which an auditor without a node leaves out `desk`, and no others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeskConfig {
     /// The federation.
     pub federation: FederationId,
     /// The officer's member.
     pub member: MemberId,
-    /// The node's desk, `host:port`.
+    /// The node's desk, `host:port`; empty where the member has no node.
     pub desk: String,
     /// The officer's certificate, PEM.
     pub cert: PathBuf,
@@ -99,7 +100,7 @@ impl DeskConfig {
     }
 
     /// Loads certificate and key, and checks that they are an officer's of this member.
-    fn material(&self, path: &Path) -> Result<Material, CommandError> {
+    pub(super) fn material(&self, path: &Path) -> Result<Material, CommandError> {
         let material = Material::load(&self.cert, &self.key)?;
         let identity = material.identity();
         if identity.officer().is_none() {
@@ -115,7 +116,7 @@ impl DeskConfig {
     }
 
     /// Reads the roster file and checks its chain from the pinned version 1 on.
-    fn newest_roster(&self, path: &Path) -> Result<Arc<Roster>, CommandError> {
+    pub(super) fn newest_roster(&self, path: &Path) -> Result<Arc<Roster>, CommandError> {
         let file = fs::read(&self.roster).map_err(|source| CommandError::Unreadable {
             path: self.roster.clone(),
             source,
@@ -156,6 +157,9 @@ impl Desk {
     /// [`CommandError`] when the file, the certificate or the roster is not right.
     pub fn open(path: &Path, clock: &Clock) -> Result<Self, CommandError> {
         let config = DeskConfig::load(path)?;
+        if config.desk.is_empty() {
+            return Err(config.wrong(path, "desk is missing: this command asks a desk".into()));
+        }
         let material = config.material(path)?;
         let roster = config.newest_roster(path)?;
         let officer = material

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::audit::export::ExportError;
 use crate::blame::{Blame, Blamed};
 use crate::lang::{Lang, placeholders};
 use crate::roster::RosterError;
@@ -113,6 +114,9 @@ pub enum CommandError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is no bundle.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The node's answer lacks what it must have.
     #[error("the node's answer has no {0}: node and command are of different versions")]
     Answer(&'static str),
@@ -135,6 +139,7 @@ impl Blamed for CommandError {
             Self::Tls(error) => error.blame(),
             Self::Roster { source, .. } => source.blame(),
             Self::Call(error) => error.blame(),
+            Self::Export(error) => error.blame(),
             Self::Answer(_) => Blame::Incompatible,
             Self::Output(_) => Blame::Internal,
         }
@@ -147,6 +152,7 @@ impl Blamed for CommandError {
             Self::Tls(error) => error.code(),
             Self::Roster { source, .. } => source.code(),
             Self::Call(error) => error.code(),
+            Self::Export(error) => error.code(),
             Self::Unreadable { .. } => "file.unreadable",
             Self::Unwritable { .. } => "file.unwritable",
             Self::Answer(_) => "node.answer",
@@ -165,6 +171,7 @@ impl CommandError {
                 Exit::Config
             }
             Self::Call(error) => Exit::of_blame(error.blame()),
+            Self::Export(error) => Exit::of_blame(error.blame()),
             Self::Unreadable { .. }
             | Self::Unwritable { .. }
             | Self::Answer(_)
@@ -188,6 +195,10 @@ impl CommandError {
                 vec![("endpoint", endpoint.clone()), ("detail", detail.clone())]
             }
             Self::Tls(error) => vec![("detail", error.to_string())],
+            Self::Export(ExportError::Exists(path) | ExportError::LeftOver(path)) => {
+                of(path, String::new())
+            }
+            Self::Export(error) => vec![("detail", error.to_string())],
             Self::Call(DeskCallError::Address { endpoint }) => vec![("endpoint", endpoint.clone())],
             Self::Call(
                 DeskCallError::Tls(_) | DeskCallError::Answered { .. } | DeskCallError::Sign(_),
@@ -217,6 +228,7 @@ impl Failure {
     pub fn of(error: &CommandError, lang: Lang, known: &[(&'static str, String)]) -> Self {
         let code = match error {
             CommandError::Call(call) => call.shown_code(),
+            CommandError::Export(error) => error.shown_code(),
             other => other.code(),
         };
         let mut words = error.words();

@@ -50,7 +50,7 @@ struct DevArgs {
     /// The federation's name.
     #[arg(long, value_name = "NAME", default_value = "anhui.example")]
     federation: String,
-    /// The members, such as hefei,wuhu,anhui:department.
+    /// The members, such as hefei,wuhu,anhui:department,court:auditor; auditors get no node.
     #[arg(
         long,
         value_name = "NAME[:ROLE]",
@@ -187,15 +187,15 @@ fn dev(args: &DevArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> 
                 args.port
             );
         };
-        let [peer, desk, admin] = [0, 1, 3].map(|n| format!("127.0.0.1:{}", base + n));
-        let member = dev_member(
-            &federation,
-            &MemberId::new(name)?,
-            role_of(role)?,
-            now,
-            &officers,
-        )?;
-        members.push((member, peer.clone()));
+        let [peer, desk, audit, admin] = [0, 1, 2, 3].map(|n| format!("127.0.0.1:{}", base + n));
+        let (id, role) = (MemberId::new(name)?, role_of(role)?);
+        let mut member = dev_member(&federation, &id, role, now, &officers)?;
+        if role == MemberRole::Auditor {
+            members.push((member, String::new()));
+        } else {
+            member.audit_endpoint = audit;
+            members.push((member, peer.clone()));
+        }
         listen.push([peer, desk, admin]);
     }
     let named: Vec<MemberId> = args

@@ -122,9 +122,15 @@ struct MemberLines {
     #[serde(default)]
     region: String,
     ca: PathBuf,
+    #[serde(default)]
     endpoint: String,
+    #[serde(default)]
+    audit_endpoint: String,
+    #[serde(default)]
     records: String,
+    #[serde(default)]
     checkpoint: String,
+    #[serde(default)]
     witness: String,
     #[serde(default)]
     contact: String,
@@ -277,14 +283,25 @@ fn member_draft(lines: &MemberLines, base: &Path) -> anyhow::Result<MemberDraft>
         region: lines.region.clone(),
         ca: ca.contents,
         peer_endpoint: lines.endpoint.clone(),
-        keys: vec![
-            (KeyUse::Records, public(&lines.records)?),
-            (KeyUse::Checkpoint, public(&lines.checkpoint)?),
-            (KeyUse::Witness, public(&lines.witness)?),
-        ],
+        audit_endpoint: lines.audit_endpoint.clone(),
+        keys: keys_of(lines)?,
         desk_contact: lines.contact.clone(),
         witnesses: names.collect::<Result<_, _>>()?,
     })
+}
+
+/// The keys of the member's node; an auditor without a node has none.
+fn keys_of(lines: &MemberLines) -> anyhow::Result<Vec<(KeyUse, PublicKey)>> {
+    let named = [
+        (KeyUse::Records, &lines.records),
+        (KeyUse::Checkpoint, &lines.checkpoint),
+        (KeyUse::Witness, &lines.witness),
+    ];
+    if lines.endpoint.is_empty() && named.iter().all(|(_, text)| text.is_empty()) {
+        return Ok(vec![]);
+    }
+    let keys = named.map(|(usage, text)| public(text).map(|key| (usage, key)));
+    keys.into_iter().collect()
 }
 
 fn public(text: &str) -> anyhow::Result<PublicKey> {

@@ -124,6 +124,7 @@ async fn serve(
         () = told.asked_to_stop() => return Ok(Exit::Done),
     };
     let (peer, desk) = (node.peer_address, node.desk_address);
+    let audit = node.audit_address;
     say(
         output,
         "message.serve.ready",
@@ -131,14 +132,15 @@ async fn serve(
             ("member", member.as_str()),
             ("peer", &peer.to_string()),
             ("desk", &desk.to_string()),
+            ("audit", &audit.to_string()),
             ("admin", &admin.to_string()),
         ],
         &json!({
-            "member": member.as_str(), "peer": peer, "desk": desk, "admin": admin,
+            "member": member.as_str(), "peer": peer, "desk": desk, "audit": audit, "admin": admin,
             "pid": std::process::id(),
         }),
     )?;
-    tracing::info!(%member, %peer, %desk, %admin, "the node serves");
+    tracing::info!(%member, %peer, %desk, %audit, %admin, "the node serves");
     while told.next().await == Word::Reload {
         reload(&config, &node).await;
     }
@@ -171,6 +173,7 @@ async fn bind(config: &Config) -> Result<(Listeners, SocketAddr), Ended> {
     let listeners = Listeners {
         peer: one("listen.peer", listen.peer).await?,
         desk: one("listen.desk", listen.desk).await?,
+        audit: one("listen.audit", listen.audit).await?,
         admin: Some(admin),
     };
     Ok((listeners, address))

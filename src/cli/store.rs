@@ -12,7 +12,7 @@ use crate::cli::output::{Output, Table};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 use crate::ledger::{Ledger, LedgerError};
-use crate::rosters::Rosters;
+use crate::rosters::{Rosters, RostersError};
 use crate::setup::{self, OpenError};
 use crate::store::StoreError;
 
@@ -65,7 +65,7 @@ pub fn run(
     }
 }
 
-fn refuse(config: &Config, error: &OpenError, output: &Output) -> anyhow::Result<Exit> {
+pub(super) fn refuse(config: &Config, error: &OpenError, output: &Output) -> anyhow::Result<Exit> {
     if is_in_use(error) {
         let path = config.dir.display().to_string();
         let sentence = output.lang().text("doctor.disk.locked", &[("path", &path)]);
@@ -81,10 +81,16 @@ fn refuse(config: &Config, error: &OpenError, output: &Output) -> anyhow::Result
 }
 
 fn is_in_use(error: &OpenError) -> bool {
-    let OpenError::Ledger(error) = error else {
-        return false;
+    let store = match error {
+        OpenError::Ledger(error) => match &**error {
+            LedgerError::Store(store) => store,
+            _ => return false,
+        },
+        // The rosters are read first.
+        OpenError::Rosters(RostersError::Store(store)) => store,
+        _ => return false,
     };
-    matches!(&**error, LedgerError::Store(StoreError::Open { reason, .. }) if reason.contains("lock"))
+    matches!(store, StoreError::Open { reason, .. } if reason.contains("lock"))
 }
 
 fn info(

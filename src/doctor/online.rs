@@ -105,7 +105,8 @@ pub async fn others(
     let clients = Arc::new(PeerClients::new(material, handle, clock.clone()));
     let custodians: BTreeSet<MemberId> = roster.custodians().into_iter().cloned().collect();
     let mut asking = JoinSet::new();
-    for member in roster.members.values().filter(|m| m.id != config.member) {
+    let others = roster.members.values().filter(|m| m.id != config.member);
+    for member in others.filter(|m| m.has_node()) {
         let (clients, version) = (Arc::clone(&clients), roster.version);
         let (id, endpoint) = (member.id.clone(), member.peer_endpoint.clone());
         let holds_shares = custodians.contains(&id);

@@ -302,7 +302,11 @@ fn roster(
     for (name_of, role) in roles.chain([(AUDITOR, MemberRole::Auditor)]) {
         let id = MemberId::new(name_of).map_err(name)?;
         let member = dev_member(federation, &id, role, now, &[])?;
-        let mut lines = member.draft(&format!("{name_of}.example:7440"));
+        let endpoint = match role {
+            MemberRole::Auditor => String::new(),
+            _ => format!("{name_of}.example:7440"),
+        };
+        let mut lines = member.draft(&endpoint);
         if name_of == OWNER {
             let witnesses = WITNESSES.iter().map(|w| MemberId::new(w));
             lines.witnesses = witnesses.collect::<Result<_, _>>().map_err(name)?;

@@ -66,8 +66,8 @@ impl Ledger {
             .map(|bytes| bytes.slice(..length)))
     }
 
-    /// What `seer` is told of the own bodies [start, end), one answer an index,
-    /// as far as the log goes.
+    /// What `seer` is told of the bodies [start, end), one answer an index, as
+    /// far as the log goes. Of a replica, receipts and the like are all he gets.
     ///
     /// # Errors
     /// [`LedgerError::Store`] or [`LedgerError::Shred`].
@@ -114,16 +114,17 @@ impl Ledger {
         if self.ending(log, index, &parsed)?.is_some() {
             return Ok(BodyAnswer::Erased);
         }
-        let Seer::Auditor(reader) = seer else {
-            return Ok(BodyAnswer::Held);
-        };
         let open = matches!(
             parsed.statement.body_type,
             BodyType::Retract | BodyType::Receipt | BodyType::Erasure
         );
-        if open || log.origin.log == LogName::Access {
-            return Ok(BodyAnswer::Held);
+        let own = log.origin.member == self.0.own;
+        match seer {
+            _ if open || log.origin.log == LogName::Access => Ok(BodyAnswer::Held),
+            Seer::Own if own => Ok(BodyAnswer::Held),
+            Seer::Auditor(reader) if own => self.may_have(log, index, entry, body, reader),
+            // Of a replica only what proves an erasure is handed on.
+            Seer::Own | Seer::Auditor(_) => Ok(BodyAnswer::NotForYou),
         }
-        self.may_have(log, index, entry, body, reader)
     }
 }

@@ -31,9 +31,11 @@ use crate::tls::{ListenerKind, TlsServer, accept};
 use crate::wire::{FILE_DESCRIPTORS, v1};
 
 /// HTTP/2 window of a stream: large, since chunks are.
-const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+pub(super) const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Streams that one connection may have open.
-const STREAMS_MAX: u32 = 256;
+pub(super) const STREAMS_MAX: u32 = 256;
+/// How often an idle connection is probed, in seconds.
+pub(super) const KEEP_ALIVE_S: u64 = 20;
 
 /// What every listener needs, and the tasks that its serving joins.
 pub(super) struct Serving<'a> {
@@ -75,13 +77,13 @@ impl Serving<'_> {
     }
 
     /// gRPC's own health service, for whom the policy lets in.
-    fn health(&self) -> InterceptedService<HealthServer<impl Health + use<>>, Behind> {
+    pub(super) fn health(&self) -> InterceptedService<HealthServer<impl Health + use<>>, Behind> {
         let (_, health) = tonic_health::server::health_reporter();
         InterceptedService::new(health, self.behind(Method::Health))
     }
 
     /// gRPC's own reflection service, for whom the policy lets in.
-    fn reflection(
+    pub(super) fn reflection(
         &self,
     ) -> Result<
         InterceptedService<ServerReflectionServer<impl ServerReflection + use<>>, Behind>,
@@ -165,5 +167,5 @@ fn server() -> Server {
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_interval(Some(Duration::from_secs(KEEP_ALIVE_S)))
 }

@@ -45,11 +45,7 @@ pub(super) async fn follow_roster(parts: Arc<Parts>, stop: watch::Receiver<bool>
             () = stopped(stop.clone()) => return,
         }
         let roster = parts.rosters.newest();
-        let others: Vec<_> = roster
-            .members
-            .keys()
-            .filter(|id| *id != parts.ledger.own())
-            .collect();
+        let others: Vec<_> = roster.other_nodes(parts.ledger.own()).collect();
         let Some(peer) = others.get(next % others.len().max(1)) else {
             continue;
         };

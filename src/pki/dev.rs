@@ -7,8 +7,8 @@ use super::files::{make_dir, write_private, write_public, write_seed};
 use super::{Authority, Issued, LEAF_DAYS, PkiError, Validity, identity};
 use crate::clock::{DAY_S, UnixSeconds};
 use crate::ids::{Digest, FederationId, MemberId, random};
-use crate::keys::SigningKey;
-use crate::roster::{Draft, KeyUse, MemberDraft, MemberRole, RosterChain};
+use crate::keys::{PublicKey, SigningKey};
+use crate::roster::{Draft, KeyUse, Member, MemberDraft, MemberRole, RosterChain};
 use crate::tls::Material;
 
 /// How long a development roster is current, in days.
@@ -23,6 +23,8 @@ pub struct DevMember {
     pub role: MemberRole,
     /// Its region.
     pub region: String,
+    /// Where its node listens for auditors, `host:port`; may be empty.
+    pub audit_endpoint: String,
     /// Its CA.
     pub ca: Authority,
     /// Its node's certificate and key.
@@ -43,6 +45,7 @@ pub struct DevMember {
 
 impl DevMember {
     /// The member's lines of a roster; the name is the id and the rest is empty.
+    /// Without an endpoint it has no node, and so no keys: an auditor.
     #[must_use]
     pub fn draft(&self, peer_endpoint: &str) -> MemberDraft {
         MemberDraft {
@@ -52,14 +55,25 @@ impl DevMember {
             region: self.region.clone(),
             ca: self.ca.cert_der().to_vec(),
             peer_endpoint: peer_endpoint.to_owned(),
-            keys: vec![
-                (KeyUse::Records, self.records_key.public_key().clone()),
-                (KeyUse::Checkpoint, self.checkpoint_key.public_key().clone()),
-                (KeyUse::Witness, self.witness_key.public_key().clone()),
-            ],
+            audit_endpoint: self.audit_endpoint.clone(),
+            keys: if peer_endpoint.is_empty() {
+                vec![]
+            } else {
+                self.public_keys()
+            },
             desk_contact: String::new(),
             witnesses: self.witnesses.clone(),
         }
+    }
+
+    fn public_keys(&self) -> Vec<(KeyUse, PublicKey)> {
+        [
+            (KeyUse::Records, &self.records_key),
+            (KeyUse::Checkpoint, &self.checkpoint_key),
+            (KeyUse::Witness, &self.witness_key),
+        ]
+        .map(|(usage, key)| (usage, key.public_key().clone()))
+        .into()
     }
 
     /// The node's certificate and key, ready for TLS.
@@ -101,6 +115,7 @@ pub fn dev_member(
         id: id.clone(),
         role,
         region: String::new(),
+        audit_endpoint: String::new(),
         ca,
         node,
         officers,
@@ -176,7 +191,8 @@ pub fn dev_federation(
 impl DevFederation {
     /// Writes the federation as one directory a member, ready for `serve`.
     ///
-    /// `listen` gives for each member the peer, desk and admin addresses.
+    /// `listen` gives for each member the peer, desk and admin addresses; they
+    /// count for nothing where it has no node.
     ///
     /// # Errors
     /// [`PkiError::File`]; nothing that exists is overwritten.
@@ -203,19 +219,27 @@ impl DevFederation {
         make_dir(&dir.join("officers"))?;
         write_public(&dir.join("ca.pem"), member.ca.cert_pem().as_bytes())?;
         write_private(&dir.join("ca.key"), member.ca.key_pem().as_bytes())?;
-        write_issued(dir, "node", &member.node)?;
         for officer in &member.officers {
             if let Some(name) = officer.identity.officer() {
                 write_issued(&dir.join("officers"), name.as_str(), officer)?;
             }
         }
+        write_public(&dir.join("roster.bin"), &self.chain.to_bytes())?;
+        let newest = self.chain.newest();
+        if !newest.member(&member.id).is_some_and(Member::has_node) {
+            return self.write_officers(dir, member);
+        }
+        write_issued(dir, "node", &member.node)?;
         write_seed(&dir.join("records.seed"), &member.records_key)?;
         write_seed(&dir.join("checkpoint.seed"), &member.checkpoint_key)?;
         write_seed(&dir.join("witness.seed"), &member.witness_key)?;
         let seal = zeroize::Zeroizing::new(hex::encode(random::<32>()) + "\n");
         write_private(&dir.join("seal.key"), seal.as_bytes())?;
-        write_public(&dir.join("roster.bin"), &self.chain.to_bytes())?;
-        let federation = &self.chain.newest().federation;
+        let federation = &newest.federation;
+        let audit = match &*member.audit_endpoint {
+            "" => "127.0.0.1:0",
+            endpoint => endpoint,
+        };
         let (id, role, pin) = (&member.id, member.role, self.chain.pin());
         let first_admin = member
             .officers
@@ -228,10 +252,29 @@ impl DevFederation {
              [roster]\nfile = \"roster.bin\"\npin = \"{pin}\"\n\n\
              [keys]\nrecords = \"records.seed\"\ncheckpoint = \"checkpoint.seed\"\n\
              witness = \"witness.seed\"\nseal = \"seal.key\"\n\n\
-             [listen]\npeer = \"{peer}\"\ndesk = \"{desk}\"\nadmin = \"{admin}\"\n\n\
+             [listen]\npeer = \"{peer}\"\ndesk = \"{desk}\"\naudit = \"{audit}\"\nadmin = \"{admin}\"\n\n\
              [desk]\n{first_admin}"
         );
         write_public(&dir.join("node.toml"), config.as_bytes())
+    }
+
+    /// Writes what the officers of a member without a node need to call others'.
+    fn write_officers(&self, dir: &Path, member: &DevMember) -> Result<(), PkiError> {
+        let (federation, pin) = (&self.chain.newest().federation, self.chain.pin());
+        for officer in &member.officers {
+            let Some(name) = officer.identity.officer() else {
+                continue;
+            };
+            let config = format!(
+                "federation = \"{federation}\"\nmember = \"{}\"\n\
+                 cert = \"{name}.pem\"\nkey = \"{name}.key\"\n\
+                 roster = \"../roster.bin\"\npin = \"{pin}\"\n",
+                member.id
+            );
+            let path = dir.join("officers").join(format!("{name}.toml"));
+            write_public(&path, config.as_bytes())?;
+        }
+        Ok(())
     }
 }
 

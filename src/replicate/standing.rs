@@ -117,12 +117,7 @@ impl<P: PeerTransport> Replicator<P> {
     pub(super) async fn try_standing(&self) -> Result<bool, PullError> {
         let roster = self.roster.load_full();
         let own = self.ledger.own().clone();
-        let others: Vec<MemberId> = roster
-            .members
-            .keys()
-            .filter(|id| **id != own)
-            .cloned()
-            .collect();
+        let others: Vec<MemberId> = roster.other_nodes(&own).cloned().collect();
         if self.is_superseded() {
             self.ledger.set_standing(Standing::Superseded);
             return Ok(true);

@@ -124,11 +124,7 @@ impl<P: PeerTransport> Replicator<P> {
         self.look_again().await;
         self.pull_ended(self.ledger.own()).await;
         let roster = self.roster.load_full();
-        let others: Vec<&MemberId> = roster
-            .members
-            .keys()
-            .filter(|id| *id != self.ledger.own())
-            .collect();
+        let others: Vec<&MemberId> = roster.other_nodes(self.ledger.own()).collect();
         let at = u64::from_be_bytes(random()) % others.len().max(1) as u64;
         let Some(member) = usize::try_from(at).ok().and_then(|at| others.get(at)) else {
             return;

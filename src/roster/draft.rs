@@ -23,8 +23,10 @@ pub struct MemberDraft {
     pub region: String,
     /// The DER certificate of its CA.
     pub ca: Vec<u8>,
-    /// Where its node listens for peers, `host:port`.
+    /// Where its node listens for peers, `host:port`; empty without a node.
     pub peer_endpoint: String,
+    /// Where its node listens for auditors, `host:port`; may be empty.
+    pub audit_endpoint: String,
     /// Its public keys.
     pub keys: Vec<(KeyUse, PublicKey)>,
     /// Whom to call.
@@ -53,7 +55,7 @@ impl MemberDraft {
             witnesses: self.witnesses.iter().map(ToString::to_string).collect(),
             desk_contact: self.desk_contact,
             frozen: Vec::new(),
-            audit_endpoint: String::new(),
+            audit_endpoint: self.audit_endpoint,
         }
     }
 }

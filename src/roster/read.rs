@@ -239,8 +239,13 @@ fn read_members(at: At, wire: &v1::Roster) -> Result<BTreeMap<MemberId, Member>,
     for wire_member in &wire.members {
         let member = read_member(at, wire_member)?;
         let field = format!("members[{}]", member.id);
-        if !endpoints.insert(member.peer_endpoint.clone()) {
-            return Err(at.field(field + ".peer_endpoint", "is another member's too"));
+        for (name, endpoint) in [
+            ("peer_endpoint", &member.peer_endpoint),
+            ("audit_endpoint", &member.audit_endpoint),
+        ] {
+            if !endpoint.is_empty() && !endpoints.insert(endpoint.clone()) {
+                return Err(at.field(format!("{field}.{name}"), "stands here already"));
+            }
         }
         if !authorities.insert(member.ca.clone()) {
             return Err(at.field(field + ".ca_certificate", "is another member's too"));
@@ -255,10 +260,14 @@ fn read_members(at: At, wire: &v1::Roster) -> Result<BTreeMap<MemberId, Member>,
         }
     }
     for member in members.values() {
-        let strange = |w: &MemberId| *w == member.id || !members.contains_key(w);
+        let strange =
+            |w: &MemberId| *w == member.id || !members.get(w).is_some_and(Member::has_node);
         if member.witnesses.iter().any(strange) {
             let field = format!("members[{}].witnesses", member.id);
-            return Err(at.field(field, "name the member itself or a stranger"));
+            return Err(at.field(
+                field,
+                "name the member itself, a stranger, or one without a node",
+            ));
         }
     }
     Ok(members)
@@ -279,8 +288,13 @@ fn read_member(at: At, wire: &v1::RosterMember) -> Result<Member, RosterError> {
     if webpki::anchor_from_trusted_cert(&ca).is_err() {
         return Err(at.field(field("ca_certificate"), "is no DER certificate"));
     }
-    if !endpoint_ok(&wire.peer_endpoint) {
+    // An auditor needs no node of its own; everybody else has one.
+    let without_node = role == MemberRole::Auditor && wire.peer_endpoint.is_empty();
+    if !without_node && !endpoint_ok(&wire.peer_endpoint) {
         return Err(at.field(field("peer_endpoint"), "is not host:port"));
+    }
+    if !wire.audit_endpoint.is_empty() && (without_node || !endpoint_ok(&wire.audit_endpoint)) {
+        return Err(at.field(field("audit_endpoint"), "is not host:port of a node"));
     }
     if wire.records_generation == 0 || wire.access_generation == 0 {
         return Err(at.field(field("generation"), "starts at 1"));
@@ -299,6 +313,7 @@ fn read_member(at: At, wire: &v1::RosterMember) -> Result<Member, RosterError> {
         region: at.text(&field("region"), &wire.region)?,
         ca: wire.ca_certificate.to_vec(),
         peer_endpoint: wire.peer_endpoint.clone(),
+        audit_endpoint: wire.audit_endpoint.clone(),
         keys: read_keys(at, &id, &wire.keys)?,
         records_generation: wire.records_generation,
         access_generation: wire.access_generation,

@@ -8,6 +8,12 @@ use crate::record::Audience;
 use super::{Frozen, KeyUse, Member, Roster};
 
 impl Member {
+    /// Says whether the member runs a node: an auditor need not.
+    #[must_use]
+    pub fn has_node(&self) -> bool {
+        !self.peer_endpoint.is_empty()
+    }
+
     /// Says whether the roster names a key for a use, revoked or not.
     #[must_use]
     pub fn names(&self, usage: KeyUse, key: &PublicKey) -> bool {

@@ -194,13 +194,8 @@ impl DeskClient {
         member: MemberId,
         endpoint: &str,
     ) -> Result<Self, DeskCallError> {
-        let (uri, signing) = (address(endpoint)?, clock.clone());
-        let channel = Endpoint::from(uri)
-            .connect_timeout(Duration::from_secs(CONNECT_S))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_S))
-            .keep_alive_while_idle(true)
-            .connect_with_connector_lazy(connector(material.clone(), roster, clock, member));
+        let signing = clock.clone();
+        let channel = channel(material.clone(), roster, clock, member, endpoint)?;
         Ok(Self::over(channel, material, signing, endpoint))
     }
 
@@ -265,22 +260,44 @@ impl DeskClient {
 
     /// Turns a status into an error, with the TLS refusal behind it in words.
     fn failed(&self, status: &Status) -> DeskCallError {
-        if let Some(refusal) = refusal_in(status) {
-            return DeskCallError::Tls(refusal);
-        }
-        let code = code_of(status);
-        if code.is_empty() && status.code() == Code::Unavailable {
-            return DeskCallError::Unreachable {
-                endpoint: self.endpoint.clone(),
-                detail: innermost(status),
-            };
-        }
-        DeskCallError::Answered {
-            code,
-            sentence: status.message().to_owned(),
-            blame: blame_of(status.code()),
-        }
+        call_error(&self.endpoint, status)
     }
+}
+
+/// What the failure of a call to the node at `endpoint` means.
+pub(super) fn call_error(endpoint: &str, status: &Status) -> DeskCallError {
+    if let Some(refusal) = refusal_in(status) {
+        return DeskCallError::Tls(refusal);
+    }
+    let code = code_of(status);
+    if code.is_empty() && status.code() == Code::Unavailable {
+        return DeskCallError::Unreachable {
+            endpoint: endpoint.to_owned(),
+            detail: innermost(status),
+        };
+    }
+    DeskCallError::Answered {
+        code,
+        sentence: status.message().to_owned(),
+        blame: blame_of(status.code()),
+    }
+}
+
+/// A connection to the node of `member`, made at the first call.
+pub(super) fn channel(
+    material: Material,
+    roster: RosterHandle,
+    clock: Clock,
+    member: MemberId,
+    endpoint: &str,
+) -> Result<Channel, DeskCallError> {
+    let endpoint = Endpoint::from(address(endpoint)?)
+        .connect_timeout(Duration::from_secs(CONNECT_S))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_S))
+        .keep_alive_while_idle(true);
+    let connector = connector(material, roster, clock, member);
+    Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
 /// What the node says while it imports.

@@ -25,7 +25,7 @@ use webpki::KeyUsage;
 
 use super::refusal::{Refusal, TlsRefusal};
 use super::verify::{Judge, Verdict, Want, judge};
-use super::{ALPN, HANDSHAKE_S, Material, RosterHandle, TlsError, provider};
+use super::{ALPN, ALPN_HTTP1, HANDSHAKE_S, Material, RosterHandle, TlsError, provider};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::MemberId;
 use crate::policy::{Identity, Subject};
@@ -45,6 +45,8 @@ pub enum ListenerKind {
     Peer,
     /// Officers of this member.
     Desk(MemberId),
+    /// Nodes and officers of auditors, and officers of this member.
+    Audit(MemberId),
 }
 
 impl ListenerKind {
@@ -54,6 +56,7 @@ impl ListenerKind {
         match self {
             Self::Peer => "peer",
             Self::Desk(_) => "desk",
+            Self::Audit(_) => "audit",
         }
     }
 
@@ -61,6 +64,15 @@ impl ListenerKind {
         match self {
             Self::Peer => Want::AnyNode,
             Self::Desk(own) => Want::OfficerOf(own.clone()),
+            Self::Audit(own) => Want::Auditing(own.clone()),
+        }
+    }
+
+    /// The application protocols, the preferred first.
+    fn protocols(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Peer | Self::Desk(_) => vec![ALPN.to_vec()],
+            Self::Audit(_) => vec![ALPN.to_vec(), ALPN_HTTP1.to_vec()],
         }
     }
 }
@@ -190,7 +202,7 @@ impl TlsServer {
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(judge))
             .with_cert_resolver(Arc::new(own));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = self.kind.protocols();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
@@ -306,6 +318,12 @@ impl Conn {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Says whether both ends agreed on HTTP/2.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.stream.get_ref().1.alpn_protocol() == Some(ALPN)
     }
 }
 

@@ -17,7 +17,7 @@ use super::{CHAIN_MAX, RosterHandle, identity_of};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::MemberId;
 use crate::policy::{Identity, Subject};
-use crate::roster::{Member, Roster};
+use crate::roster::{Member, MemberRole, Roster};
 
 /// Signatures that certificates may carry.
 static CERTIFICATE_ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
@@ -33,6 +33,8 @@ pub(crate) enum Want {
     AnyNode,
     /// An officer of this member calls.
     OfficerOf(MemberId),
+    /// Whoever is of an auditor calls, or an officer of this member.
+    Auditing(MemberId),
     /// The node of this member answers.
     NodeOf(MemberId),
 }
@@ -128,13 +130,21 @@ fn check_want(identity: Identity, want: &Want) -> Result<Identity, Refusal> {
                 want: "only this member's officers may",
             })
         }
+        Want::Auditing(own)
+            if identity.role != MemberRole::Auditor && (is_node || identity.member != *own) =>
+        {
+            Err(Refusal::NotForListener {
+                identity,
+                want: "only auditors and this member's officers may",
+            })
+        }
         Want::NodeOf(expected) if !is_node || identity.member != *expected => {
             Err(Refusal::NotExpected {
                 want: expected.clone(),
                 got: identity,
             })
         }
-        Want::AnyNode | Want::OfficerOf(_) | Want::NodeOf(_) => Ok(identity),
+        Want::AnyNode | Want::OfficerOf(_) | Want::Auditing(_) | Want::NodeOf(_) => Ok(identity),
     }
 }
 

@@ -41,15 +41,20 @@ pub(crate) fn id(name: &str) -> MemberId {
 impl Cluster {
     /// Brings up `bureaus`, a department named `province`, and three custodians, 2 of 3.
     pub(crate) async fn new(bureaus: &[&str]) -> Self {
-        Self::launch(bureaus, None).await
+        Self::launch(bureaus, None, &[]).await
+    }
+
+    /// As [`Cluster::new`], with the auditor `audit-office`, who has no node.
+    pub(crate) async fn audited(bureaus: &[&str]) -> Self {
+        Self::launch(bureaus, None, &["audit-office"]).await
     }
 
     /// As [`Cluster::new`], with room for something before the node of `member`.
     pub(crate) async fn behind(bureaus: &[&str], member: &str) -> Self {
-        Self::launch(bureaus, Some(id(member))).await
+        Self::launch(bureaus, Some(id(member)), &[]).await
     }
 
-    async fn launch(bureaus: &[&str], behind: Option<MemberId>) -> Self {
+    async fn launch(bureaus: &[&str], behind: Option<MemberId>, auditors: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = Clock::manual(NOW);
         let member = |name: &str, role, replicate| MemberSpec {
@@ -65,6 +70,8 @@ impl Cluster {
         members.push(member("province", MemberRole::Department, true));
         let custodians = ["court", "procuracy", "regulator"];
         members.extend(custodians.map(|name| member(name, MemberRole::Department, false)));
+        let auditors = auditors.iter();
+        members.extend(auditors.map(|name| member(name, MemberRole::Auditor, false)));
         let spec = FederationSpec {
             federation: FederationId::new("anhui.example").expect("a name"),
             dir: dir.path().join("federation"),

@@ -10,6 +10,7 @@
 mod access;
 mod audit_export;
 mod audit_layout;
+mod audit_port;
 mod audit_verify;
 mod cases;
 mod checkpoint;

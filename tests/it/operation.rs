@@ -425,15 +425,7 @@ fn a_config_with_unknown_missing_or_wrong_keys_is_refused() {
     assert!(refused(&config("listen = \"x\"")).contains("listen"));
     assert!(refused(&config("[tls]")).contains("tls"));
     assert!(refused(&config("desk = \"twice\"")).contains("desk"));
-    for key in [
-        "federation",
-        "member",
-        "desk",
-        "cert",
-        "key",
-        "roster",
-        "pin",
-    ] {
+    for key in ["federation", "member", "cert", "key", "roster", "pin"] {
         let whole = config("");
         let without: Vec<&str> = whole
             .lines()
@@ -443,6 +435,9 @@ fn a_config_with_unknown_missing_or_wrong_keys_is_refused() {
     }
     assert!(refused(&config("").replace("abab", "ab")).contains("pin"));
     assert!(refused(&config("").replace("hefei", "Hefei")).contains("Hefei"));
+    let without_desk = config("").replace("desk = \"127.0.0.1:7441\"\n", "");
+    let read = DeskConfig::parse(&without_desk, dir).expect("an auditor without a node");
+    assert!(read.desk.is_empty());
     let read = DeskConfig::parse(&config(""), dir).expect("a config");
     assert_eq!(read.cert, PathBuf::from("/etc/casegate/li.pem"));
     assert_eq!(read.key, PathBuf::from("/keys/li.key"));

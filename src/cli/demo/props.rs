@@ -30,6 +30,9 @@ pub(super) const DEPARTMENT: &str = "province";
 /// Bytes of one part of an imported file.
 const PART_BYTES: usize = 256 * 1024;
 
+/// The member that audits the others; it has no node.
+const AUDITOR: &str = "audit-office";
+
 pub(super) fn spec(
     args: &DemoArgs,
     dir: PathBuf,
@@ -65,6 +68,8 @@ pub(super) fn spec(
             false,
         ));
     }
+    let auditor = MemberId::new(AUDITOR)?;
+    members.push(member(auditor, MemberRole::Auditor, DEPARTMENT, false));
     Ok(FederationSpec {
         federation: FederationId::new("demo.example")?,
         dir,

@@ -82,7 +82,7 @@ fn described(roster: &Roster, now: UnixSeconds) -> Value {
 fn member(m: &Member) -> Value {
     json!({
         "id": m.id.as_str(), "role": m.role.as_str(), "name": m.name,
-        "region": m.region, "endpoint": m.peer_endpoint,
+        "region": m.region, "endpoint": m.peer_endpoint, "audit_endpoint": m.audit_endpoint,
         "records_generation": m.records_generation,
         "access_generation": m.access_generation,
         "ca_sha256": hex::encode(Sha256::digest(&m.ca)),

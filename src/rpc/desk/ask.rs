@@ -77,7 +77,7 @@ pub(super) fn ages(parts: &Parts) -> Vec<ReplicaAge> {
     let now = parts.clock.now();
     let states = parts.replicator.states();
     let roster = parts.rosters.newest();
-    let others = roster.members.keys().filter(|id| *id != parts.ledger.own());
+    let others = roster.other_nodes(parts.ledger.own());
     others
         .map(|id| {
             let state = states.get(id);

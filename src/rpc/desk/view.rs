@@ -32,7 +32,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         PublishState::Waiting(why) => ("waiting", why.clone()),
     };
     let mut replicas = vec![];
-    for id in roster.members.keys().filter(|id| *id != parts.ledger.own()) {
+    for id in roster.other_nodes(parts.ledger.own()) {
         let state = states.get(id).cloned().unwrap_or_default();
         let origin = roster.origin(id, LogName::Records);
         let forked = origin.as_ref().map(|origin| parts.ledger.is_forked(origin));
