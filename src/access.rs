@@ -340,9 +340,11 @@ impl AccessLog {
                     continue;
                 }
                 if let Ok(Some(Body::Access(body))) = ledger.body(log.number, LogIndex(at)) {
-                    let request = officer::parse(&body.officer_request);
                     // One that is refused for its age need not be remembered.
-                    drop(request.map(|request| self.0.replays.take(&request, now)));
+                    let request = officer::parse(&body.officer_request);
+                    if let Some(Err(e)) = request.map(|r| self.0.replays.take(&r, now)) {
+                        tracing::debug!(error = %e, "an old request is not remembered");
+                    }
                 }
             }
             end = start;

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -168,7 +169,7 @@ async fn take_in(
     events: &EventSender,
 ) -> Result<(), Status> {
     let (publisher, follow) = (
-        call.parts().publisher.clone(),
+        Arc::clone(&call.parts().publisher),
         call.request.wait && !run.preview,
     );
     let preview = run.preview;
@@ -181,7 +182,7 @@ async fn take_in(
         // What was taken in before a failure is published too.
         publisher.wake();
     }
-    let parts = std::sync::Arc::clone(call.parts());
+    let parts = Arc::clone(call.parts());
     let silence = call.timeout();
     let report = call.close(report).await?;
     if follow {

@@ -245,7 +245,8 @@ async fn summary<R>(call: &Call<R>, row: CaseRow) -> Result<v1::CaseSummary, Sta
 pub(super) async fn list_officers(
     call: &mut Call<v1::ListOfficersRequest>,
 ) -> Result<v1::ListOfficersResponse, Status> {
-    let officers = call.parts().officers.list();
+    let list = |parts: &Parts| Ok::<_, LedgerError>(parts.officers.list());
+    let officers = call.read(list).await?;
     call.line.count = u32::try_from(officers.len()).unwrap_or(u32::MAX);
     Ok(v1::ListOfficersResponse { officers })
 }
