@@ -93,7 +93,7 @@ pub enum Table {
     /// Origin → a checkpoint that was seen of it.
     Seen = 29,
     /// (log number, index) of own bodies that nobody has any more.
-    Lost = 31,
+    Lost = 34,
     /// Calls under way whose line is not in the access log yet, sealed.
     Begun = 30,
 }
