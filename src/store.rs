@@ -87,7 +87,7 @@ pub enum Table {
     /// Wrong answers of custodians, with their proofs.
     Evidence = 26,
     /// Version → the note of the roster log that enough members cosigned.
-    RosterNotes = 31,
+    RosterNotes = 33,
     /// Pairs of signed notes that contradict each other.
     Conflicts = 28,
     /// Origin → a checkpoint that was seen of it.
