@@ -123,6 +123,44 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             crate::node::records_size(parts),
         ),
         Reading::gauge(
+            "casegate_store_disk_bytes",
+            "Bytes of the store on disk",
+            parts.ledger.store().disk_bytes(),
+        ),
+        Reading::gauge(
+            "casegate_roster_version",
+            "Version of the newest roster",
+            parts.rosters.newest().version,
+        ),
+        Reading::gauge(
+            CONFLICTS,
+            "Pairs of signed notes that contradict each other",
+            parts.ledger.evidence().count().unwrap_or(0),
+        ),
+        Reading::gauge(
+            "casegate_node_ready",
+            "1 when the node is ready",
+            u64::from(unready(parts).is_empty()),
+        ),
+    ];
+    out.extend(witness_readings(parts));
+    let mut watching = 0;
+    for state in parts.replicator.states().values() {
+        watching += u64::from(state.watching);
+    }
+    out.push(Reading::gauge(
+        "casegate_replicate_watching",
+        "Members whose logs are being watched",
+        watching,
+    ));
+    out
+}
+
+fn witness_readings(parts: &Parts) -> Vec<crate::metrics::Reading> {
+    use crate::metrics::Reading;
+    let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    vec![
+        Reading::gauge(
             "casegate_witnessing_records_size",
             "Entries of the own records log that are witnessed",
             parts.ledger.own_log(LogName::Records).witnessed_size().0,
@@ -147,35 +185,5 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             "Checkpoints of other members that were refused",
             of(&parts.witness.counts.refused),
         ),
-        Reading::gauge(
-            "casegate_store_disk_bytes",
-            "Bytes of the store on disk",
-            parts.ledger.store().disk_bytes(),
-        ),
-        Reading::gauge(
-            "casegate_roster_version",
-            "Version of the newest roster",
-            parts.rosters.newest().version,
-        ),
-        Reading::gauge(
-            CONFLICTS,
-            "Pairs of signed notes that contradict each other",
-            parts.ledger.evidence().count().unwrap_or(0),
-        ),
-        Reading::gauge(
-            "casegate_node_ready",
-            "1 when the node is ready",
-            u64::from(unready(parts).is_empty()),
-        ),
-    ];
-    let mut watching = 0;
-    for state in parts.replicator.states().values() {
-        watching += u64::from(state.watching);
-    }
-    out.push(Reading::gauge(
-        "casegate_replicate_watching",
-        "Members whose logs are being watched",
-        watching,
-    ));
-    out
+    ]
 }

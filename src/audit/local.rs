@@ -116,13 +116,22 @@ pub fn rosters_after(
     Ok(out)
 }
 
+/// The newest note of the roster log that the node keeps, with its cosignatures.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn roster_note(ledger: &Ledger) -> Result<Option<Bytes>, StoreError> {
+    let newest = ledger.store().scan(Table::RosterNotes, b"")?.pop();
+    Ok(newest.map(|(_, note)| note).filter(|note| !note.is_empty()))
+}
+
 impl Source for LocalSource {
     fn rosters(&mut self) -> Result<Vec<SignedRoster>, ExportError> {
         Ok(rosters_after(&self.ledger, 0, usize::MAX).map_err(LedgerError::from)?)
     }
 
     fn roster_checkpoint(&mut self) -> Result<Option<Bytes>, ExportError> {
-        Ok(None)
+        Ok(roster_note(&self.ledger).map_err(LedgerError::from)?)
     }
 
     fn logs(&mut self) -> Result<Vec<LogState>, ExportError> {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::{NodeError, NodeOptions, Parts};
@@ -16,7 +17,7 @@ use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys};
 use crate::officers::Officers;
 use crate::publish::Publisher;
 use crate::replicate::{Replicator, SHOWN_MAX};
-use crate::roster::KeyUse;
+use crate::roster::{KeyUse, Roster};
 use crate::rosterlog::RosterLog;
 use crate::rosters::{Rosters, newest_in};
 use crate::rpc::client::PeerClients;
@@ -84,20 +85,8 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let (sink, shown) = mpsc::channel(SHOWN_MAX);
     let peers = PeerClients::new(options.material.clone(), Arc::clone(&roster), clock.clone());
     let peers = Arc::new(peers.noting(ShownSink::new(sink)));
-    let custodian = Custodian::open(store.clone(), clock.clone(), &options.seal, options.member)?;
-    let tokenizer = Tokenizer::new(
-        store,
-        clock.clone(),
-        Arc::clone(ledger.shred()),
-        Arc::clone(&peers),
-    );
-    let publisher = Publisher::new(
-        ledger.clone(),
-        cases.clone(),
-        access.clone(),
-        Arc::clone(&roster),
-        tokenizer,
-    );
+    let custodian = Custodian::open(store, clock.clone(), &options.seal, options.member)?;
+    let publisher = publisher(&ledger, &cases, &access, &roster, &peers);
     let replicator = Replicator::new(
         ledger.clone(),
         Arc::clone(&roster),
@@ -133,6 +122,29 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         clock,
         replicate: options.replicate,
     })
+}
+
+/// What takes the queue through the custodians into the log.
+fn publisher(
+    ledger: &Ledger,
+    cases: &Cases,
+    access: &AccessLog,
+    roster: &Arc<ArcSwap<Roster>>,
+    peers: &Arc<PeerClients>,
+) -> Publisher<Arc<PeerClients>> {
+    let tokenizer = Tokenizer::new(
+        ledger.store().clone(),
+        ledger.clock().clone(),
+        Arc::clone(ledger.shred()),
+        Arc::clone(peers),
+    );
+    Publisher::new(
+        ledger.clone(),
+        cases.clone(),
+        access.clone(),
+        Arc::clone(roster),
+        tokenizer,
+    )
 }
 
 fn check_keys(member: &crate::roster::Member, keys: &LogKeys) -> Result<(), NodeError> {

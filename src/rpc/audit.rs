@@ -23,7 +23,8 @@ use super::status::to_peer;
 use crate::access::{AccessLine, AccessLog};
 use crate::audit::layout::tiles_of_run;
 use crate::audit::local::{
-    BODIES_AT_ONCE, bundle_bytes, erasures_of, newest_checkpoint, own_logs, rosters_after,
+    BODIES_AT_ONCE, bundle_bytes, erasures_of, newest_checkpoint, own_logs, roster_note,
+    rosters_after,
 };
 use crate::blame::Blamed;
 use crate::clock::{Clock, UnixSeconds};
@@ -285,8 +286,13 @@ impl audit_server::Audit for AuditService {
     ) -> Result<Response<v1::GetRosterResponse>, Status> {
         let _admitted = self.admit_call(&request, Method::GetRosters)?;
         let (ledger, after) = (self.0.ledger.clone(), request.get_ref().after);
-        let rosters = blocking(move || rosters_after(&ledger, after, ROSTERS_MAX)).await?;
-        Ok(Response::new(v1::GetRosterResponse { rosters }))
+        let answer = blocking(move || {
+            Ok::<_, StoreError>(v1::GetRosterResponse {
+                rosters: rosters_after(&ledger, after, ROSTERS_MAX)?,
+                checkpoint: roster_note(&ledger)?.unwrap_or_default(),
+            })
+        });
+        Ok(Response::new(answer.await?))
     }
 
     async fn get_checkpoints(

@@ -204,6 +204,7 @@ async fn call(cluster: &Cluster, method: Method, well: bool) -> Option<String> {
                 access: true,
                 newest: 10,
                 verify: true,
+                erasures: false,
             };
             code(desk.show_log(request).await)
         }

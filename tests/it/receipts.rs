@@ -1,6 +1,8 @@
 //! Receipts: each member signs, in its own log, what it erased of another's,
 //! once; the owner says who owes one, and can tell who has not given it yet.
 
+use std::sync::Arc;
+
 use casegate::ids::{LogIndex, LogName};
 use casegate::ledger::{Erasure, Ledger, Standing};
 use casegate::record::{Audience, Body, BodyType, Entry, ReceiptBody, RetractReason};
@@ -129,11 +131,7 @@ async fn every_member_in_the_audience_signs_for_a_retraction_and_the_owner_can_t
         late(&cluster).is_some_and(|c| c.receipt.is_some_and(|r| !r.held) && c.late)
     })
     .await;
-    let own = cluster
-        .parts("hefei")
-        .ledger
-        .own_log(LogName::Records)
-        .clone();
+    let own = Arc::clone(cluster.parts("hefei").ledger.own_log(LogName::Records));
     let hidden = cluster.states("wuhu", "hefei");
     let entries = cluster
         .parts("hefei")

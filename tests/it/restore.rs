@@ -60,7 +60,7 @@ async fn a_restored_backup_recovers_its_log_before_it_appends() {
         .restart_node(&hefei)
         .await
         .expect("it starts");
-    let parts = std::sync::Arc::clone(cluster.federation.nodes[&hefei].parts());
+    let parts = Arc::clone(cluster.federation.nodes[&hefei].parts());
     wait_for("the log is open again", || {
         parts.ledger.standing() == Standing::Open
     })
@@ -98,7 +98,7 @@ async fn a_node_that_reaches_nobody_does_not_append() {
         .restart_node(&hefei)
         .await
         .expect("it starts");
-    let parts = std::sync::Arc::clone(cluster.federation.nodes[&hefei].parts());
+    let parts = Arc::clone(cluster.federation.nodes[&hefei].parts());
     let refused = tokio::task::spawn_blocking({
         let ledger = parts.ledger.clone();
         move || ledger.append(LogName::Records, vec![], casegate::store::Batch::new())

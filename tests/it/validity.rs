@@ -179,8 +179,10 @@ fn each_branch_of_the_rule_has_its_case_and_the_one_beside_it() {
         v(20, 2, &[k(1), k(2).from(8)]),
         v(30, 2, &[k(1), k(2).from(8).revoked(3)]),
     ];
+    /// What is shown, the rosters, a question and the one beside it, with their answers.
+    type Case<'a> = (&'a str, &'a [V], Asked, Validity, Asked, Validity);
     #[rustfmt::skip]
-    let table: &[(&str, &[V], Asked, Validity, Asked, Validity)] = &[
+    let table: &[Case<'_>] = &[
         ("a revoked key counts below its size",
             &revoked, (R, 1, 1, 4, Some(15)), Valid, (R, 1, 1, 5, Some(15)), bad(Why::Revoked)),
         ("a revocation does not wait for a witness",

@@ -173,7 +173,7 @@ impl Export<'_> {
                         what: "more bodies than were asked for",
                     });
                 }
-                if next % TILE_WIDTH == 0 || next == end {
+                if next.is_multiple_of(TILE_WIDTH) || next == end {
                     let index = TileIndex((next - 1) / TILE_WIDTH);
                     writer.put(&place.file(LogFile::Bodies(index)), &file)?;
                     file.clear();

@@ -24,13 +24,16 @@ use tonic::{Request, Response, Status};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// Another history, and the roster by which its bodies are given out.
+type Fork = (Ledger, Arc<Roster>);
+
 /// What the front does; changed while it stands.
 #[derive(Clone, Default)]
 pub(crate) struct Tricks {
     /// Who is shown the other history.
     pub(crate) fooled: Arc<Mutex<BTreeSet<MemberId>>>,
-    /// The other history, and the roster by which its bodies are given out.
-    pub(crate) fork: Arc<Mutex<Option<(Ledger, Arc<Roster>)>>>,
+    /// The other history.
+    pub(crate) fork: Arc<Mutex<Option<Fork>>>,
     /// What rides on answers to those who are not fooled.
     pub(crate) header: Arc<Mutex<Option<Bytes>>>,
     /// What is listed instead of what the node holds.
