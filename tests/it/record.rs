@@ -205,7 +205,7 @@ fn a_statement_with_any_bad_field_is_refused() {
             s.author = "hefei/records".to_owned()
         }),
         ("body type 0", |s| s.body_type = 0),
-        ("body type 5", |s| s.body_type = 5),
+        ("body type 7", |s| s.body_type = 7),
         ("an access body", |s| s.body_type = BodyType::Access.into()),
         ("a short digest", |s| {
             s.body_sha256 = Bytes::from_static(&[0; 31])

@@ -44,6 +44,10 @@ async fn quorum(cluster: &mut Cluster, quorum: u32) {
     cluster.clock.advance(10);
     let mut draft = cluster.federation.next_roster();
     draft.wire.policy.get_or_insert_default().witness_quorum = quorum;
+    let names: Vec<String> = draft.wire.members.iter().map(|m| m.id.clone()).collect();
+    for member in &mut draft.wire.members {
+        member.witnesses = names.iter().filter(|n| **n != member.id).cloned().collect();
+    }
     cluster.federation.install(&draft).await.expect("installed");
 }
 
