@@ -475,7 +475,8 @@ open_proof() { # FILE: sets proof_index, proof_path, writes $tmp/proof.note
     local gap; gap=$(grep -n '^$' "$1" 2>/dev/null | head -1 | cut -d: -f1)
     [ -n "$gap" ] && [ "$(head -1 "$1")" = "c2sp.org/tlog-proof@v1" ] || return 1
     proof_index=$(sed -n '2s/^index \([0-9]*\)$/\1/p' "$1"); [ -n "$proof_index" ] || return 1
-    proof_path=$(sed -n "3,$((gap - 1))p" "$1" | hashes) || return 1
+    proof_path= # none in a tree of one entry
+    [ "$gap" = 3 ] || proof_path=$(sed -n "3,$((gap - 1))p" "$1" | hashes) || return 1
     tail -n +"$((gap + 1))" "$1" >"$tmp/proof.note"
 }
 
