@@ -31,13 +31,13 @@ impl IndexKey {
         self.mac(b"token", &[token_key_id, token.as_bytes()])
     }
 
-    /// The MAC of a value of a kind, for [`Pointer::Value`].
+    /// The MAC of a value of a kind, for `Pointer::Value`.
     #[must_use]
     pub fn value(&self, kind: u8, canonical: &str) -> Mac {
         self.mac(b"value", &[&[kind], canonical.as_bytes()])
     }
 
-    /// The MAC of a row's identity, its fields in a fixed order, for [`Pointer::Row`].
+    /// The MAC of a row's identity, its fields in a fixed order, for `Pointer::Row`.
     #[must_use]
     pub fn row(&self, fields: &[&[u8]]) -> Mac {
         self.mac(b"row", fields)

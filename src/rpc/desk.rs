@@ -1,6 +1,6 @@
 //! The Desk service: what officers of the own member ask. Every call but the
 //! status is signed by its officer and leaves one line in the access log, with
-//! its outcome, before its answer leaves ([`call`]); what is refused does too.
+//! its outcome, before its answer leaves (`call`); what is refused does too.
 
 mod ask;
 mod call;
