@@ -57,6 +57,12 @@ impl OwnLog {
         })
     }
 
+    /// Says whether every append that was planned has landed.
+    pub(super) fn is_settled(&self) -> bool {
+        let planned = self.next().0;
+        *self.landed.lock().unwrap_or_else(PoisonError::into_inner) >= planned
+    }
+
     /// Waits until everything below `first` has landed. Durable batches land in
     /// their order, so that the index position never passes one that is missing.
     fn turn(&self, first: LogIndex, end: u64) -> Turn<'_> {

@@ -194,10 +194,11 @@ impl Ledger {
         Ok(runs.into_iter().filter(|run| run.start == at).collect())
     }
 
-    /// The number of queued runs; each holds up to 64 elements.
+    /// Says whether nothing waits, and what left the queue is durable in the log:
+    /// a batch can be read shortly before it is synced.
     #[must_use]
     pub fn is_queue_empty(&self) -> bool {
-        self.0.store.iter(Table::Queue, b"").next().is_none()
+        self.0.store.iter(Table::Queue, b"").next().is_none() && self.0.records.is_settled()
     }
 
     /// Lets nobody else take elements off the queue until the guard is dropped.

@@ -27,6 +27,8 @@ use crate::wire::v1::{self, CaseRow, ElementSpec, HeldElement, ImportReport, Pur
 /// How long `publish` waits for the queue before it answers "queued", where a
 /// call may take that long.
 const PUBLISH_WAIT: Duration = Duration::from_secs(20);
+/// How often it looks again meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Elements that an officer adds to one case.
 pub(super) struct Addition {
@@ -92,7 +94,11 @@ pub(super) async fn add_elements(
     let published = async {
         while !node.ledger.is_queue_empty() {
             let waiting = matches!(*state.borrow_and_update(), PublishState::Waiting(_));
-            if waiting || state.changed().await.is_err() {
+            if waiting {
+                return;
+            }
+            // Other entries may be on their way to the log, and say nothing here.
+            if let Ok(Err(_)) = tokio::time::timeout(LOOK, state.changed()).await {
                 return;
             }
         }
