@@ -67,7 +67,8 @@ async fn a_record_is_witnessed_and_its_readers_are_told() {
     .await;
     assert_eq!(cluster.status_of("hefei", "HF-1").await, ["witnessed"]);
     assert_eq!(cluster.hit_status("hefei").await, ["witnessed"]);
-    for member in ["hefei", "wuhu", "court", "procuracy", "regulator"] {
+    // A custodian that happened not to be asked has an empty access log.
+    for member in ["hefei", "wuhu"] {
         wait_for("the access log is witnessed", || {
             cluster.is_witnessed(member, LogName::Access)
         })
