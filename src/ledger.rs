@@ -29,6 +29,7 @@ mod signers;
 mod tiles;
 mod verify;
 mod views;
+mod unused;
 mod witnessed;
 
 use std::collections::HashMap;
@@ -143,6 +144,8 @@ struct Inner {
     shred: Arc<ShredKeys>,
     postings: Postings,
     seal: Arc<SealKey>,
+    /// Slots that were there when the ledger was opened.
+    keys_at_start: u64,
     clock: Clock,
     evidence: Evidence,
     own: MemberId,
@@ -243,6 +246,7 @@ impl Ledger {
             postings,
             seal: options.seal,
             clock: options.clock,
+            keys_at_start: shred.len(),
             own: options.own,
             keys: options.keys,
         }));

@@ -212,6 +212,10 @@ impl Node {
         tasks.spawn(Arc::clone(&parts.witnessing).run(stopped.clone()));
         tasks.spawn(upkeep::follow_roster(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(upkeep::sweep(parts.ledger.clone(), stopped.clone()));
+        tasks.spawn(upkeep::destroy_unused_keys(
+            parts.ledger.clone(),
+            stopped.clone(),
+        ));
         tasks.spawn(upkeep::forget_postings(
             parts.ledger.clone(),
             stopped.clone(),

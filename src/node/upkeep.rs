@@ -98,6 +98,19 @@ pub(super) async fn sweep(ledger: Ledger, stop: watch::Receiver<bool>) {
     }
 }
 
+/// Destroys, once, the keys that a crash left behind and that seal nothing.
+pub(super) async fn destroy_unused_keys(ledger: Ledger, stop: watch::Receiver<bool>) {
+    let destroyed = tokio::task::spawn_blocking(move || {
+        let go_on = || !*stop.borrow();
+        ledger.destroy_unused_keys(&go_on)
+    });
+    match destroyed.await {
+        Ok(Ok(None | Some(0))) | Err(_) => {}
+        Ok(Ok(Some(keys))) => tracing::info!(keys, "destroyed keys that a crash left behind"),
+        Ok(Err(e)) => tracing::error!(error = %e, "keys that a crash left behind are still there"),
+    }
+}
+
 /// Takes the postings of what was erased out of the index's files: a minute
 /// after the start or the first erasure, then at most once an hour.
 pub(super) async fn forget_postings(ledger: Ledger, stop: watch::Receiver<bool>) {
