@@ -7,6 +7,7 @@
 //! write whose outcome is unknown stops the ledger until it is opened again.
 
 mod append;
+mod audiences;
 mod audited;
 mod bodies;
 mod counting;
