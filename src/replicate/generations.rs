@@ -80,6 +80,34 @@ impl<P: PeerTransport> Replicator<P> {
                 self.blame(&from, &source);
             }
             Err(e) => tracing::debug!(error = %e, "nothing of a log that has ended"),
+    /// Fetches what is missing of the own logs that have ended: a restored
+    /// backup may lack retractions in them. Says whether nothing is missing;
+    /// until then their bodies are held back.
+    pub(super) async fn complete_own_ended(&self) -> bool {
+        let own = self.ledger.own().clone();
+        self.pull_ended(&own).await;
+        let roster = self.roster.load_full();
+        let frozen = roster.member(&own).map_or(&[][..], |member| &member.frozen);
+        let mut whole = true;
+        for frozen in frozen {
+            let origin = Origin {
+                federation: roster.federation.clone(),
+                member: own.clone(),
+                log: LogName::Records,
+                generation: frozen.generation,
+            };
+            let log = self.ledger.log(&origin);
+            let complete = log.as_ref().is_ok_and(|log| is_complete(log, frozen));
+            if let Ok(log) = log
+                && !complete
+            {
+                log.set_stale(true);
+            }
+            whole &= complete;
+        }
+        whole
+    }
+
         }
     }
 

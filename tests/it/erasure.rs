@@ -2,6 +2,7 @@
 //! directory with every key that the node still has, nor by a restored backup,
 //! a restart or a new index.
 
+mod owner;
 mod scanner;
 
 use std::path::Path;
