@@ -16,6 +16,7 @@ mod erase;
 mod erasures;
 mod error;
 mod expire;
+mod fence;
 mod generations;
 mod index;
 mod log;
@@ -28,9 +29,9 @@ mod seen;
 mod segment;
 mod signers;
 mod tiles;
+mod unused;
 mod verify;
 mod views;
-mod unused;
 mod witnessed;
 
 use std::collections::HashMap;
@@ -143,10 +144,10 @@ pub struct Ledger(Arc<Inner>);
 struct Inner {
     store: Store,
     shred: Arc<ShredKeys>,
-    postings: Postings,
-    seal: Arc<SealKey>,
     /// Slots that were there when the ledger was opened.
     keys_at_start: u64,
+    postings: Postings,
+    seal: Arc<SealKey>,
     clock: Clock,
     evidence: Evidence,
     own: MemberId,
@@ -159,6 +160,7 @@ struct Inner {
     accessed: watch::Sender<Bytes>,
     witnessed: watch::Sender<Bytes>,
     standing: watch::Sender<Standing>,
+    access_fence: fence::Fence,
     indexing: Mutex<index::HitSequence>,
     queue: queue::QueueSequence,
     rosters: OnceLock<RosterHistory>,
@@ -241,13 +243,14 @@ impl Ledger {
             accessed,
             witnessed,
             standing: watch::channel(Standing::Open).0,
+            access_fence: fence::Fence::open(),
             evidence: Evidence::new(store.clone(), options.clock.clone()),
             store,
+            keys_at_start: shred.len(),
             shred,
             postings,
             seal: options.seal,
             clock: options.clock,
-            keys_at_start: shred.len(),
             own: options.own,
             keys: options.keys,
         }));

@@ -23,6 +23,12 @@ impl<P: PeerTransport> Replicator<P> {
             tracing::error!("the roster names a new generation of the own log: restart the node");
             self.ledger.set_standing(Standing::Superseded);
         }
+        if self.has_newer(LogName::Access) {
+            tracing::error!(
+                "the roster names a new generation of the own access log: restart the node"
+            );
+            self.ledger.set_access_standing(Standing::Superseded);
+        }
         for member in roster.members.values().filter(|m| !m.frozen.is_empty()) {
             let current = roster.origin(&member.id, LogName::Records);
             let forked = current.is_some_and(|o| self.ledger.is_forked(&o).unwrap_or(true));
@@ -35,11 +41,12 @@ impl<P: PeerTransport> Replicator<P> {
     /// Says whether the roster names another generation of the own records log
     /// than the one that is open.
     pub(super) fn is_superseded(&self) -> bool {
-        let current = self
-            .roster
-            .load()
-            .origin(self.ledger.own(), LogName::Records);
-        let open = &self.ledger.own_log(LogName::Records).origin;
+        self.has_newer(LogName::Records)
+    }
+
+    fn has_newer(&self, name: LogName) -> bool {
+        let current = self.roster.load().origin(self.ledger.own(), name);
+        let open = &self.ledger.own_log(name).origin;
         current.is_some_and(|current| current.generation > open.generation)
     }
 
@@ -73,13 +80,6 @@ impl<P: PeerTransport> Replicator<P> {
         }
     }
 
-    async fn pull_ended_from(&self, author: &Arc<Member>, origin: &Origin, from: &MemberId) {
-        match self.pull_log(author, origin, from).await {
-            Ok(_) => {}
-            Err(PullError::Refused { from, source }) if source.blame() == Blame::Misbehaved => {
-                self.blame(&from, &source);
-            }
-            Err(e) => tracing::debug!(error = %e, "nothing of a log that has ended"),
     /// Fetches what is missing of the own logs that have ended: a restored
     /// backup may lack retractions in them. Says whether nothing is missing;
     /// until then their bodies are held back.
@@ -108,6 +108,13 @@ impl<P: PeerTransport> Replicator<P> {
         whole
     }
 
+    async fn pull_ended_from(&self, author: &Arc<Member>, origin: &Origin, from: &MemberId) {
+        match self.pull_log(author, origin, from).await {
+            Ok(_) => {}
+            Err(PullError::Refused { from, source }) if source.blame() == Blame::Misbehaved => {
+                self.blame(&from, &source);
+            }
+            Err(e) => tracing::debug!(error = %e, "nothing of a log that has ended"),
         }
     }
 
