@@ -29,6 +29,7 @@ mod signers;
 mod tiles;
 mod verify;
 mod views;
+mod withheld;
 mod witnessed;
 
 use std::collections::HashMap;
