@@ -191,7 +191,27 @@ async fn bodies_that_nobody_has_any_more_are_lost_and_counted() {
         .iter()
         .filter(|state| matches!(state, BodyState::Held(_)));
     assert_eq!(held.count(), 4, "and the bodies that wuhu had");
+    assert_eq!(lost_at(&cluster, "wuhu").await, 0, "withheld, not missing");
+    // Who asks for them now is told that they are lost.
+    cluster.stop("wuhu").await;
+    let store = cluster.federation.member_dir(&id("wuhu")).join("store");
+    std::fs::remove_dir_all(&store).expect("removed");
+    cluster.restart("wuhu").await;
+    wait_for("wuhu has asked for all bodies", || {
+        let log = cluster.parts("wuhu").ledger.log(&records("hefei"));
+        log.is_ok_and(|log| log.head().bodies_upto == size)
+    })
+    .await;
+    assert_eq!(lost_at(&cluster, "wuhu").await, 2);
+    assert_eq!(lost_at(&cluster, "hefei").await, 2);
     cluster.federation.stop().await;
+}
+
+/// The lost bodies of hefei's log as a member's status shows them.
+async fn lost_at(cluster: &Cluster, reader: &str) -> u64 {
+    let status = crate::views::status(cluster, reader).await;
+    let theirs = status.replicas.iter().find(|r| r.member == "hefei");
+    theirs.map_or(status.records_lost, |replica| replica.lost)
 }
 
 fn node_size(cluster: &Cluster, member: &str) -> u64 {
