@@ -32,6 +32,7 @@ mod tiles;
 mod unused;
 mod verify;
 mod views;
+mod withheld;
 mod witnessed;
 
 use std::collections::HashMap;

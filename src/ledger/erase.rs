@@ -215,8 +215,13 @@ impl Ledger {
                     push_item(&mut erasing.items, item);
                 }
             }
-            // It could have had the body while the amendment was the newest.
-            BodyState::NotForMe if self.amendment(log.number, index)?.is_some() => {
+            // By the owner's word it is for others. But it could have had the body
+            // while an amendment was the newest, and a roster since it was issued
+            // may have named this member among them.
+            BodyState::NotForMe
+                if self.amendment(log.number, index)?.is_some()
+                    || (!own && self.may_owe(entry.statement.issued_at)) =>
+            {
                 let item = item_of(index, ReceiptState::NeverHeld, ending);
                 push_item(&mut erasing.items, item);
             }
@@ -266,20 +271,6 @@ impl Ledger {
             }
         }
         Ok(())
-    }
-
-    /// Asks again for a body that was withheld: its amendment reached this node,
-    /// so that its audience may have grown.
-    pub(super) fn reopen_withheld(&self, log: &Log, index: LogIndex) -> Result<(), LedgerError> {
-        let _writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let states = self.body_states(log.number, index, index.0 + 1)?;
-        if states.first() != Some(&BodyState::NotForMe) {
-            return Ok(());
-        }
-        let mut batch = Batch::new();
-        batch.put(Table::Absent, &segment::run_key(log.number, index), vec![]);
-        let changes = BTreeMap::from([(index.0, BodyState::Absent)]);
-        self.change_states(log.number, &changes, batch, vec![])
     }
 
     /// Writes body runs again with some states changed, and destroys the old

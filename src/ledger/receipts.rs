@@ -13,6 +13,7 @@ use prost::Message;
 use super::append::NewEntry;
 use super::erase::ROWS;
 use super::{Ledger, LedgerError, Standing};
+use crate::clock::UnixSeconds;
 use crate::ids::{LogName, MemberId, Origin, random};
 use crate::record::{
     Audience, BODY_BYTES_MAX, Body, ENDED_ITEMS_MAX, ErasureBody, NO_END, ReceiptBody,
@@ -315,12 +316,7 @@ fn owed(item: &ErasedItem, erased_at: i64, history: &[Arc<Roster>], own: &Member
         .filter_map(|wire| Audience::from_wire(Some(wire.clone())).ok())
         .collect();
     let mut owed = std::collections::BTreeSet::new();
-    for (at, roster) in history.iter().enumerate() {
-        let successor = history.get(at + 1);
-        let over = successor.is_some_and(|next| next.issued_at < item.issued_at);
-        if over || (at > 0 && roster.issued_at > erased_at) {
-            continue;
-        }
+    for roster in in_force(history, item.issued_at, erased_at) {
         for member in roster.members.values() {
             let receives = matches!(member.role, MemberRole::Bureau | MemberRole::Department)
                 && member.id != *own;
@@ -330,4 +326,20 @@ fn owed(item: &ErasedItem, erased_at: i64, history: &[Arc<Roster>], own: &Member
         }
     }
     owed.into_iter().collect()
+}
+
+/// The rosters that were in force at some time between `from` and `to`.
+pub(super) fn in_force(
+    history: &[Arc<Roster>],
+    from: UnixSeconds,
+    to: UnixSeconds,
+) -> impl Iterator<Item = &Roster> {
+    let counts = move |(at, roster): (usize, &Arc<Roster>)| {
+        let successor = history.get(at + 1);
+        let over = successor.is_some_and(|next| next.issued_at < from);
+        !over && (at == 0 || roster.issued_at <= to)
+    };
+    let at = history.iter().enumerate();
+    at.filter(move |item| counts(*item))
+        .map(|(_, roster)| &**roster)
 }

@@ -69,7 +69,10 @@ impl<P: PeerTransport> Replicator<P> {
             };
             let others = roster.members.keys().filter(|id| *id != member);
             for from in std::iter::once(member).chain(others) {
-                if is_complete(&log, frozen) {
+                // What its owner may have withheld is asked of the owner only.
+                let open =
+                    from == member && self.ledger.absent(&log, 1).is_ok_and(|a| !a.is_empty());
+                if is_complete(&log, frozen) && !open {
                     break;
                 }
                 if from != self.ledger.own() {

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 
-use super::{ABSENT_MAX, Looked, PeerTransport, PullError, Replicator};
+use super::bodies::ABSENT_MAX;
+use super::{Looked, PeerTransport, PullError, Replicator};
 use crate::blame::Blame;
 use crate::checkpoint::Checkpoint;
 use crate::ids::{LogName, MemberId};

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod audience;
 mod audit_export;
 mod audit_layout;
 mod audit_port;
@@ -16,6 +17,7 @@ mod cases;
 mod checkpoint;
 mod cluster;
 mod config;
+mod confusion;
 mod custodian;
 mod element;
 mod erasure;

@@ -13,7 +13,7 @@ use super::policy::Policy;
 use super::roots::Roots;
 use super::tree::Tree;
 use crate::audit::layout::{BundlePath, EvidencePart, LogFile, TlogProof, read_hashes};
-use crate::checkpoint::{CheckpointText, NOTE_BYTES_MAX, SignedNote};
+use crate::checkpoint::{CheckpointText, NOTE_BYTES_MAX, SignedNote, SizedRoot};
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::merkle;
 use crate::record::{Body, ENTRY_BYTES_MAX, Entry, ReceiptBody, RecordError, body_bytes_max};
@@ -271,16 +271,15 @@ fn rosters_pair(
     first: &[u8],
     second: &[u8],
 ) -> Result<String, String> {
-    let open = |note: &[u8]| {
-        RosterCheckpoint::open(note, &policy.federation, roots.keys_of_all())
-            .map_err(|error| error.to_string())
-    };
+    let reader = NoteReader::of_rosters(roots, policy);
+    let open = |note: &[u8]| reader.open(note).map_err(|(_, what)| what);
     let (a, b) = (open(first)?, open(second)?);
     if a.size == b.size && a.root != b.root {
         return Ok(format!("two roots of {} rosters were signed", a.size));
     }
-    let differs = |signed: &RosterCheckpoint| {
-        RosterCheckpoint::of(&roots.history, signed.size.0).is_some_and(|own| own != *signed)
+    let differs = |signed: &SizedRoot| {
+        let own = RosterCheckpoint::of(&roots.history, signed.size.0);
+        own.is_some_and(|own| own.root != signed.root)
     };
     if differs(&a) != differs(&b) {
         return Ok("one of the notes is of other rosters".into());
