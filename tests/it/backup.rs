@@ -46,6 +46,15 @@ impl Backup {
     }
 }
 
+/// The roots begin the next generation of a member's access log.
+pub(crate) async fn raise_access(cluster: &mut Cluster, member: &str) {
+    let mut draft = cluster.federation.next_roster();
+    let mut members = draft.wire.members.iter_mut();
+    let found = members.find(|m| m.id == member).expect("a member");
+    found.access_generation += 1;
+    cluster.federation.install(&draft).await.expect("installed");
+}
+
 /// Copies a directory with all that is below it.
 pub(crate) fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");

@@ -9,7 +9,7 @@ use casegate::ids::LogName;
 use casegate::ledger::{BodyState, Standing};
 use casegate::replicate::{PeerError, PeerTransport};
 
-use crate::backup::{Backup, copy_dir};
+use crate::backup::{Backup, copy_dir, raise_access};
 use crate::cluster::{Cluster, id, records, wait_for};
 
 const HEAD: &str = "case_no,category,kind,value,role\n";
@@ -51,7 +51,7 @@ async fn a_restored_backup_recovers_its_log_before_it_appends() {
     let size = after.size();
     drop(parts);
     // Its access log went back, too, and that cannot be fetched from anybody.
-    access::raise(&mut cluster, "hefei").await;
+    raise_access(&mut cluster, "hefei").await;
     cluster.stop("hefei").await;
     cluster.restart("hefei").await;
     cluster.import("hefei", &row("HF-3", "13700137000")).await;

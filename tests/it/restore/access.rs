@@ -7,7 +7,7 @@ use casegate::rpc::desk_client::DeskCallError;
 use casegate::wire::v1::{GetStatusRequest, ListCasesRequest};
 
 use super::row;
-use crate::backup::Backup;
+use crate::backup::{Backup, raise_access};
 use crate::cluster::{Cluster, import_options, wait_for};
 
 fn standing(cluster: &Cluster, member: &str) -> Standing {
@@ -39,15 +39,6 @@ async fn refused(cluster: &Cluster, member: &str) -> String {
         }
         other => panic!("{other}"),
     }
-}
-
-/// The roots begin the next generation of a member's access log.
-pub(super) async fn raise(cluster: &mut Cluster, member: &str) {
-    let mut draft = cluster.federation.next_roster();
-    let mut members = draft.wire.members.iter_mut();
-    let found = members.find(|m| m.id == member).expect("a member");
-    found.access_generation += 1;
-    cluster.federation.install(&draft).await.expect("installed");
 }
 
 async fn works(cluster: &Cluster, member: &str) {
@@ -87,7 +78,7 @@ async fn an_access_log_that_went_back_is_closed_until_its_next_generation() {
         assert_eq!(evidence.count().expect("a count"), 0, "{witness}");
     }
 
-    raise(&mut cluster, "hefei").await;
+    raise_access(&mut cluster, "hefei").await;
     cluster.stop("hefei").await;
     cluster.restart("hefei").await;
     works(&cluster, "hefei").await;
@@ -126,7 +117,7 @@ async fn a_node_waits_for_one_witness_before_it_writes_into_its_access_log() {
 async fn a_newer_generation_of_the_access_log_needs_a_restart() {
     let mut cluster = Cluster::new(&["hefei"]).await;
     works(&cluster, "hefei").await;
-    raise(&mut cluster, "hefei").await;
+    raise_access(&mut cluster, "hefei").await;
     wait_for("it says so", || {
         standing(&cluster, "hefei") == Standing::Superseded
     })
