@@ -25,7 +25,7 @@ use replays::Replays;
 
 use crate::blame::{Blame, Blamed};
 use crate::ids::{CaseRef, Digest, LogIndex, LogName, QueryId, random};
-use crate::ledger::{Ledger, LedgerError, NewEntry, Standing};
+use crate::ledger::{Ledger, LedgerError, Log, NewEntry, Standing};
 use crate::record::{self, ACCESS_BODY_BYTES_MAX, Body, Entry, RecordError};
 use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1::{
@@ -350,10 +350,18 @@ impl AccessLog {
         Ok(())
     }
 
-    /// Reads the officers' requests of the last minutes back, the newest first.
+    /// Reads the officers' requests of the last minutes back, the newest first;
+    /// also those in a generation of the log that has just ended.
     fn remember(&self) -> Result<(), AccessError> {
+        let own = self.0.ledger.own();
+        let mut logs = self.0.ledger.logs();
+        logs.retain(|log| log.origin.log == LogName::Access && log.origin.member == *own);
+        logs.iter().try_for_each(|log| self.remember_of(log))
+    }
+
+    fn remember_of(&self, log: &Log) -> Result<(), AccessError> {
         let ledger = &self.0.ledger;
-        let (log, now) = (ledger.own_log(LogName::Access), ledger.clock().now());
+        let now = ledger.clock().now();
         let mut end = log.size().0;
         let mut older = false;
         while end > 0 && !older {

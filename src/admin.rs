@@ -137,6 +137,11 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             parts.rosters.newest().version,
         ),
         Reading::gauge(
+            "casegate_ledger_lost_bodies",
+            "Bodies of own records that nobody has any more",
+            parts.ledger.own_lost().unwrap_or(0),
+        ),
+        Reading::gauge(
             CONFLICTS,
             "Pairs of signed notes that contradict each other",
             parts.ledger.evidence().count().unwrap_or(0),

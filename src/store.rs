@@ -92,7 +92,8 @@ pub enum Table {
     Conflicts = 28,
     /// Origin → a checkpoint that was seen of it.
     Seen = 29,
-    /// (log number, index) of own bodies that nobody has any more.
+    /// (log number, index) of bodies that are lost, of own logs and, by their
+    /// owner's word, of others.
     Lost = 34,
     /// (log number, index) → who may have received an own element by amendments.
     Audiences = 40,

@@ -2,6 +2,7 @@
 //! TOML description, each root's holder adds a signature with `sign`, and
 //! `verify` appends the result to the roster file that nodes read.
 
+mod generations;
 mod keys;
 mod show;
 
@@ -25,6 +26,7 @@ use crate::roster::read::RawRoster;
 use crate::roster::{Draft, KeyUse, MemberDraft, MemberRole, Roster, RosterChain, ShareCheck};
 use crate::wire::v1;
 
+use self::generations::EndedLines;
 use self::keys::{KeyLines, RevokeLines};
 use self::show::present;
 
@@ -140,6 +142,9 @@ struct MemberLines {
     key: Vec<KeyLines>,
     #[serde(default)]
     revoke: Vec<RevokeLines>,
+    #[serde(default)]
+    ended: Vec<EndedLines>,
+    access_generation: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -221,6 +226,7 @@ fn new(
     }
     for (member, lines) in draft.wire.members.iter_mut().zip(&lines.member) {
         keys::apply(member, &lines.key, &lines.revoke, now)
+            .and_then(|()| generations::apply(member, &lines.ended, lines.access_generation))
             .with_context(|| format!("member {}", lines.id))?;
     }
     for path in &args.token_key {

@@ -27,6 +27,8 @@ pub struct ReplicaView {
     forked: bool,
     /// Entries that a witnessed checkpoint holds.
     witnessed: u64,
+    /// Bodies that their owner lost, and that are not here.
+    lost: u64,
 }
 
 /// What was spent at one custodian today.
@@ -77,6 +79,10 @@ pub struct StatusView {
     /// 0: witnessing is off.
     witness_quorum: u32,
     witnesses: Vec<WitnessView>,
+    /// Own bodies that nobody has any more.
+    records_lost: u64,
+    /// Why the own access log is closed; empty when it is open.
+    access_closed: String,
     replicas: Vec<ReplicaView>,
     budgets: Vec<BudgetView>,
 }
@@ -97,6 +103,7 @@ impl StatusView {
             alarm: r.alarm.clone(),
             forked: r.forked,
             witnessed: r.witnessed,
+            lost: r.lost,
         };
         let witness = |w: &v1::WitnessStatus| WitnessView {
             member: w.member.clone(),
@@ -135,6 +142,8 @@ impl StatusView {
             access_witnessed: answer.access_witnessed,
             witness_quorum: answer.witness_quorum,
             witnesses: answer.witnesses.iter().map(witness).collect(),
+            records_lost: answer.records_lost,
+            access_closed: answer.access_closed.clone(),
             replicas: answer.replicas.iter().map(replica).collect(),
             budgets: answer.budgets.iter().map(budget).collect(),
         }
@@ -184,10 +193,29 @@ impl StatusView {
             let count = number(self.conflicts);
             screen.text("message.status.conflicts", &[("count", &count)]);
         }
+        if !self.access_closed.is_empty() {
+            let why = self.access_closed.as_str();
+            screen.text("message.status.access_closed", &[("why", why)]);
+        }
+        self.show_lost(screen);
         self.show_key_invalid(screen);
         self.show_witnesses(screen);
         self.show_replicas(screen);
         self.show_budgets(screen);
+    }
+
+    fn show_lost(&self, screen: &mut Screen) {
+        if self.records_lost > 0 {
+            let count = self.records_lost.to_string();
+            screen.text("message.status.own_lost", &[("count", &count)]);
+        }
+        for replica in self.replicas.iter().filter(|replica| replica.lost > 0) {
+            let count = replica.lost.to_string();
+            screen.text(
+                "message.status.lost",
+                &[("member", &replica.member), ("count", &count)],
+            );
+        }
     }
 
     /// Whether the members are known to hold the same rosters. Without a quorum

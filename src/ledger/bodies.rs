@@ -180,8 +180,12 @@ impl Ledger {
         } = self.checked_states(log, &chunk, &withheld)?;
         let mut accepted = BodiesAccepted::default();
         let mut batch = Batch::new();
-        for (at, state) in (chunk.start..).zip(&states) {
+        let answers = chunk.answers.iter();
+        for ((at, state), answer) in (chunk.start..).zip(&states).zip(answers) {
             let mark = segment::run_key(log.number, LogIndex(at));
+            if i32::from(*answer) == BodyAnswer::Lost as i32 && *state == BodyState::Absent {
+                batch.put(Table::Lost, &mark, vec![]);
+            }
             match state {
                 BodyState::Held(_) => accepted.held += 1,
                 BodyState::NotForMe => accepted.not_for_me += 1,
@@ -195,6 +199,9 @@ impl Ledger {
             // A late body is missing until it is indexed; see `settle_late`.
             if late && !matches!(state, BodyState::Held(_)) {
                 batch.delete(Table::Absent, &mark);
+            }
+            if late {
+                batch.delete(Table::Lost, &mark);
             }
         }
         if late {

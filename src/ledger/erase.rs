@@ -209,6 +209,7 @@ impl Ledger {
             BodyState::Absent | BodyState::Lost => {
                 let mark = segment::run_key(log.number, index);
                 erasing.batch.delete(Table::Absent, &mark);
+                erasing.batch.delete(Table::Lost, &mark);
                 if !own {
                     let item = item_of(index, ReceiptState::NeverHeld, ending);
                     push_item(&mut erasing.items, item);

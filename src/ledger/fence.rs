@@ -45,7 +45,7 @@ impl Standing {
             }
             Self::Conflict => {
                 "a witness saw more of it than is here, or another history: was a backup \
-                 restored? The roots must begin a new generation of it"
+                 restored? The roots must begin a new generation of it (certs/README.md)"
             }
         }
     }

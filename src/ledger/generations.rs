@@ -257,7 +257,7 @@ impl Ledger {
             bytes.map_or(0, u64::from_be_bytes)
         };
         // What a dropped retraction ended stays ended, except in another history.
-        for table in [Table::Absent, Table::Witnessed, Table::Ended] {
+        for table in [Table::Absent, Table::Lost, Table::Witnessed, Table::Ended] {
             for (key, _) in self.0.store.scan(table, &log.to_be_bytes())? {
                 let gone = match table {
                     Table::Witnessed => place(&key) > size.0,

@@ -57,7 +57,9 @@ impl Ledger {
         self.change_states(log.number, &changes, batch, vec![])
     }
 
-    /// How many own bodies of a log nobody has any more.
+    /// How many bodies of a log are lost: own ones that nobody has any more, or
+    /// those of others that their owner says it lost and that have not come from
+    /// elsewhere.
     ///
     /// # Errors
     /// [`LedgerError::Store`].
@@ -65,5 +67,15 @@ impl Ledger {
         let marks = self.0.store.iter(Table::Lost, &log.number.to_be_bytes());
         let count: Result<u64, _> = marks.map(|mark| mark.map(|_| 1)).sum();
         Ok(count?)
+    }
+
+    /// As [`Ledger::lost`], of all own records logs.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn own_lost(&self) -> Result<u64, LedgerError> {
+        let logs = self.logs();
+        let own = logs.iter().filter(|log| self.is_own(log));
+        own.map(|log| self.lost(log)).sum()
     }
 }

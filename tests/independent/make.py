@@ -5,8 +5,8 @@ without any code of casegate: what `casegate audit verify` must accept.
     make.py --out DIR [--records N] [--access N]
 
 writes DIR/bundle and DIR/policy.toml. The member hefei has rotated its records
-key half-way, retracted four records, let one expire, and has a receipt of wuhu;
-its last five records are not witnessed.
+key half-way, retracted four records, let one expire, and has two receipts of wuhu
+for one erasure; its last five records are not witnessed.
 """
 
 import argparse
@@ -266,13 +266,18 @@ def main():
     wuhu = Log(members["wuhu"], "records")
     for _ in range(20):
         wuhu.element()
-    item = message((1, message((1, 20), (2, 24))), (2, 1), (3, marks[0] + 1), (4, NOW - 9 * DAY))
-    receipt = wuhu.append(5, message((1, os.urandom(16)), (2, log.origin), (3, [item])))
+    receipts = []
+    for days in (9, 2):
+        item = message((1, message((1, 20), (2, 24))), (2, 1), (3, marks[0] + 1),
+                       (4, NOW - days * DAY))
+        receipts.append(
+            wuhu.append(5, message((1, os.urandom(16)), (2, log.origin), (3, [item]))))
     wuhu.grow()
-    stem = f"receipts/wuhu-1-{receipt}"
-    write(root, f"{stem}.entry", wuhu.entries[receipt])
-    write(root, f"{stem}.body", wuhu.bodies[receipt][1])
-    write(root, f"{stem}.proof", wuhu.proof(receipt, wuhu.checkpoint(receipt + 1)))
+    for receipt in receipts:
+        stem = f"receipts/wuhu-1-{receipt}"
+        write(root, f"{stem}.entry", wuhu.entries[receipt])
+        write(root, f"{stem}.body", wuhu.bodies[receipt][1])
+        write(root, f"{stem}.proof", wuhu.proof(receipt, wuhu.checkpoint(receipts[-1] + 1)))
 
     write(root, "bundle.json", json.dumps({
         "schema": "casegate.bundle/1", "federation": FEDERATION, "member": "hefei",

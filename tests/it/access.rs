@@ -547,6 +547,16 @@ async fn a_signed_request_counts_once_in_its_time_and_not_again_after_a_restart(
         "officer.replayed",
         "after a restart"
     );
+    crate::backup::raise_access(&mut cluster, "hefei").await;
+    cluster.stop("hefei").await;
+    cluster.restart("hefei").await;
+    let mut desk = raw_desk(&cluster, "hefei");
+    let refused = desk.list_cases(with(&made, request)).await;
+    assert_eq!(
+        code_of(&refused.expect_err("refused")),
+        "officer.replayed",
+        "in the next generation of the log"
+    );
     cluster.clock.advance(301);
     let refused = desk.list_cases(with(&made, request)).await;
     assert_eq!(code_of(&refused.expect_err("refused")), "officer.untimely");

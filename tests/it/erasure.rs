@@ -5,8 +5,6 @@
 mod owner;
 mod scanner;
 
-use std::path::Path;
-
 use casegate::audit::export::{BundleOut, Selection, export};
 use casegate::audit::local::LocalSource;
 use casegate::ids::{KeyId, LogIndex, LogName, Token};
@@ -20,6 +18,7 @@ use casegate::wire::v1::{
 };
 use prost::Message;
 
+use crate::backup::Backup;
 use crate::cluster::{Cluster, id, import_options, purpose, wait_for};
 use crate::tamper::{Ledgers, append, carry, element, retraction};
 use scanner::{Needles, scan};
@@ -267,18 +266,6 @@ async fn drop_what_waits(cluster: &mut Cluster, own: &mut Needles) {
     }
 }
 
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a directory");
-    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_backup_erases_again_and_says_so() {
     let mut cluster = Cluster::new(&["hefei", "wuhu"]).await;
@@ -286,19 +273,12 @@ async fn a_restored_backup_erases_again_and_says_so() {
     cluster.import("hefei", &rows).await;
     cluster.converge().await;
     let (lonely, commitment) = held(&cluster.parts("hefei").ledger, 0);
-    cluster.stop("wuhu").await;
-    let dir = cluster.federation.member_dir(&id("wuhu"));
-    let backup = dir.with_extension("backup");
-    copy_dir(&dir, &backup);
-    cluster.restart("wuhu").await;
+    let backup = Backup::of(&mut cluster, "wuhu").await;
     retract(&cluster, "hefei", "HF-1").await;
     wait_for("all have confirmed", || all_confirmed(&cluster, "hefei", 1)).await;
     cluster.converge().await;
 
-    cluster.stop("wuhu").await;
-    std::fs::remove_dir_all(&dir).expect("removed");
-    copy_dir(&backup, &dir);
-    cluster.restart("wuhu").await;
+    backup.restore(&mut cluster).await;
     wait_for("it is erased again", || {
         cluster.states("wuhu", "hefei").first() == Some(&BodyState::Erased)
     })
@@ -322,8 +302,8 @@ async fn a_restored_backup_erases_again_and_says_so() {
     let mut needles = Needles::default();
     needles.add("token", &lonely.token);
     needles.add("commitment", &commitment);
-    assert_eq!(scan(&dir, &needles), Default::default());
-    let before = scan(&backup, &needles);
+    assert_eq!(scan(&backup.dir, &needles), Default::default());
+    let before = scan(&backup.copy, &needles);
     assert!(
         !before.is_empty(),
         "the backup itself holds it, with its own keys"

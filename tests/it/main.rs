@@ -13,6 +13,7 @@ mod audit_export;
 mod audit_layout;
 mod audit_port;
 mod audit_verify;
+mod backup;
 mod cases;
 mod checkpoint;
 mod cluster;

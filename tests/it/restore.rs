@@ -3,31 +3,19 @@
 
 mod access;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use casegate::ids::LogName;
 use casegate::ledger::{BodyState, Standing};
 use casegate::replicate::{PeerError, PeerTransport};
 
+use crate::backup::{Backup, copy_dir, raise_access};
 use crate::cluster::{Cluster, id, records, wait_for};
 
 const HEAD: &str = "case_no,category,kind,value,role\n";
 
 fn row(case: &str, phone: &str) -> String {
     format!("{HEAD}{case},loan-fraud,phone,{phone},suspect\n")
-}
-
-pub(crate) fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a directory");
-    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,15 +25,7 @@ async fn a_restored_backup_recovers_its_log_before_it_appends() {
     cluster.import("hefei", &row("HF-1", "13800138000")).await;
     cluster.converge().await;
 
-    cluster.federation.stop_node(&hefei).await;
-    let store = cluster.federation.member_dir(&hefei).join("store");
-    let backup = store.with_extension("backup");
-    copy_dir(&store, &backup);
-    cluster
-        .federation
-        .restart_node(&hefei)
-        .await
-        .expect("it starts");
+    let backup = Backup::of(&mut cluster, "hefei").await;
     cluster.import("hefei", &row("HF-2", "13900139000")).await;
     cluster.converge().await;
     let before = cluster.federation.nodes[&hefei]
@@ -54,14 +34,7 @@ async fn a_restored_backup_recovers_its_log_before_it_appends() {
         .own_log(LogName::Records)
         .head();
 
-    cluster.federation.stop_node(&hefei).await;
-    std::fs::remove_dir_all(&store).expect("removed");
-    std::fs::rename(&backup, &store).expect("restored");
-    cluster
-        .federation
-        .restart_node(&hefei)
-        .await
-        .expect("it starts");
+    backup.restore(&mut cluster).await;
     let parts = Arc::clone(cluster.federation.nodes[&hefei].parts());
     wait_for("the log is open again", || {
         parts.ledger.standing() == Standing::Open
@@ -75,6 +48,12 @@ async fn a_restored_backup_recovers_its_log_before_it_appends() {
     );
     assert_eq!(after.root(), before.root());
 
+    let size = after.size();
+    drop(parts);
+    // Its access log went back, too, and that cannot be fetched from anybody.
+    raise_access(&mut cluster, "hefei").await;
+    cluster.stop("hefei").await;
+    cluster.restart("hefei").await;
     cluster.import("hefei", &row("HF-3", "13700137000")).await;
     cluster.converge().await;
     let wuhu = cluster.federation.nodes[&id("wuhu")].parts();
@@ -83,8 +62,8 @@ async fn a_restored_backup_recovers_its_log_before_it_appends() {
         states.get(&hefei).is_some_and(|s| s.alarm.is_none()),
         "no conflict was signed"
     );
-    assert!(parts.ledger.own_log(LogName::Records).size() > before.size());
-    drop(parts);
+    let own = cluster.parts("hefei").ledger.own_log(LogName::Records);
+    assert!(own.size() > size);
     cluster.federation.stop().await;
 }
 
@@ -157,14 +136,9 @@ async fn bodies_are_held_back_until_a_node_knows_what_ended_while_it_was_away() 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_nobody_has_any_more_are_lost_and_counted() {
     let mut cluster = Cluster::new(&["hefei", "wuhu"]).await;
-    let hefei = id("hefei");
     cluster.import("hefei", &row("HF-1", "13800138000")).await;
     cluster.converge().await;
-    cluster.stop("hefei").await;
-    let store = cluster.federation.member_dir(&hefei).join("store");
-    let backup = store.with_extension("backup");
-    copy_dir(&store, &backup);
-    cluster.restart("hefei").await;
+    let backup = Backup::of(&mut cluster, "hefei").await;
     let secret = "case_no,category,kind,value,role,audience\nHF-2,loan-fraud,phone,13900139000,suspect,nobody\n";
     cluster.import("hefei", secret).await;
     cluster.import("hefei", &row("HF-3", "13700137000")).await;
@@ -174,10 +148,7 @@ async fn bodies_that_nobody_has_any_more_are_lost_and_counted() {
         log.is_ok_and(|log| log.head().bodies_upto == size)
     })
     .await;
-    cluster.stop("hefei").await;
-    std::fs::remove_dir_all(&store).expect("removed");
-    std::fs::rename(&backup, &store).expect("restored");
-    cluster.restart("hefei").await;
+    backup.restore(&mut cluster).await;
     let lost = || {
         let ledger = &cluster.parts("hefei").ledger;
         ledger
@@ -191,7 +162,27 @@ async fn bodies_that_nobody_has_any_more_are_lost_and_counted() {
         .iter()
         .filter(|state| matches!(state, BodyState::Held(_)));
     assert_eq!(held.count(), 4, "and the bodies that wuhu had");
+    assert_eq!(lost_at(&cluster, "wuhu").await, 0, "withheld, not missing");
+    // Who asks for them now is told that they are lost.
+    cluster.stop("wuhu").await;
+    let store = cluster.federation.member_dir(&id("wuhu")).join("store");
+    std::fs::remove_dir_all(&store).expect("removed");
+    cluster.restart("wuhu").await;
+    wait_for("wuhu has asked for all bodies", || {
+        let log = cluster.parts("wuhu").ledger.log(&records("hefei"));
+        log.is_ok_and(|log| log.head().bodies_upto == size)
+    })
+    .await;
+    assert_eq!(lost_at(&cluster, "wuhu").await, 2);
+    assert_eq!(lost_at(&cluster, "hefei").await, 2);
     cluster.federation.stop().await;
+}
+
+/// The lost bodies of hefei's log as a member's status shows them.
+async fn lost_at(cluster: &Cluster, reader: &str) -> u64 {
+    let status = crate::views::status(cluster, reader).await;
+    let theirs = status.replicas.iter().find(|r| r.member == "hefei");
+    theirs.map_or(status.records_lost, |replica| replica.lost)
 }
 
 fn node_size(cluster: &Cluster, member: &str) -> u64 {

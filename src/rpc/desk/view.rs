@@ -9,7 +9,7 @@ use super::blocking;
 use super::call::Call;
 use crate::cases::case_ref;
 use crate::ids::{LogIndex, LogName};
-use crate::ledger::{Erasure, LedgerError, Log};
+use crate::ledger::{Erasure, LedgerError, Log, Standing};
 use crate::node::Parts;
 use crate::publish::PublishState;
 use crate::record::{Audience, Body, Entry};
@@ -38,6 +38,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         let forked = origin.as_ref().map(|origin| parts.ledger.is_forked(origin));
         let log = origin.and_then(|origin| parts.ledger.log(&origin).ok());
         let witnessed = log.as_ref().map_or(0, |log| log.witnessed_size().0);
+        let lost = log.as_ref().map(|log| parts.ledger.lost(log));
         let head = log.map(|log| log.head());
         replicas.push(v1::ReplicaStatus {
             member: id.to_string(),
@@ -50,6 +51,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             witnessed,
             forked: forked.is_some_and(|forked| forked.unwrap_or(false)),
             key_invalid: 0,
+            lost: lost.map_or(0, |lost| lost.unwrap_or(0)),
         });
     }
     let counting = Arc::clone(parts);
@@ -90,6 +92,11 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         roster_witnessed: parts.roster_log.witnessed().0,
         witness_quorum: parts.witnessing.quorum(),
         witnesses: witnesses(parts),
+        records_lost: parts.ledger.own_lost().unwrap_or(0),
+        access_closed: match parts.ledger.access_standing() {
+            Standing::Open => String::new(),
+            closed => closed.access_sentence().to_owned(),
+        },
     }
 }
 

@@ -269,6 +269,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         witnessed: 990,
         forked: false,
         key_invalid: if member == "anqing" { 12 } else { 0 },
+        lost: 0,
     };
     let budget = |custodian: &str, class: &str, trouble: &str| v1::BudgetStatus {
         custodian: custodian.into(),
@@ -296,6 +297,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
             replica("anqing", NOW - 600, "its node does not answer", ""),
             v1::ReplicaStatus {
                 forked: true,
+                lost: 2,
                 ..replica("fuyang", 0, "", "two roots for one size")
             },
         ],
@@ -326,6 +328,8 @@ pub(super) fn status() -> v1::GetStatusResponse {
                 trouble: "it did not answer in time".into(),
             },
         ],
+        records_lost: 3,
+        access_closed: "no witness has said yet".into(),
     }
 }
 

@@ -6,8 +6,9 @@ use casegate::ledger::Standing;
 use casegate::rpc::desk_client::DeskCallError;
 use casegate::wire::v1::{GetStatusRequest, ListCasesRequest};
 
-use super::{copy_dir, row};
-use crate::cluster::{Cluster, id, import_options, wait_for};
+use super::row;
+use crate::backup::{Backup, raise_access};
+use crate::cluster::{Cluster, import_options, wait_for};
 
 fn standing(cluster: &Cluster, member: &str) -> Standing {
     cluster.parts(member).ledger.access_standing()
@@ -50,18 +51,11 @@ async fn works(cluster: &Cluster, member: &str) {
 async fn an_access_log_that_went_back_is_closed_until_its_next_generation() {
     let mut cluster = Cluster::new(&["hefei", "wuhu"]).await;
     cluster.import("hefei", &row("HF-1", "13800138000")).await;
-    cluster.stop("hefei").await;
-    let dir = cluster.federation.member_dir(&id("hefei"));
-    let backup = dir.with_extension("backup");
-    copy_dir(&dir, &backup);
-    cluster.restart("hefei").await;
+    let backup = Backup::of(&mut cluster, "hefei").await;
     works(&cluster, "hefei").await;
     witnessed(&cluster, "hefei").await;
 
-    cluster.stop("hefei").await;
-    std::fs::remove_dir_all(&dir).expect("removed");
-    copy_dir(&backup, &dir);
-    cluster.restart("hefei").await;
+    backup.restore(&mut cluster).await;
     let before = log_of(&cluster, "hefei");
     let sentence = refused(&cluster, "hefei").await;
     assert!(sentence.contains("new generation"), "{sentence}");
@@ -84,11 +78,7 @@ async fn an_access_log_that_went_back_is_closed_until_its_next_generation() {
         assert_eq!(evidence.count().expect("a count"), 0, "{witness}");
     }
 
-    let mut draft = cluster.federation.next_roster();
-    let mut members = draft.wire.members.iter_mut();
-    let hefei = members.find(|m| m.id == "hefei").expect("a member");
-    hefei.access_generation = 2;
-    cluster.federation.install(&draft).await.expect("installed");
+    raise_access(&mut cluster, "hefei").await;
     cluster.stop("hefei").await;
     cluster.restart("hefei").await;
     works(&cluster, "hefei").await;
@@ -127,11 +117,7 @@ async fn a_node_waits_for_one_witness_before_it_writes_into_its_access_log() {
 async fn a_newer_generation_of_the_access_log_needs_a_restart() {
     let mut cluster = Cluster::new(&["hefei"]).await;
     works(&cluster, "hefei").await;
-    let mut draft = cluster.federation.next_roster();
-    let mut members = draft.wire.members.iter_mut();
-    let hefei = members.find(|m| m.id == "hefei").expect("a member");
-    hefei.access_generation = 2;
-    cluster.federation.install(&draft).await.expect("installed");
+    raise_access(&mut cluster, "hefei").await;
     wait_for("it says so", || {
         standing(&cluster, "hefei") == Standing::Superseded
     })

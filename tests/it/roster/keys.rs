@@ -187,6 +187,36 @@ fn keys_are_added_rotated_and_revoked_through_the_roots_tool() {
     assert_eq!(member.checkpoint_keys().count(), 1);
 }
 
+#[test]
+fn the_roots_end_a_generation_of_a_log_and_begin_the_next() {
+    let tool = Tool::new();
+    tool.next("", None);
+    let ended = |generation: u32, size: u64| {
+        let root = "ab".repeat(32);
+        format!("[[member.ended]]\ngeneration = {generation}\nsize = {size}\nroot = \"{root}\"\n")
+    };
+    tool.next(&ended(2, 5), Some("the log is in generation 1"));
+    tool.next(
+        &ended(1, 5).replace("ab\"", "\""),
+        Some("generation 1 ended"),
+    );
+    tool.next("access_generation = 0\n", Some("in generation 1 already"));
+    let generations = |roster: &casegate::roster::Roster| {
+        let hefei = roster.member(&id("hefei")).expect("a member");
+        let frozen = hefei.frozen.iter().map(|f| (f.generation, f.size));
+        let frozen: Vec<_> = frozen.collect();
+        (hefei.records_generation, hefei.access_generation, frozen)
+    };
+    let one = tool.next(&format!("access_generation = 3\n{}", ended(1, 5)), None);
+    assert_eq!(generations(&one), (2, 3, vec![(1, 5)]));
+    // What was said stays said, again or not, and is not taken back.
+    let two = tool.next(&(ended(1, 5) + &ended(2, 0)), None);
+    assert_eq!(generations(&two), (3, 3, vec![(1, 5), (2, 0)]));
+    assert_eq!(generations(&tool.next("", None)), generations(&two));
+    tool.next(&ended(1, 6), Some("an end never changes"));
+    tool.next("access_generation = 2\n", Some("in generation 3 already"));
+}
+
 /// The roots' tool on files of its own.
 struct Tool {
     dir: tempfile::TempDir,
