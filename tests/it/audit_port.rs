@@ -484,7 +484,8 @@ async fn an_auditors_bundle_is_whole_and_another_members_stays_closed() {
     };
     let (runtime, to) = (tokio::runtime::Handle::current(), BundleOut::of(&out));
     let exported = tokio::task::spawn_blocking(move || {
-        let mut source = RemoteSource::new(runtime, dial, audit, &id("hefei"));
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let mut source = RemoteSource::new(runtime, dial, audit, &id("hefei"), stop);
         export(&mut source, &what, to, &mut |_| true)
     });
     let exported = exported.await.expect("it ends").expect("a bundle");

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod audit_cli;
 mod audit_export;
 mod audit_layout;
 mod audit_port;
