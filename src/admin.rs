@@ -50,6 +50,10 @@ pub fn unready(parts: &Parts) -> Vec<String> {
     if standing != crate::ledger::Standing::Open {
         why.push(format!("own log: {}", standing.sentence()));
     }
+    let standing = parts.ledger.access_standing();
+    if standing != crate::ledger::Standing::Open {
+        why.push(format!("access log: {}", standing.access_sentence()));
+    }
     if parts.rosters.is_expired() {
         why.push("roster: the newest roster has run out; get a newer one".to_owned());
     }

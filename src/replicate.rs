@@ -2,6 +2,7 @@
 //! what is new, falls back to jittered polling, and to relays when the owner
 //! is out of reach. It owns the state that is shown for each member.
 
+mod bodies;
 mod generations;
 mod standing;
 mod views;
@@ -34,8 +35,6 @@ const RETRY_MS: (u64, u64) = (200, 15_000);
 const CHUNKS_AHEAD: usize = 2;
 /// Pulls that a node runs at once.
 const PULLS_MAX: usize = 3;
-/// Absent bodies that are asked for again in one go.
-const ABSENT_MAX: usize = 4_096;
 
 /// Why a peer could not be asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -150,6 +149,8 @@ pub struct Replicator<P> {
     peers: P,
     states: RwLock<BTreeMap<MemberId, ReplicaState>>,
     changed: watch::Sender<u64>,
+    /// Grows when bodies are to be asked for again.
+    reopened: watch::Sender<u64>,
     pulls: Semaphore,
     shown: tokio::sync::Mutex<mpsc::Receiver<Shown>>,
     /// Counts since the start.
@@ -173,6 +174,7 @@ impl<P: PeerTransport> Replicator<P> {
             peers,
             states: RwLock::default(),
             changed,
+            reopened: watch::channel(0).0,
             pulls: Semaphore::new(PULLS_MAX),
             shown: tokio::sync::Mutex::new(shown),
             counts: ReplicateCounts::default(),
@@ -211,8 +213,12 @@ impl<P: PeerTransport> Replicator<P> {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut tasks = tokio::task::JoinSet::new();
         let mut followed = std::collections::HashSet::new();
+        let mut version = 0;
         loop {
             let roster = self.roster.load_full();
+            if std::mem::replace(&mut version, roster.version) != roster.version {
+                self.reopen_after_move().await;
+            }
             for id in roster.other_nodes(self.ledger.own()) {
                 if followed.insert(id.clone()) {
                     tasks.spawn(Arc::clone(&self).follow(id.clone(), stop.clone()));
@@ -297,6 +303,7 @@ impl<P: PeerTransport> Replicator<P> {
             Err(e) => return (progress, Some(e.into())),
         };
         let mut witnessed = Bytes::new();
+        let mut reopened = self.reopened.subscribe();
         loop {
             self.pull_ended(member).await;
             if let Err(e) = self.pull_member(member, member).await {
@@ -313,7 +320,11 @@ impl<P: PeerTransport> Replicator<P> {
                 state.trouble = None;
             });
             let poll = Duration::from_secs(jitter(POLL_S));
-            match tokio::time::timeout(poll, notices.recv()).await {
+            let next = tokio::select! {
+                next = tokio::time::timeout(poll, notices.recv()) => next,
+                _ = reopened.changed() => continue,
+            };
+            match next {
                 Err(_) => {}
                 Ok(Some(Ok(notice))) => {
                     let mut newest = notice;
@@ -474,81 +485,6 @@ impl<P: PeerTransport> Replicator<P> {
         }
         let fetched = self.fetch_bodies(&log, author, from).await?;
         Ok(fetched || log.size() > before)
-    }
-
-    async fn fetch_bodies(
-        &self,
-        log: &Arc<Log>,
-        author: &Arc<Member>,
-        from: &MemberId,
-    ) -> Result<bool, PullError> {
-        let refused = |source| PullError::Refused {
-            from: from.clone(),
-            source,
-        };
-        let (start, end) = (log.head().bodies_upto, log.size().0);
-        let retractions = self
-            .blocking(log, author, move |ledger, log, _| {
-                ledger.retractions(log, LogIndex(start), end)
-            })
-            .await
-            .map_err(refused)?;
-        if !retractions.is_empty() {
-            let ranges = retractions.iter().map(|at| (at.0, at.0 + 1)).collect();
-            let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
-            while let Some(chunk) = answers.recv().await {
-                let chunk = chunk?;
-                self.blocking(log, author, move |ledger, log, _| {
-                    ledger.apply_early(log, &chunk)
-                })
-                .await
-                .map_err(refused)?;
-            }
-        }
-        // What has ended is known now: the bodies here may be given out.
-        log.set_stale(false);
-        let mut held = 0;
-        if start < end {
-            held += self
-                .fetch_ranges(log, author, from, vec![(start, end)])
-                .await?;
-        }
-        if *from == author.id || start == end {
-            let absent = self.ledger.absent(log, ABSENT_MAX).map_err(refused)?;
-            if !absent.is_empty() {
-                held += self.fetch_ranges(log, author, from, absent).await?;
-            }
-        }
-        Ok(held > 0)
-    }
-
-    async fn fetch_ranges(
-        &self,
-        log: &Arc<Log>,
-        author: &Arc<Member>,
-        from: &MemberId,
-        ranges: Vec<(u64, u64)>,
-    ) -> Result<u64, PullError> {
-        let refused = |source| PullError::Refused {
-            from: from.clone(),
-            source,
-        };
-        let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
-        let mut held = 0;
-        while let Some(chunk) = answers.recv().await {
-            let chunk = chunk?;
-            let accepted = self
-                .blocking(log, author, move |ledger, log, author| {
-                    ledger.accept_bodies(log, author, chunk)
-                })
-                .await
-                .map_err(refused)?;
-            held += accepted.held;
-            self.counts
-                .bodies
-                .fetch_add(accepted.held, Ordering::Relaxed);
-        }
-        Ok(held)
     }
 
     async fn blocking<R: Send + 'static>(

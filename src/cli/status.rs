@@ -19,6 +19,8 @@ pub struct ReplicaView {
     age_s: Option<i64>,
     entries: u64,
     bodies_upto: u64,
+    /// Entries that do not count: their key did not speak for them.
+    key_invalid: u64,
     trouble: String,
     alarm: String,
     /// Its owner signed two histories of it.
@@ -56,9 +58,13 @@ pub struct StatusView {
     version: String,
     now: Option<String>,
     roster_version: u64,
+    /// Up to which version enough members cosigned the rosters.
+    roster_witnessed: u64,
     roster_expires_at: Option<String>,
     certificate_expires_at: Option<String>,
     records_size: u64,
+    /// Own records that do not count: their key did not speak for them.
+    records_key_invalid: u64,
     access_size: u64,
     publishing: String,
     waiting_for: String,
@@ -86,6 +92,7 @@ impl StatusView {
             age_s: (r.fresh_at != 0).then_some(answer.now.saturating_sub(r.fresh_at).max(0)),
             entries: r.entries,
             bodies_upto: r.bodies_upto,
+            key_invalid: r.key_invalid,
             trouble: r.trouble.clone(),
             alarm: r.alarm.clone(),
             forked: r.forked,
@@ -112,9 +119,11 @@ impl StatusView {
             version: answer.version.clone(),
             now: show::instant(answer.now),
             roster_version: answer.roster_version,
+            roster_witnessed: answer.roster_witnessed,
             roster_expires_at: show::instant(answer.roster_expires_at),
             certificate_expires_at: show::instant(answer.certificate_expires_at),
             records_size: answer.records_size,
+            records_key_invalid: answer.records_key_invalid,
             access_size: answer.access_size,
             publishing: answer.publishing.clone(),
             waiting_for: answer.waiting_for.clone(),
@@ -153,6 +162,7 @@ impl StatusView {
                 ("certificate", &date(&self.certificate_expires_at)),
             ],
         );
+        self.show_rosters(screen);
         screen.text(
             "message.status.counts",
             &[
@@ -174,9 +184,42 @@ impl StatusView {
             let count = number(self.conflicts);
             screen.text("message.status.conflicts", &[("count", &count)]);
         }
+        self.show_key_invalid(screen);
         self.show_witnesses(screen);
         self.show_replicas(screen);
         self.show_budgets(screen);
+    }
+
+    /// Whether the members are known to hold the same rosters. Without a quorum
+    /// nobody cosigns them, and there is nothing to say.
+    fn show_rosters(&self, screen: &mut Screen) {
+        if self.witness_quorum == 0 && self.roster_witnessed == 0 {
+            return;
+        }
+        if self.roster_witnessed >= self.roster_version {
+            screen.text("message.status.rosters", &[]);
+            return;
+        }
+        let newest = self.roster_version.to_string();
+        let witnessed = self.roster_witnessed.to_string();
+        screen.text(
+            "message.status.rosters_open",
+            &[("roster", &newest), ("witnessed", &witnessed)],
+        );
+    }
+
+    fn show_key_invalid(&self, screen: &mut Screen) {
+        if self.records_key_invalid > 0 {
+            let count = self.records_key_invalid.to_string();
+            screen.text("message.status.own_key_invalid", &[("count", &count)]);
+        }
+        for replica in self.replicas.iter().filter(|r| r.key_invalid > 0) {
+            let count = replica.key_invalid.to_string();
+            screen.text(
+                "message.status.key_invalid",
+                &[("member", &replica.member), ("count", &count)],
+            );
+        }
     }
 
     fn show_witnesses(&self, screen: &mut Screen) {

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use super::erase::{item_of, push_item};
 use super::log::Log;
 use super::segment::{self, BodyState};
-use super::signers::key_of;
+use super::withheld::Withholding;
 use super::{Ledger, LedgerError, Range};
-use crate::ids::{LogIndex, MemberId};
-use crate::record::{self, Body, Entry};
+use crate::ids::LogIndex;
+use crate::record::{Body, Entry};
 use crate::roster::{Member, MemberRole, Roster};
 use crate::store::{Batch, Table};
 use crate::wire::v1::{self, BodyAnswer, ErasedItem, ReceiptState};
@@ -144,23 +144,6 @@ impl Ledger {
         Ok(if allowed { BodyAnswer::Held } else { outside })
     }
 
-    fn sign_withheld(&self, log: &Log, ranges: &[Range], reader: BodyReader<'_>) -> v1::Withheld {
-        let version = reader.roster.version;
-        let bytes = record::withheld_bytes(&log.origin, &reader.member.id, version, ranges);
-        let key = self.speaking_key();
-        v1::Withheld {
-            roster_version: version,
-            ranges: ranges
-                .iter()
-                .map(|&(start, end)| v1::IndexRange { start, end })
-                .collect(),
-            signature: Some(v1::Signature {
-                key_id: key.id().as_bytes().to_vec().into(),
-                signature: key.sign(&bytes).to_vec().into(),
-            }),
-        }
-    }
-
     /// Checks an answer about bodies of `log` and keeps what it carries.
     /// Blocks; the answer must start at or below the first unanswered body.
     ///
@@ -287,7 +270,7 @@ impl Ledger {
         &self,
         log: &Log,
         chunk: &v1::BodyChunk,
-        withheld: &[Range],
+        withheld: &Withholding,
     ) -> Result<Checked, LedgerError> {
         let malformed = |what| LedgerError::Malformed {
             origin: log.origin.clone(),
@@ -315,10 +298,10 @@ impl Ledger {
                     Some((entry.open_body(bytes).map_err(refuse)?, bytes))
                 }
                 BodyAnswer::NotForYou => {
-                    if !withheld.iter().any(|r| (r.0..r.1).contains(&at)) {
-                        return Err(malformed("a body is withheld without a signature"));
-                    }
-                    checked.states.push(BodyState::NotForMe);
+                    let state = withheld
+                        .state_of(at)
+                        .ok_or_else(|| malformed("a body is withheld without a signature"))?;
+                    checked.states.push(state);
                     continue;
                 }
                 BodyAnswer::Absent | BodyAnswer::Erased | BodyAnswer::Lost => None,
@@ -346,36 +329,6 @@ impl Ledger {
             return Err(malformed("it carries more bodies than it says"));
         }
         Ok(checked)
-    }
-
-    fn check_withheld(
-        &self,
-        log: &Log,
-        author: &Member,
-        withheld: Option<&v1::Withheld>,
-    ) -> Result<Vec<Range>, LedgerError> {
-        let malformed = |what| LedgerError::Malformed {
-            origin: log.origin.clone(),
-            what,
-        };
-        let Some(withheld) = withheld else {
-            return Ok(vec![]);
-        };
-        let ranges: Vec<Range> = withheld.ranges.iter().map(|r| (r.start, r.end)).collect();
-        let own: &MemberId = &self.0.own;
-        let bytes = record::withheld_bytes(&log.origin, own, withheld.roster_version, &ranges);
-        let key_id = withheld
-            .signature
-            .as_ref()
-            .and_then(|s| crate::ids::KeyId::from_slice(&s.key_id).ok())
-            .ok_or_else(|| malformed("a withholding is not signed"))?;
-        let timeline = self.timeline_of(log, author);
-        let at = LogIndex(log.size().0);
-        let key = key_of(timeline.speaker(key_id), log, at, key_id)?;
-        let signature = withheld.signature.as_ref().map(|s| s.signature.clone());
-        key.verify(&bytes, &signature.unwrap_or_default())
-            .map_err(|_| malformed("a withholding's signature is wrong"))?;
-        Ok(ranges)
     }
 
     /// Bodies of a log that nobody asked so far had, as ranges, at most `max`.
@@ -448,7 +401,7 @@ impl Ledger {
                 what: "it answers for more bodies than were asked for",
             });
         }
-        let checked = self.checked_states(log, chunk, &[(0, u64::MAX)])?;
+        let checked = self.checked_states(log, chunk, &Withholding::of_all())?;
         for (at, body) in checked.decoded {
             if let Body::Retract(retract) = body {
                 self.end_bodies(log, at, &retract)?;

@@ -200,7 +200,7 @@ impl Ledger {
                 let mut item = item_of(index, ReceiptState::Erased, ending);
                 if own {
                     item.issued_at = entry.statement.issued_at;
-                    item.audiences = self.audiences(log, index, &body)?;
+                    item.audiences = self.audiences(log, index, &body, &mut erasing.batch)?;
                 }
                 push_item(&mut erasing.items, item);
                 self.unindex(log, index, &body, &mut erasing.postings)?;
@@ -214,25 +214,20 @@ impl Ledger {
                     push_item(&mut erasing.items, item);
                 }
             }
+            // By the owner's word it is for others. But it could have had the body
+            // while an amendment was the newest, and a roster since it was issued
+            // may have named this member among them.
+            BodyState::NotForMe
+                if self.amendment(log.number, index)?.is_some()
+                    || (!own && self.may_owe(entry.statement.issued_at)) =>
+            {
+                let item = item_of(index, ReceiptState::NeverHeld, ending);
+                push_item(&mut erasing.items, item);
+            }
             BodyState::NotForMe | BodyState::Erased => return Ok(()),
         }
         erasing.changes.insert(index.0, BodyState::Erased);
         Ok(())
-    }
-
-    /// Everybody who may have received an own body: its audience, and for an
-    /// element those of its amendments.
-    fn audiences(
-        &self,
-        log: &Log,
-        index: LogIndex,
-        body: &Body,
-    ) -> Result<Vec<v1::Audience>, LedgerError> {
-        let mut all: Vec<_> = body.audience().map(|a| a.to_wire()).into_iter().collect();
-        if let Some(amend) = self.amendment(log.number, index)? {
-            all.push(amend.audience.to_wire());
-        }
-        Ok(all)
     }
 
     pub(super) fn unindex(
@@ -275,20 +270,6 @@ impl Ledger {
             }
         }
         Ok(())
-    }
-
-    /// Asks again for a body that was withheld: its amendment reached this node,
-    /// so that its audience may have grown.
-    pub(super) fn reopen_withheld(&self, log: &Log, index: LogIndex) -> Result<(), LedgerError> {
-        let _writing = log.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let states = self.body_states(log.number, index, index.0 + 1)?;
-        if states.first() != Some(&BodyState::NotForMe) {
-            return Ok(());
-        }
-        let mut batch = Batch::new();
-        batch.put(Table::Absent, &segment::run_key(log.number, index), vec![]);
-        let changes = BTreeMap::from([(index.0, BodyState::Absent)]);
-        self.change_states(log.number, &changes, batch, vec![])
     }
 
     /// Writes body runs again with some states changed, and destroys the old

@@ -14,7 +14,7 @@ use crate::checkpoint::{Checkpoint, CheckpointText};
 use crate::ids::{LogIndex, LogName, Origin, TreeSize};
 use crate::merkle::{Frontier, TileNodes};
 use crate::postings::{Posting, PostingsBatch};
-use crate::record::Body;
+use crate::record::{Body, ReceiptBody};
 use crate::roster::{Frozen, Roster};
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1::{HeldElement, HitRows};
@@ -77,6 +77,7 @@ fn origin_of(head: &Head) -> Result<Origin, StoreError> {
 struct Above {
     postings: PostingsBatch,
     elements: Vec<HeldElement>,
+    receipts: Vec<ReceiptBody>,
 }
 
 impl Ledger {
@@ -173,6 +174,7 @@ impl Ledger {
         let Above {
             mut postings,
             elements,
+            receipts,
         } = self.above(log, size)?;
         // Notices and amendments below may have been overtaken by those above:
         // all that stays is indexed again.
@@ -192,6 +194,9 @@ impl Ledger {
         tiles::cut_tiles(store, &mut batch, number, size.0)?;
         self.cut_rows(number, size, &mut batch)?;
         self.cut_hits(number, size, &mut batch)?;
+        for receipt in &receipts {
+            self.sign_again_for(receipt, &mut batch)?;
+        }
         let head = self.head_at(log, size)?;
         batch.put(Table::LogHead, &number.to_be_bytes(), head.encode());
         shred.sync()?;
@@ -234,6 +239,9 @@ impl Ledger {
                     }
                     Body::Amend(amend) => {
                         self.unpoint_amend(log, index, amend, &mut above.postings)?;
+                    }
+                    Body::Receipt(receipt) if self.is_own(log) => {
+                        above.receipts.push(receipt.clone());
                     }
                     Body::Retract(_) | Body::Receipt(_) | Body::Erasure(_) | Body::Access(_) => {}
                 }

@@ -138,6 +138,9 @@ impl Ledger {
         let (mut elements, mut amended) = (vec![], vec![]);
         let own = self.is_own(log);
         let late = position.is_none();
+        if own {
+            self.remember_audiences(log, &items)?;
+        }
         for (index, body) in self.lasting(log, items)? {
             match body {
                 Body::Element(mut element) => {
@@ -150,10 +153,10 @@ impl Ledger {
                     }
                 }
                 Body::CaseNotice(notice) => {
-                    self.index_notice(&mut batch, number, log, index, &notice);
+                    self.index_notice(&mut batch, log, (index, late), &notice)?;
                 }
                 Body::Amend(amend) => {
-                    amended.extend(self.index_amend(&mut batch, log, index, &amend)?);
+                    amended.extend(self.index_amend(&mut batch, log, (index, late), &amend)?);
                 }
                 Body::Retract(_) | Body::Receipt(_) | Body::Erasure(_) | Body::Access(_) => {}
             }
@@ -261,22 +264,31 @@ impl Ledger {
     fn index_notice(
         &self,
         batch: &mut PostingsBatch,
-        number: u32,
         log: &Log,
-        index: LogIndex,
+        (index, late): (LogIndex, bool),
         notice: &CaseNoticeBody,
-    ) {
-        let mut at = number.to_be_bytes().to_vec();
+    ) -> Result<(), LedgerError> {
+        let mut at = log.number.to_be_bytes().to_vec();
         at.extend_from_slice(&index.0.to_be_bytes());
         let mac = self.notice_mac(&log.origin.member, &notice.case_ref);
-        batch.put_pointer(Pointer::Notice, &mac, &at);
+        if !(late && self.points_past(Pointer::Notice, &mac, &at)?) {
+            batch.put_pointer(Pointer::Notice, &mac, &at);
+        }
+        Ok(())
+    }
+
+    /// Says whether a pointer leads to something newer than `at`: what comes late
+    /// does not take its place.
+    fn points_past(&self, space: Pointer, mac: &[u8; 16], at: &[u8]) -> Result<bool, LedgerError> {
+        let held = self.0.postings.pointer(space, mac)?;
+        Ok(held.is_some_and(|held| held[..] > *at))
     }
 
     fn index_amend(
         &self,
         batch: &mut PostingsBatch,
         log: &Log,
-        index: LogIndex,
+        (index, late): (LogIndex, bool),
         amend: &AmendBody,
     ) -> Result<Option<IndexedElement>, LedgerError> {
         // An amendment speaks of an earlier element of its own log; one that
@@ -290,7 +302,11 @@ impl Ledger {
             return Ok(None);
         }
         let mac = self.amend_mac(number, amend.target_index);
-        batch.put_pointer(Pointer::Amend, &mac, &index.0.to_be_bytes());
+        let at = index.0.to_be_bytes();
+        if late && self.points_past(Pointer::Amend, &mac, &at)? {
+            return Ok(None);
+        }
+        batch.put_pointer(Pointer::Amend, &mac, &at);
         if !self.is_own(log) {
             self.reopen_withheld(log, amend.target_index)?;
         }

@@ -13,8 +13,11 @@ use prost::Message;
 use super::append::NewEntry;
 use super::erase::ROWS;
 use super::{Ledger, LedgerError, Standing};
+use crate::clock::UnixSeconds;
 use crate::ids::{LogName, MemberId, Origin, random};
-use crate::record::{Audience, BODY_BYTES_MAX, Body, ENDED_ITEMS_MAX, ErasureBody, ReceiptBody};
+use crate::record::{
+    Audience, BODY_BYTES_MAX, Body, ENDED_ITEMS_MAX, ErasureBody, NO_END, ReceiptBody,
+};
 use crate::roster::{MemberRole, Roster};
 use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1::{ErasedItem, ErasedRange, ErasedRow, IndexRange, ReceiptItem, ReceiptState};
@@ -27,9 +30,6 @@ const OWED_MAX: usize = 128;
 
 /// The prefix, in [`Table::Receipts`], of logs that this node said it does not keep.
 const DECLARED: &[u8] = b"n";
-
-/// Where a range ends that has no end.
-pub(super) const NO_END: u64 = u64::MAX;
 
 impl Ledger {
     /// A number that grows when there is something to be signed for.
@@ -143,6 +143,39 @@ impl Ledger {
             self.append_signed(bodies, with)?;
         }
         Ok(count)
+    }
+}
+
+impl Ledger {
+    /// Has everything signed for again that an own receipt says: it stood above
+    /// the end of its log.
+    pub(super) fn sign_again_for(
+        &self,
+        receipt: &ReceiptBody,
+        batch: &mut Batch,
+    ) -> Result<(), LedgerError> {
+        let Ok(origin) = receipt.origin.parse::<Origin>() else {
+            return Ok(());
+        };
+        let number = self.replica(&origin)?.number;
+        for item in &receipt.items {
+            if item.range.is_some_and(|range| range.end == NO_END) {
+                let key = [DECLARED, receipt.origin.as_bytes()].concat();
+                batch.delete(Table::Receipts, &key);
+                continue;
+            }
+            let again = ErasedItem {
+                range: item.range,
+                state: item.state,
+                retracted_by: item.retracted_by,
+                ..Default::default()
+            };
+            if let Some((key, mut row)) = self.stage_row(batch, number, vec![again], &[]) {
+                row.erased_at = item.at.max(1);
+                batch.put(Table::Receipts, &key, row.encode_to_vec());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -283,12 +316,7 @@ fn owed(item: &ErasedItem, erased_at: i64, history: &[Arc<Roster>], own: &Member
         .filter_map(|wire| Audience::from_wire(Some(wire.clone())).ok())
         .collect();
     let mut owed = std::collections::BTreeSet::new();
-    for (at, roster) in history.iter().enumerate() {
-        let successor = history.get(at + 1);
-        let over = successor.is_some_and(|next| next.issued_at < item.issued_at);
-        if over || (at > 0 && roster.issued_at > erased_at) {
-            continue;
-        }
+    for roster in in_force(history, item.issued_at, erased_at) {
         for member in roster.members.values() {
             let receives = matches!(member.role, MemberRole::Bureau | MemberRole::Department)
                 && member.id != *own;
@@ -298,4 +326,20 @@ fn owed(item: &ErasedItem, erased_at: i64, history: &[Arc<Roster>], own: &Member
         }
     }
     owed.into_iter().collect()
+}
+
+/// The rosters that were in force at some time between `from` and `to`.
+pub(super) fn in_force(
+    history: &[Arc<Roster>],
+    from: UnixSeconds,
+    to: UnixSeconds,
+) -> impl Iterator<Item = &Roster> {
+    let counts = move |(at, roster): (usize, &Arc<Roster>)| {
+        let successor = history.get(at + 1);
+        let over = successor.is_some_and(|next| next.issued_at < from);
+        !over && (at == 0 || roster.issued_at <= to)
+    };
+    let at = history.iter().enumerate();
+    at.filter(move |item| counts(*item))
+        .map(|(_, roster)| &**roster)
 }

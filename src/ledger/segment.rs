@@ -120,6 +120,41 @@ pub(crate) fn read_entries(
     Ok(out)
 }
 
+/// The indices in [start, end) of a log whose bodies are withheld from this
+/// node. No body is opened for it.
+pub(crate) fn withheld(
+    store: &Store,
+    log: u32,
+    start: LogIndex,
+    end: u64,
+) -> Result<Vec<u64>, StoreError> {
+    let from = match store.floor(Table::Bodies, &run_key(log, start), 4)? {
+        Some((key, _)) => key_index(&key)?,
+        None => start.0,
+    };
+    let mut out = vec![];
+    for item in store.iter_from(Table::Bodies, &run_key(log, LogIndex(from)), 4) {
+        let (key, value) = item?;
+        let base = key_index(&key)?;
+        if base >= end {
+            break;
+        }
+        let codes = value
+            .split_first()
+            .and_then(|(count, rest)| rest.get(..usize::from(*count)));
+        let codes = codes.ok_or(StoreError::Damaged("body run"))?;
+        let asked = (base..)
+            .zip(codes)
+            .filter(|(at, _)| (start.0..end).contains(at));
+        out.extend(
+            asked
+                .filter(|(_, code)| **code == BodyState::NotForMe.code())
+                .map(|(at, _)| at),
+        );
+    }
+    Ok(out)
+}
+
 /// Takes the entries from `size` on out of a log.
 pub(crate) fn cut_entries(
     store: &Store,
@@ -255,8 +290,7 @@ fn fresh_slot(shred: &ShredKeys) -> Result<SlotId, ShredError> {
 pub(crate) fn slot_of(value: &[u8]) -> Option<SlotId> {
     let (&count, rest) = value.split_first()?;
     let (_, rest) = rest.split_at_checked(usize::from(count))?;
-    let (slot, _) = rest.split_first_chunk::<8>()?;
-    Some(SlotId(u64::from_be_bytes(*slot)))
+    SlotId::leading(rest)
 }
 
 fn open_run(

@@ -810,6 +810,26 @@ fn receipts_that_do_not_hold_confirm_nothing() {
 }
 
 #[test]
+fn of_several_receipts_the_first_counts() {
+    let one = planted(|_| {});
+    let two = planted(|files| world().receipt_at(4, 5_000, files));
+    assert!(two.ok && one.logs[0].erasures.confirmed > 0);
+    let shown = |report: &Report| serde_json::to_value(&report.logs[0].erasures).expect("JSON");
+    assert_eq!(shown(&two), shown(&one));
+    let only = planted(|files| {
+        world().receipt_at(4, 5_000, files);
+        for part in ["entry", "body", "proof"] {
+            drop(files.remove(&format!("receipts/wuhu-1-1.{part}")));
+        }
+    });
+    let (late, first) = (only.logs[0].erasures.late, one.logs[0].erasures.late);
+    assert!(
+        late > first,
+        "{late}: what came late shows when it stands alone"
+    );
+}
+
+#[test]
 fn notes_that_contradict_each_other_are_found() {
     let (records, key) = (&world().records, &world().member("hefei").checkpoint_key);
     let good = records.note(280, key);

@@ -258,6 +258,30 @@ fn a_status_shows_replicas_and_budgets() {
     shows("status", "status", &view, StatusView::show);
 }
 
+fn status_text(answer: &v1::GetStatusResponse) -> String {
+    let (output, out, _) = papers(false, Lang::En);
+    let view = StatusView::of(answer);
+    output
+        .emit("status", &view, |screen| view.show(screen))
+        .expect("memory takes it");
+    out.text()
+}
+
+#[test]
+fn a_status_speaks_of_cosigned_rosters_and_void_records_only_when_there_is_something_to_say() {
+    let mut answer = answers::status();
+    assert!(status_text(&answer).contains("up to version 2 only, version 3 is still open"));
+    answer.roster_witnessed = 3;
+    assert!(status_text(&answer).contains("cosigned by enough members up to the newest version"));
+    (answer.witness_quorum, answer.roster_witnessed) = (0, 0);
+    assert!(!status_text(&answer).contains("roster log"));
+    assert!(status_text(&answer).contains("alarm: 2 records of this node do not count"));
+    assert!(status_text(&answer).contains("note: 12 records of anqing do not count"));
+    answer.records_key_invalid = 0;
+    answer.replicas.iter_mut().for_each(|r| r.key_invalid = 0);
+    assert!(!status_text(&answer).contains("do not count"));
+}
+
 #[test]
 fn a_log_that_does_not_verify_is_an_error() {
     let view = LogView::of(&answers::log(), true, false);

@@ -268,7 +268,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         alarm: alarm.into(),
         witnessed: 990,
         forked: false,
-        key_invalid: 0,
+        key_invalid: if member == "anqing" { 12 } else { 0 },
     };
     let budget = |custodian: &str, class: &str, trouble: &str| v1::BudgetStatus {
         custodian: custodian.into(),
@@ -309,8 +309,8 @@ pub(super) fn status() -> v1::GetStatusResponse {
         records_witnessed: 250,
         access_witnessed: 38,
         conflicts: 1,
-        records_key_invalid: 0,
-        roster_witnessed: 3,
+        records_key_invalid: 2,
+        roster_witnessed: 2,
         witness_quorum: 2,
         witnesses: vec![
             v1::WitnessStatus {
@@ -374,6 +374,7 @@ pub(super) fn erasures() -> v1::ShowLogResponse {
             receipt_index: if pending { 0 } else { 7 },
             at: if pending { 0 } else { NOW + 3 },
             late,
+            receipts: vec![],
         }
     };
     let erasure = v1::Erasure {

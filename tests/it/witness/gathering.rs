@@ -58,6 +58,7 @@ impl WitnessTransport for Witnesses {
             Ok(AddCheckpointResponse {
                 cosignatures: line.into_bytes().into(),
                 seen_size: 0,
+                seen: Bytes::new(),
             })
         };
         let text = || {
@@ -81,7 +82,8 @@ impl WitnessTransport for Witnesses {
             Temper::Says(bytes) => line((*bytes).to_owned()),
             Temper::Forgets => Ok(AddCheckpointResponse {
                 cosignatures: Bytes::new(),
-                seen_size: request.old_size + 1,
+                seen_size: request.old_size.saturating_add(1),
+                seen: Bytes::new(),
             }),
         }
     }
