@@ -412,6 +412,15 @@ def cosignature_bit(target):
     flip_cosignature(newest_witnessed(target)[-1])
 
 
+@fault("checkpoint.signature")
+def cosignatures_without_the_log(target):
+    """What witnesses sign is not what the log signs."""
+    path = newest_witnessed(target)[-1]
+    rows = path.read_text().split("\n")
+    own = f"\u2014 {rows[0]} "
+    path.write_text("\n".join(row for row in rows if not row.startswith(own)))
+
+
 # --- proofs, receipts, evidence, rosters -------------------------------------
 
 @fault("proof.inclusion", delta={})
@@ -557,16 +566,22 @@ def unknown_witness_of_rosters(target):
     stranger_cosigns(roster_note(target))
 
 
-# --- keys that the roots revoked ---------------------------------------------
+# --- what the roots or members did sign --------------------------------------
 
 def instead(target, name):
-    """Puts what the roots could have signed instead in its place."""
+    """Puts what else they signed in its place."""
     made = target.source.parent / "instead" / name
     if not made.is_dir():
         raise Nothing
-    for path in files(made / "roster"):
-        shutil.copyfile(path, target.root / "roster" / path.name)
+    for path in (p for p in made.glob("*/*") if p.is_file()):
+        shutil.copyfile(path, target.root / path.relative_to(made))
     return json.loads((made / "delta.json").read_text())
+
+
+@fault("receipt.forged", delta={})
+def element_for_a_receipt(target):
+    """Another body of the same member: signed and logged, and no receipt."""
+    return instead(target, "element_for_a_receipt")
 
 
 # Nothing is false; nothing is witnessed any more.

@@ -8,8 +8,8 @@ writes DIR/bundle and DIR/policy.toml. The member hefei has rotated its records
 key half-way, retracted four records, let one expire, and has a receipt of wuhu;
 its last five records are not witnessed. The third of its rosters only says so again.
 
-DIR/instead/NAME has files that the roots could have signed instead of those of the
-bundle, and in `delta.json` how many records change their verdict by them.
+DIR/instead/NAME has files that the roots or members could have signed instead of those
+of the bundle, and in `delta.json` how many records change their verdict by them.
 """
 
 import argparse
@@ -296,10 +296,16 @@ def main():
     item = message((1, message((1, 20), (2, 24))), (2, 1), (3, marks[0] + 1), (4, NOW - 9 * DAY))
     receipt = wuhu.append(5, message((1, os.urandom(16)), (2, log.origin), (3, [item])))
     wuhu.grow()
-    stem = f"receipts/wuhu-1-{receipt}"
-    write(root, f"{stem}.entry", wuhu.entries[receipt])
-    write(root, f"{stem}.body", wuhu.bodies[receipt][1])
-    write(root, f"{stem}.proof", wuhu.proof(receipt, wuhu.checkpoint(receipt + 1)))
+    note = wuhu.checkpoint(receipt + 1)
+
+    def logged(where, stem, index):
+        write(where, f"{stem}.entry", wuhu.entries[index])
+        write(where, f"{stem}.body", wuhu.bodies[index][1])
+        write(where, f"{stem}.proof", wuhu.proof(index, note))
+    logged(root, f"receipts/wuhu-1-{receipt}", receipt)
+    element = args.out / "instead/element_for_a_receipt"
+    logged(element, "receipts/wuhu-1-0", 0)
+    write(element, "delta.json", "{}")
 
     write(root, "bundle.json", json.dumps({
         "schema": "casegate.bundle/1", "federation": FEDERATION, "member": "hefei",
