@@ -25,7 +25,7 @@ use replays::Replays;
 
 use crate::blame::{Blame, Blamed};
 use crate::ids::{CaseRef, Digest, LogIndex, LogName, QueryId, random};
-use crate::ledger::{Ledger, LedgerError, NewEntry};
+use crate::ledger::{Ledger, LedgerError, Log, NewEntry};
 use crate::record::{self, ACCESS_BODY_BYTES_MAX, Body, Entry, RecordError};
 use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1::{
@@ -323,10 +323,22 @@ impl AccessLog {
         Ok(())
     }
 
-    /// Reads the officers' requests of the last minutes back, the newest first.
+    /// Reads the officers' requests of the last minutes back, also those that
+    /// stand in earlier generations of the log.
     fn remember(&self) -> Result<(), AccessError> {
         let ledger = &self.0.ledger;
-        let (log, now) = (ledger.own_log(LogName::Access), ledger.clock().now());
+        for log in ledger.logs() {
+            if log.origin.log == LogName::Access && log.origin.member == *ledger.own() {
+                self.remember_log(&log)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The requests of one log, the newest first.
+    fn remember_log(&self, log: &Log) -> Result<(), AccessError> {
+        let ledger = &self.0.ledger;
+        let now = ledger.clock().now();
         let mut end = log.size().0;
         let mut older = false;
         while end > 0 && !older {

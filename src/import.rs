@@ -123,22 +123,10 @@ impl Importer {
         };
         let mut parser = Parser::new(bytes, run.format, options)?;
         let mut load = Load::new(self, run);
-        let mut rows = 0;
-        for parsed in &mut parser {
-            rows += 1;
-            let refused = match parsed? {
-                Parsed::Row(row) => load.take(row)?,
-                Parsed::Reject(reject) => Some(load.refuse(reject)),
-            };
-            let told = match refused {
-                Some(refusal) => tell(ImportNews::Refused(refusal)),
-                None => rows % PROGRESS_ROWS != 0 || tell(ImportNews::Rows(rows)),
-            };
-            if !told {
-                return Err(ImportError::BrokenOff);
-            }
-        }
+        let read = load.read(&mut parser, tell);
+        // Of a file that is cut, the rows that came whole are kept too.
         let mut report = load.finish()?;
+        read?;
         report.encoding = parser.encoding().as_str().to_owned();
         report.headers = parser.columns().to_vec();
         Ok(report)
@@ -176,6 +164,29 @@ impl<'a> Load<'a> {
             queue: vec![],
             fresh: vec![],
         }
+    }
+
+    fn read<R: Read>(
+        &mut self,
+        parser: &mut Parser<R>,
+        tell: &mut dyn FnMut(ImportNews) -> bool,
+    ) -> Result<(), ImportError> {
+        let mut rows = 0;
+        for parsed in parser {
+            rows += 1;
+            let refused = match parsed? {
+                Parsed::Row(row) => self.take(row)?,
+                Parsed::Reject(reject) => Some(self.refuse(reject)),
+            };
+            let told = match refused {
+                Some(refusal) => tell(ImportNews::Refused(refusal)),
+                None => rows % PROGRESS_ROWS != 0 || tell(ImportNews::Rows(rows)),
+            };
+            if !told {
+                return Err(ImportError::BrokenOff);
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, row: Row) -> Result<Option<Refusal>, ImportError> {

@@ -87,6 +87,17 @@ impl Ledger {
         log.origin.log == LogName::Records && log.origin.member == self.0.own
     }
 
+    /// Says whether the newest roster names a later generation of the own access
+    /// log than the one that is open; a restart begins that one.
+    #[must_use]
+    pub fn is_access_superseded(&self) -> bool {
+        let open = &self.own_log(LogName::Access).origin;
+        let newest = self.0.rosters.get().and_then(|h| h.load().last().cloned());
+        newest
+            .and_then(|roster| roster.origin(&self.0.own, LogName::Access))
+            .is_some_and(|named| named.generation > open.generation)
+    }
+
     /// As [`Ledger::is_own`], by the log's number.
     #[must_use]
     pub fn is_own_number(&self, number: u32) -> bool {

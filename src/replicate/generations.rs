@@ -23,6 +23,11 @@ impl<P: PeerTransport> Replicator<P> {
             tracing::error!("the roster names a new generation of the own log: restart the node");
             self.ledger.set_standing(Standing::Superseded);
         }
+        if self.ledger.is_access_superseded() {
+            tracing::error!(
+                "the roster names a new generation of the access log: restart the node"
+            );
+        }
         for member in roster.members.values().filter(|m| !m.frozen.is_empty()) {
             let current = roster.origin(&member.id, LogName::Records);
             let forked = current.is_some_and(|o| self.ledger.is_forked(&o).unwrap_or(true));

@@ -40,7 +40,7 @@ async fn lines(cluster: &Cluster, member: &str) -> Vec<AccessBody> {
 }
 
 /// The lines of one method, in their order.
-async fn of(cluster: &Cluster, member: &str, method: &str) -> Vec<AccessBody> {
+pub(crate) async fn of(cluster: &Cluster, member: &str, method: &str) -> Vec<AccessBody> {
     let mut lines = lines(cluster, member).await;
     lines.retain(|line| line.method == method);
     lines
@@ -485,7 +485,7 @@ async fn both_ends_of_an_evaluation_name_the_same_question_and_its_outcome() {
 }
 
 /// A desk client that signs nothing of itself.
-fn raw_desk(cluster: &Cluster, member: &str) -> RawDesk<Channel> {
+pub(crate) fn raw_desk(cluster: &Cluster, member: &str) -> RawDesk<Channel> {
     let address = cluster
         .federation
         .addresses(&id(member))
@@ -497,7 +497,7 @@ fn raw_desk(cluster: &Cluster, member: &str) -> RawDesk<Channel> {
     RawDesk::new(endpoint.connect_with_connector_lazy(connector))
 }
 
-fn with<R: Signed>(made: &OfficerSignature, request: R) -> Request<R> {
+pub(crate) fn with<R: Signed>(made: &OfficerSignature, request: R) -> Request<R> {
     let mut call = Request::new(request);
     made.put(call.metadata_mut()).expect("it fits");
     call

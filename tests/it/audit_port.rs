@@ -32,7 +32,7 @@ const HEFEI: &str = "case_no,category,kind,value,role,audience\n\
     HF-1,loan-fraud,domain,four.example,suspect,nobody\n";
 
 /// A client of the audit port of `member`'s node with this certificate.
-fn client(cluster: &Cluster, material: Material, member: &str) -> AuditClient {
+pub(crate) fn client(cluster: &Cluster, material: Material, member: &str) -> AuditClient {
     let dial = Dial {
         material,
         ..cluster.federation.dial(&id(member)).expect("a dial")
@@ -46,7 +46,7 @@ fn officer_of(cluster: &Cluster, member: &str) -> Material {
     cluster.federation.officer(&id(member)).expect("an officer")
 }
 
-fn auditor(cluster: &Cluster) -> AuditClient {
+pub(crate) fn auditor(cluster: &Cluster) -> AuditClient {
     client(cluster, officer_of(cluster, "audit-office"), "hefei")
 }
 

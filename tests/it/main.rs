@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod access_generations;
 mod audience;
 mod audit_export;
 mod audit_layout;
@@ -44,6 +45,7 @@ mod signatures;
 mod store;
 mod tamper;
 mod tidy;
+mod timeouts;
 mod tls;
 mod torsion;
 mod validity;
