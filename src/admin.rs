@@ -16,6 +16,10 @@ use crate::node::Parts;
 
 /// The metric that counts proven contradictions.
 pub const CONFLICTS: &str = "casegate_evidence_conflicts";
+/// The gauge that says whether the next own record can be signed.
+pub const MAY_SIGN: &str = "casegate_ledger_may_sign";
+/// The gauge of the own records log's size.
+pub const RECORDS_SIZE: &str = "casegate_ledger_records_size";
 
 /// Serves until `stop`.
 pub async fn serve(parts: Arc<Parts>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
@@ -125,7 +129,7 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             of(&replicate.bodies),
         ),
         Reading::gauge(
-            "casegate_ledger_records_size",
+            RECORDS_SIZE,
             "Entries of the own records log",
             crate::node::records_size(parts),
         ),
@@ -138,6 +142,11 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             "casegate_roster_version",
             "Version of the newest roster",
             parts.rosters.newest().version,
+        ),
+        Reading::gauge(
+            MAY_SIGN,
+            "1 when a key that the roster wants here may sign the next record",
+            u64::from(parts.ledger.check_signing().is_ok()),
         ),
         Reading::gauge(
             CONFLICTS,
