@@ -25,7 +25,7 @@ use replays::Replays;
 
 use crate::blame::{Blame, Blamed};
 use crate::ids::{CaseRef, Digest, LogIndex, LogName, QueryId, random};
-use crate::ledger::{Ledger, LedgerError, Log, NewEntry};
+use crate::ledger::{Ledger, LedgerError, Log, NewEntry, Standing};
 use crate::record::{self, ACCESS_BODY_BYTES_MAX, Body, Entry, RecordError};
 use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1::{
@@ -180,6 +180,8 @@ struct Inner {
     denials: Denials,
     denied: Notify,
     writing_denials: Mutex<()>,
+    /// The rows of calls that were under way when the node last ended.
+    broken_off: Mutex<Vec<(Vec<u8>, Bytes)>>,
 }
 
 /// A call that is noted as under way; it ends with [`AccessLog::end`].
@@ -189,20 +191,24 @@ pub struct Begun([u8; 16]);
 
 impl AccessLog {
     /// Opens the access log of `ledger`: writes the lines of calls that were
-    /// under way when the node last ended, and remembers the officers' requests
-    /// of the last minutes. Blocks.
+    /// under way when the node last ended, if it is open already, and remembers
+    /// the officers' requests of the last minutes. Blocks.
     ///
     /// # Errors
     /// [`AccessError`].
     pub fn open(ledger: Ledger) -> Result<Self, AccessError> {
+        let broken_off = ledger.store().scan(Table::Begun, b"")?;
         let log = Self(Arc::new(Inner {
             ledger,
             replays: Replays::default(),
             denials: Denials::default(),
             denied: Notify::new(),
             writing_denials: Mutex::default(),
+            broken_off: Mutex::new(broken_off),
         }));
-        log.recover()?;
+        if log.0.ledger.access_standing() == Standing::Open {
+            log.recover()?;
+        }
         log.remember()?;
         Ok(log)
     }
@@ -221,7 +227,20 @@ impl AccessLog {
     /// # Errors
     /// [`AccessError`]; nothing was changed unless the outcome is unknown.
     pub fn write_with(&self, line: AccessLine, with: Batch) -> Result<LogIndex, AccessError> {
+        self.opened()?;
         self.append(vec![line.into_body()], with)
+    }
+
+    /// Waits a little for the log to be open; nothing is begun without it. What
+    /// broke off before comes first. Blocks.
+    ///
+    /// # Errors
+    /// [`LedgerError::AccessClosed`], and what writing meets.
+    pub fn opened(&self) -> Result<(), AccessError> {
+        match self.0.ledger.wait_access() {
+            Standing::Open => self.recover(),
+            closed => Err(LedgerError::AccessClosed(closed).into()),
+        }
     }
 
     /// Notes that what `line` says is about to be done; durable when this
@@ -232,6 +251,7 @@ impl AccessLog {
     pub fn begin(&self, line: &AccessLine) -> Result<Begun, AccessError> {
         let body = line.clone().into_body();
         check(&body, ACCESS_BODY_BYTES_MAX - RESERVE_BYTES)?;
+        self.opened()?;
         let key = random::<16>();
         let sealed = self.0.ledger.seal().seal(&key, &body.encode_to_vec());
         let mut batch = Batch::new();
@@ -305,20 +325,27 @@ impl AccessLog {
         Ok(self.0.ledger.append(LogName::Access, entries, with)?)
     }
 
-    /// Writes the lines of calls that a node of before had begun.
-    fn recover(&self) -> Result<(), AccessError> {
+    /// Writes the lines of calls that a node of before had begun, once the log
+    /// is open. Doing it twice changes nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`AccessError`]; call it again.
+    pub fn recover(&self) -> Result<(), AccessError> {
+        let rows = self.0.broken_off.lock();
+        let mut rows = rows.unwrap_or_else(PoisonError::into_inner);
         let (mut bodies, mut batch) = (vec![], Batch::new());
-        for (key, sealed) in self.0.ledger.store().scan(Table::Begun, b"")? {
+        for (key, sealed) in rows.iter() {
             let damaged = || StoreError::Damaged("line of a call under way");
-            let plain = self.0.ledger.seal().open(&key, &sealed);
+            let plain = self.0.ledger.seal().open(key, sealed);
             let plain = plain.map_err(|_| damaged())?;
             let mut body = AccessBody::decode(&plain[..]).map_err(|_| damaged())?;
             BROKEN_OFF.clone_into(&mut body.outcome);
             bodies.push(body);
-            batch.delete(Table::Begun, &key);
+            batch.delete(Table::Begun, key);
         }
         if !bodies.is_empty() {
             self.append(bodies, batch)?;
+            rows.clear();
         }
         Ok(())
     }

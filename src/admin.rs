@@ -54,12 +54,9 @@ pub fn unready(parts: &Parts) -> Vec<String> {
     if standing != crate::ledger::Standing::Open {
         why.push(format!("own log: {}", standing.sentence()));
     }
-    if parts.ledger.is_access_superseded() {
-        why.push(
-            "access log: the roster names a newer generation of it: restart the node to begin \
-             that one; until then lines go on in the old one, which nobody cosigns"
-                .to_owned(),
-        );
+    let standing = parts.ledger.access_standing();
+    if standing != crate::ledger::Standing::Open {
+        why.push(format!("access log: {}", standing.access_sentence()));
     }
     if parts.rosters.is_expired() {
         why.push("roster: the newest roster has run out; get a newer one".to_owned());

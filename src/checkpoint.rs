@@ -3,6 +3,7 @@
 
 mod contradiction;
 mod cosignature;
+mod named;
 mod note;
 mod quorum;
 
@@ -17,6 +18,7 @@ use crate::keys::{PublicKey, SigningKey};
 
 pub use contradiction::contradicts;
 pub use cosignature::{Cosignature, cosign, cosignature_key_id, cosigned_bytes, open_cosignature};
+pub use named::SizedRoot;
 pub use note::{NOTE_BYTES_MAX, NoteSignature, SignedNote, note_key_id, signature_line};
 pub use quorum::{Witnessed, cosignature_of, cosigned_by, witness_name, witnessed};
 
@@ -103,27 +105,24 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The root at its size.
+    fn sized(&self) -> SizedRoot {
+        SizedRoot {
+            size: self.size,
+            root: self.root,
+        }
+    }
+
     /// Returns the text that is signed: origin, size, base64 root, a line each.
     #[must_use]
     pub fn body(&self) -> String {
-        format!(
-            "{}\n{}\n{}\n",
-            self.origin,
-            self.size,
-            STANDARD.encode(self.root.0)
-        )
+        self.sized().text(&self.origin.to_string())
     }
 
     /// Signs the checkpoint and returns the whole signed note.
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> String {
-        let body = self.body();
-        let line = signature_line(
-            &self.origin.to_string(),
-            note_key_id(&self.origin.to_string(), key.public_key()),
-            &key.sign(body.as_bytes()),
-        );
-        format!("{body}\n{line}")
+        self.sized().sign(&self.origin.to_string(), key)
     }
 
     /// Reads a signed note as a checkpoint of `origin`, signed by at least one of
@@ -138,29 +137,12 @@ impl Checkpoint {
         origin: &Origin,
         keys: &[&PublicKey],
     ) -> Result<Self, CheckpointError> {
-        let note = SignedNote::parse(note)?;
-        let parsed = CheckpointText::parse(note.text())?;
-        let name = origin.to_string();
-        if parsed.origin != name {
-            let got = parsed.origin.chars().take(200).collect();
-            return Err(CheckpointError::OtherLog { want: name, got });
-        }
-        let mut signed = false;
-        for key in keys {
-            signed |= note.verify(&name, key)?;
-        }
-        if !signed {
-            return Err(CheckpointError::NotSigned);
-        }
-        if !parsed.extensions.is_empty() {
-            return Err(CheckpointError::Malformed {
-                what: "extension lines",
-            });
-        }
+        let SizedRoot { size, root } =
+            SizedRoot::open(note, &origin.to_string(), keys.iter().copied())?;
         Ok(Self {
             origin: origin.clone(),
-            size: parsed.size,
-            root: parsed.root,
+            size,
+            root,
         })
     }
 }

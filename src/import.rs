@@ -11,7 +11,7 @@ use prost::Message;
 use crate::blame::{Blame, Blamed};
 use crate::cases::{CaseError, Cases};
 use crate::element::Rules;
-use crate::intake::{Format, IntakeError, Options, Parsed, Parser, Reject, Row, dates};
+use crate::intake::{Field, Format, IntakeError, Options, Parsed, Parser, Reject, Row, dates};
 use crate::ledger::{Ledger, LedgerError, OwnPlace};
 use crate::postings::Pointer;
 use crate::record::Audience;
@@ -123,7 +123,10 @@ impl Importer {
         };
         let mut parser = Parser::new(bytes, run.format, options)?;
         let mut load = Load::new(self, run);
-        let read = load.read(&mut parser, tell);
+        let names = parser.columns().iter();
+        let mut names = names.map(|name| Field::parse(name));
+        let case_at = names.position(|field| field == Some(Field::CaseNo));
+        let read = load.read(&mut parser, case_at, tell);
         // Of a file that is cut, the rows that came whole are kept too.
         let mut report = load.finish()?;
         read?;
@@ -169,6 +172,7 @@ impl<'a> Load<'a> {
     fn read<R: Read>(
         &mut self,
         parser: &mut Parser<R>,
+        case_at: Option<usize>,
         tell: &mut dyn FnMut(ImportNews) -> bool,
     ) -> Result<(), ImportError> {
         let mut rows = 0;
@@ -176,7 +180,7 @@ impl<'a> Load<'a> {
             rows += 1;
             let refused = match parsed? {
                 Parsed::Row(row) => self.take(row)?,
-                Parsed::Reject(reject) => Some(self.refuse(reject)),
+                Parsed::Reject(reject) => Some(self.refuse(reject, case_at)),
             };
             let told = match refused {
                 Some(refusal) => tell(ImportNews::Refused(refusal)),
@@ -315,10 +319,14 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn refuse(&mut self, reject: Reject) -> Refusal {
+    /// Counts a refused row. One that is kept as a note goes with its case, if
+    /// the column `case_at` names one.
+    fn refuse(&mut self, reject: Reject, case_at: Option<usize>) -> Refusal {
         self.report.rows += 1;
         if self.run.as_note && !self.run.preview {
+            let case_no = case_at.and_then(|at| reject.record.get(at));
             let note = HeldElement {
+                case_no: case_no.map_or_else(String::new, |no| no.trim().to_owned()),
                 raw: reject.record.join("\u{1f}"),
                 note: true,
                 purpose: Some(self.run.purpose.clone()),

@@ -7,6 +7,7 @@
 //! write whose outcome is unknown stops the ledger until it is opened again.
 
 mod append;
+mod audiences;
 mod audited;
 mod bodies;
 mod counting;
@@ -15,6 +16,7 @@ mod erase;
 mod erasures;
 mod error;
 mod expire;
+mod fence;
 mod generations;
 mod index;
 mod log;
@@ -27,6 +29,7 @@ mod seen;
 mod segment;
 mod signers;
 mod tiles;
+mod unused;
 mod verify;
 mod views;
 mod withheld;
@@ -142,6 +145,8 @@ pub struct Ledger(Arc<Inner>);
 struct Inner {
     store: Store,
     shred: Arc<ShredKeys>,
+    /// Slots that were there when the ledger was opened.
+    keys_at_start: u64,
     postings: Postings,
     seal: Arc<SealKey>,
     clock: Clock,
@@ -156,6 +161,7 @@ struct Inner {
     accessed: watch::Sender<Bytes>,
     witnessed: watch::Sender<Bytes>,
     standing: watch::Sender<Standing>,
+    access_fence: fence::Fence,
     indexing: Mutex<index::HitSequence>,
     queue: queue::QueueSequence,
     rosters: OnceLock<RosterHistory>,
@@ -238,8 +244,10 @@ impl Ledger {
             accessed,
             witnessed,
             standing: watch::channel(Standing::Open).0,
+            access_fence: fence::Fence::open(),
             evidence: Evidence::new(store.clone(), options.clock.clone()),
             store,
+            keys_at_start: shred.len(),
             shred,
             postings,
             seal: options.seal,

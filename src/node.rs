@@ -210,8 +210,13 @@ impl Node {
         }
         tasks.spawn(Arc::clone(&parts.roster_log).run(stopped.clone()));
         tasks.spawn(Arc::clone(&parts.witnessing).run(stopped.clone()));
+        tasks.spawn(upkeep::open_access(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(upkeep::follow_roster(Arc::clone(&parts), stopped.clone()));
         tasks.spawn(upkeep::sweep(parts.ledger.clone(), stopped.clone()));
+        tasks.spawn(upkeep::destroy_unused_keys(
+            parts.ledger.clone(),
+            stopped.clone(),
+        ));
         tasks.spawn(upkeep::forget_postings(
             parts.ledger.clone(),
             stopped.clone(),

@@ -9,6 +9,7 @@ mod body;
 mod codec;
 mod entry;
 mod mac;
+mod receipts;
 mod statement;
 
 use crate::blame::{Blame, Blamed};
@@ -22,6 +23,7 @@ pub use body::{
 };
 pub use entry::{ENTRY_BYTES_MAX, Entry, PAYLOAD_TYPE, pae};
 pub use mac::{SALT_BYTES, commitment, purpose_commitment, typed_commitment, withheld_bytes};
+pub use receipts::{Answer, NO_END, ReceiptPlace, Receipts};
 pub use statement::Statement;
 
 /// The largest body of a records log, in bytes.

@@ -220,11 +220,13 @@ impl<T: RosterLogTransport> RosterLog<T> {
             return Ok(AddCheckpointResponse {
                 cosignatures: Bytes::new(),
                 seen_size: self.rosters.newest().version,
+                seen: Bytes::new(),
             });
         };
         Ok(AddCheckpointResponse {
             cosignatures: self.ledger.cosign(&here.body()).into_bytes().into(),
             seen_size: 0,
+            seen: Bytes::new(),
         })
     }
 

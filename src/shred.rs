@@ -7,7 +7,7 @@
 //! Durability is the caller's order: allocate, seal, [`ShredKeys::sync`], and only then write the
 //! chunk. What a disk or a copy-on-write file system keeps of overwritten sectors is out of reach.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -30,6 +30,8 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: u64 = 64;
 const SLOT_BYTES: u64 = 64;
 const SLOT_LEN: usize = 64;
+/// Slots that are read in one go.
+const READ_SLOTS: u64 = 1_024;
 const WRAPPED_LEN: usize = 32 + SEAL_OVERHEAD_BYTES;
 const FILE_ID_AT: usize = 16;
 const CHECK_AT: usize = 32;
@@ -41,6 +43,15 @@ type SlotKey = Zeroizing<[u8; 32]>;
 /// The number of a key slot, from 0; stored beside the chunk that its key seals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(pub u64);
+
+impl SlotId {
+    /// The slot in the first eight bytes of a stored value.
+    #[must_use]
+    pub fn leading(value: &[u8]) -> Option<Self> {
+        let (slot, _) = value.split_first_chunk::<8>()?;
+        Some(Self(u64::from_be_bytes(*slot)))
+    }
+}
 
 impl fmt::Display for SlotId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -293,6 +304,29 @@ impl ShredKeys {
                 .map_err(io_error("erasing in"))?;
         }
         self.sync()
+    }
+
+    /// The first `count` slots as far as they are not destroyed.
+    ///
+    /// # Errors
+    /// [`ShredError::Io`].
+    pub fn live(&self, count: u64) -> Result<HashSet<SlotId>, ShredError> {
+        let mut live = HashSet::new();
+        let end = count.min(self.len());
+        let mut at = 0;
+        while at < end {
+            let some = end.saturating_sub(at).min(READ_SLOTS);
+            let length = usize::try_from(some * SLOT_BYTES).expect("a block is small");
+            let mut block = Zeroizing::new(vec![0_u8; length]);
+            self.file
+                .read_exact_at(&mut block, offset(SlotId(at)))
+                .map_err(io_error("reading"))?;
+            let slots = (at..).zip(block.chunks_exact(SLOT_LEN));
+            let held = slots.filter(|(_, slot)| slot.iter().any(|byte| *byte != 0));
+            live.extend(held.map(|(slot, _)| SlotId(slot)));
+            at += some;
+        }
+        Ok(live)
     }
 
     /// The number of slots ever allocated in this file.

@@ -94,6 +94,8 @@ pub enum Table {
     Seen = 29,
     /// (log number, index) of own bodies that nobody has any more.
     Lost = 34,
+    /// (log number, index) → who may have received an own element by amendments.
+    Audiences = 40,
     /// Calls under way whose line is not in the access log yet, sealed.
     Begun = 30,
 }

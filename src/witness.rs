@@ -31,6 +31,9 @@ pub const OFFERED_BYTES_MAX: usize = 4 * 1024;
 /// The most hashes of a consistency proof: two a level of the largest tree.
 pub const PROOF_HASHES_MAX: usize = 128;
 
+/// As `old_size`: nothing is to be cosigned, the caller asks what was seen.
+pub const ASK_SEEN: u64 = u64::MAX;
+
 /// Why a checkpoint was not cosigned.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {
@@ -205,6 +208,14 @@ impl Witness {
             .map_err(|_| WitnessError::Malformed("a proof hash does not have 32 bytes"))?;
         let turn = self.turn_of(&offered.origin);
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if request.old_size == ASK_SEEN {
+            let seen = self.seen(&offered.origin)?;
+            return Ok(AddCheckpointResponse {
+                cosignatures: Bytes::new(),
+                seen_size: seen.size.0,
+                seen: seen.note,
+            });
+        }
         if self
             .ledger
             .evidence()
@@ -220,6 +231,7 @@ impl Witness {
             return Ok(AddCheckpointResponse {
                 cosignatures: Bytes::new(),
                 seen_size: seen.size.0,
+                seen: Bytes::new(),
             });
         }
         if offered.size < seen.size {
@@ -327,6 +339,7 @@ impl Witness {
         Ok(AddCheckpointResponse {
             cosignatures: line.into_bytes().into(),
             seen_size: 0,
+            seen: Bytes::new(),
         })
     }
 }

@@ -6,9 +6,11 @@
 //! lying one is shown, and publishing never waits for any of this.
 
 mod round;
+mod settle;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -77,6 +79,8 @@ pub struct Witnessing<T> {
     roster: Arc<ArcSwap<Roster>>,
     peers: T,
     states: RwLock<BTreeMap<MemberId, WitnessState>>,
+    /// A witness claims to have seen another access log than this.
+    doubted: AtomicBool,
 }
 
 impl<T: WitnessTransport> Witnessing<T> {
@@ -88,6 +92,7 @@ impl<T: WitnessTransport> Witnessing<T> {
             roster,
             peers,
             states: RwLock::default(),
+            doubted: AtomicBool::new(false),
         }
     }
 
@@ -150,6 +155,9 @@ impl<T: WitnessTransport> Witnessing<T> {
                 outcome = self.round(name, &mut asking) => outcome,
                 () = stopped(&mut stop) => return,
             };
+            if self.doubted.swap(false, Ordering::SeqCst) {
+                self.doubt_access().await;
+            }
             pause = match outcome {
                 Outcome::Witnessed => None,
                 Outcome::Short => Some(pause.map_or(RETRY.0, |p: Duration| (p * 2).min(RETRY.1))),

@@ -249,6 +249,7 @@ fn confirmation(said: ledger::Confirmation) -> Confirmation {
         Some(_) => ConfirmationState::NeverHeld,
     };
     let receipt = said.receipt;
+    let receipts = receipt.as_ref().map(ledger::Confirmed::places);
     Confirmation {
         member: said.member.to_string(),
         state: state as i32,
@@ -258,6 +259,7 @@ fn confirmation(said: ledger::Confirmation) -> Confirmation {
         receipt_index: receipt.as_ref().map_or(0, |r| r.index.0),
         at: receipt.map_or(0, |r| r.at),
         late: said.late,
+        receipts: receipts.unwrap_or_default(),
     }
 }
 

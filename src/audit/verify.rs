@@ -14,6 +14,7 @@ mod policy;
 mod proofs;
 mod report;
 mod roots;
+mod rosterlog;
 mod sums;
 mod tree;
 
@@ -139,7 +140,8 @@ pub fn verify(
     let jobs = options.jobs.max(1);
     sums::check(&tree, jobs, &mut findings);
     let roots = Roots::read(&tree, policy, &mut findings);
-    let mut report = Report::new(policy, &member, &roots, options.now);
+    let rosters = rosterlog::check(&tree, &roots, policy, &mut findings);
+    let mut report = Report::new(policy, &member, &roots, rosters.as_ref(), options.now);
     if !roots.history.is_empty() {
         let mut logs = logs_of(&tree, policy, &member);
         if let Some(only) = options.only {

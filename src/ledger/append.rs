@@ -205,6 +205,10 @@ impl Ledger {
         if name == LogName::Records && standing != Standing::Open {
             return Err(LedgerError::Closed(standing));
         }
+        let standing = self.access_standing();
+        if name == LogName::Access && standing != Standing::Open {
+            return Err(LedgerError::AccessClosed(standing));
+        }
         let own = self.writer(name);
         let guess = own.next();
         let mut signed = self.sign(&own.log, guess, entries)?;

@@ -200,7 +200,7 @@ impl Ledger {
                 let mut item = item_of(index, ReceiptState::Erased, ending);
                 if own {
                     item.issued_at = entry.statement.issued_at;
-                    item.audiences = self.audiences(log, index, &body)?;
+                    item.audiences = self.audiences(log, index, &body, &mut erasing.batch)?;
                 }
                 push_item(&mut erasing.items, item);
                 self.unindex(log, index, &body, &mut erasing.postings)?;
@@ -214,9 +214,13 @@ impl Ledger {
                     push_item(&mut erasing.items, item);
                 }
             }
-            // By the owner's word it is for others; but a roster since it was
-            // issued may have named this member among them.
-            BodyState::NotForMe if !own && self.may_owe(entry.statement.issued_at) => {
+            // By the owner's word it is for others. But it could have had the body
+            // while an amendment was the newest, and a roster since it was issued
+            // may have named this member among them.
+            BodyState::NotForMe
+                if self.amendment(log.number, index)?.is_some()
+                    || (!own && self.may_owe(entry.statement.issued_at)) =>
+            {
                 let item = item_of(index, ReceiptState::NeverHeld, ending);
                 push_item(&mut erasing.items, item);
             }
@@ -224,21 +228,6 @@ impl Ledger {
         }
         erasing.changes.insert(index.0, BodyState::Erased);
         Ok(())
-    }
-
-    /// Everybody who may have received an own body: its audience, and for an
-    /// element those of its amendments.
-    fn audiences(
-        &self,
-        log: &Log,
-        index: LogIndex,
-        body: &Body,
-    ) -> Result<Vec<v1::Audience>, LedgerError> {
-        let mut all: Vec<_> = body.audience().map(|a| a.to_wire()).into_iter().collect();
-        if let Some(amend) = self.amendment(log.number, index)? {
-            all.push(amend.audience.to_wire());
-        }
-        Ok(all)
     }
 
     pub(super) fn unindex(

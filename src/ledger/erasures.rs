@@ -2,16 +2,15 @@
 //! when, and which members have confirmed it. It is made of signed entries
 //! alone: the own erasures, and the receipts in the replicas of other logs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use super::log::Log;
-use super::receipts::NO_END;
 use super::{Ledger, LedgerError, Range};
 use crate::clock::UnixSeconds;
 use crate::ids::{LogIndex, LogName, MemberId, Origin};
-use crate::record::{Body, BodyType, ReceiptBody, RetractReason};
-use crate::wire::v1::{self, ConfirmationState, ErasedRange, ReceiptState};
+use crate::record::{Answer, Body, BodyType, Receipts, RetractReason};
+use crate::wire::v1::{self, ConfirmationState, ErasedRange};
 
 /// Seconds from the decision within which everybody erases and signs.
 pub const LATE_S: i64 = 60;
@@ -102,14 +101,15 @@ impl Confirmation {
             receipt_index: receipt.index.0,
             at: receipt.at,
             late: self.late,
+            receipts: receipt.places(),
         }
     }
 }
 
-/// A receipt that covers a whole erasure.
+/// That a whole erasure is covered by receipts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmed {
-    /// The log in which it stands.
+    /// The log in which the receipt stands that counts.
     pub origin: Origin,
     /// Where it stands; the last entry, if it takes several.
     pub index: LogIndex,
@@ -117,6 +117,37 @@ pub struct Confirmed {
     pub held: bool,
     /// When the member had erased them.
     pub at: UnixSeconds,
+    /// Every receipt that says something about the erasure.
+    pub all: Vec<(Origin, LogIndex)>,
+}
+
+impl Confirmed {
+    fn of(member: &MemberId, own: &Origin, answer: Answer) -> Option<Self> {
+        let (generation, index) = answer.place.filter(|_| answer.whole)?;
+        let origin = |generation| Origin {
+            member: member.clone(),
+            generation,
+            ..own.clone()
+        };
+        let places = answer.places.into_iter();
+        Some(Self {
+            origin: origin(generation),
+            index,
+            held: answer.held,
+            at: answer.at,
+            all: places.map(|(g, index)| (origin(g), index)).collect(),
+        })
+    }
+
+    /// Every receipt, as it travels.
+    #[must_use]
+    pub fn places(&self) -> Vec<v1::ReceiptPlace> {
+        let place = |(origin, index): &(Origin, LogIndex)| v1::ReceiptPlace {
+            origin: origin.to_string(),
+            index: index.0,
+        };
+        self.all.iter().map(place).collect()
+    }
 }
 
 /// Where the receipts, or the own erasures, of one log stand.
@@ -124,24 +155,6 @@ pub struct Confirmed {
 pub(super) struct Proofs {
     seen_upto: u64,
     indices: Vec<LogIndex>,
-}
-
-/// What one member has signed about the own log.
-#[derive(Debug, Default)]
-struct Signed {
-    /// Start → what was said of the range from there; apart from each other.
-    ranges: BTreeMap<u64, Said>,
-    /// That it keeps no replica, if nothing else was said since.
-    none_kept: Option<Said>,
-}
-
-#[derive(Clone, Debug)]
-struct Said {
-    end: u64,
-    held: bool,
-    at: UnixSeconds,
-    index: LogIndex,
-    origin: Origin,
 }
 
 impl Ledger {
@@ -160,7 +173,7 @@ impl Ledger {
                 continue;
             };
             for item in body.items {
-                let Some(next) = erasure(&item, index, &signed, now) else {
+                let Some(next) = erasure(&item, (&own.origin, index), &signed, now) else {
                     continue;
                 };
                 // One range that stands in several bodies, for want of room.
@@ -192,9 +205,11 @@ impl Ledger {
         Ok(proofs.indices.clone())
     }
 
-    fn signed_about(&self, own: &Origin) -> Result<HashMap<MemberId, Signed>, LedgerError> {
-        let mut all = HashMap::<MemberId, Signed>::new();
-        for log in self.logs() {
+    fn signed_about(&self, own: &Origin) -> Result<HashMap<MemberId, Receipts>, LedgerError> {
+        let mut all = HashMap::<MemberId, Receipts>::new();
+        let mut logs = self.logs();
+        logs.sort_by_key(|log| log.origin.generation);
+        for log in logs {
             if log.origin.log == LogName::Access || log.origin.member == self.0.own {
                 continue;
             }
@@ -203,7 +218,7 @@ impl Ledger {
                     && receipt.origin == own.to_string()
                 {
                     let signed = all.entry(log.origin.member.clone()).or_default();
-                    signed.add(&log.origin, index, &receipt);
+                    signed.add((log.origin.generation, index), &receipt.items);
                 }
             }
         }
@@ -211,96 +226,19 @@ impl Ledger {
     }
 }
 
-impl Signed {
-    fn add(&mut self, origin: &Origin, index: LogIndex, receipt: &ReceiptBody) {
-        self.none_kept = None;
-        for item in &receipt.items {
-            let Some(range) = item.range else { continue };
-            let said = Said {
-                end: range.end,
-                held: item.state() == ReceiptState::Erased,
-                at: item.at,
-                index,
-                origin: origin.clone(),
-            };
-            if range.end == NO_END {
-                self.none_kept = Some(said);
-            } else {
-                self.put(range.start, said);
-            }
-        }
-    }
-
-    /// Adds what was said of a range; the first word about an index counts.
-    fn put(&mut self, start: u64, said: Said) {
-        let mut at = start;
-        while at < said.end {
-            let before = self.ranges.range(..=at).next_back();
-            if let Some((_, earlier)) = before
-                && earlier.end > at
-            {
-                at = earlier.end;
-                continue;
-            }
-            let next = self.ranges.range(at..said.end).next();
-            let end = next.map_or(said.end, |(next, _)| *next);
-            self.ranges.insert(
-                at,
-                Said {
-                    end,
-                    ..said.clone()
-                },
-            );
-            at = end;
-        }
-    }
-
-    /// What covers the whole of a range, if anything does.
-    fn covers(&self, (start, end): Range) -> Option<Confirmed> {
-        let mut at = start;
-        let mut all: Option<Confirmed> = None;
-        while at < end {
-            let found = self.ranges.range(..=at).next_back().map(|(_, said)| said);
-            let Some(said) = found.filter(|said| said.end > at) else {
-                return self.none_kept.as_ref().map(Said::confirmed);
-            };
-            at = said.end;
-            let next = said.confirmed();
-            all = Some(match all {
-                None => next,
-                Some(so_far) => Confirmed {
-                    held: so_far.held || next.held,
-                    at: so_far.at.max(next.at),
-                    index: so_far.index.max(next.index),
-                    origin: next.origin,
-                },
-            });
-        }
-        all
-    }
-}
-
-impl Said {
-    fn confirmed(&self) -> Confirmed {
-        Confirmed {
-            origin: self.origin.clone(),
-            index: self.index,
-            held: self.held,
-            at: self.at,
-        }
-    }
-}
-
 fn erasure(
     item: &ErasedRange,
-    entry: LogIndex,
-    signed: &HashMap<MemberId, Signed>,
+    (own, entry): (&Origin, LogIndex),
+    signed: &HashMap<MemberId, Receipts>,
     now: UnixSeconds,
 ) -> Option<Erasure> {
     let range = item.range.map(|r| (r.start, r.end))?;
     let confirmation = |name: &String| {
         let member = MemberId::new(name).ok()?;
-        let receipt = signed.get(&member).and_then(|signed| signed.covers(range));
+        let answer = signed
+            .get(&member)
+            .map(|s| s.answer(range, item.decided_at));
+        let receipt = answer.and_then(|answer| Confirmed::of(&member, own, answer));
         let at = receipt.as_ref().map_or(now, |receipt| receipt.at);
         let late = at.saturating_sub(item.decided_at) > LATE_S;
         Some(Confirmation {

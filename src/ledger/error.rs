@@ -103,6 +103,12 @@ pub enum LedgerError {
     /// The own records log may not be appended to now.
     #[error("the own records log is closed: {}", .0.sentence())]
     Closed(Standing),
+    /// The own access log may not be appended to now.
+    #[error(
+        "the own access log is closed, and nothing is done without its line there: {}",
+        .0.access_sentence()
+    )]
+    AccessClosed(Standing),
     /// The owner signed two histories of it: nothing new of it is taken.
     #[error(
         "{0} contradicts itself, as two signed checkpoints prove: nothing new of it is taken until the roots begin a new generation"
@@ -130,9 +136,11 @@ impl Blamed for LedgerError {
             | Self::Malformed { .. } => Blame::Misbehaved,
             Self::UnknownKey { .. } | Self::NewerRoster(_) => Blame::Stale,
             Self::NoLog(_) => Blame::NotFound,
-            Self::Closed(_) | Self::HeldBack(_) | Self::NoKey { .. } | Self::NoCheckpointKey(_) => {
-                Blame::Unavailable
-            }
+            Self::Closed(_)
+            | Self::AccessClosed(_)
+            | Self::HeldBack(_)
+            | Self::NoKey { .. }
+            | Self::NoCheckpointKey(_) => Blame::Unavailable,
             Self::Store(_)
             | Self::Shred(_)
             | Self::Postings(_)
@@ -157,6 +165,7 @@ impl Blamed for LedgerError {
             Self::Shred(_) => "ledger.shred",
             Self::Postings(_) => "ledger.postings",
             Self::Closed(_) => "ledger.closed",
+            Self::AccessClosed(_) => "ledger.access_closed",
             Self::Forked(_) => "ledger.forked",
             Self::HeldBack(_) => "ledger.held_back",
             Self::NewerRoster(_) => "ledger.newer_roster",

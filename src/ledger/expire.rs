@@ -35,14 +35,14 @@ struct Due {
 }
 
 impl Ledger {
-    /// Erases every body whose retention end has passed, in all logs; returns
-    /// how many. Their entries stay.
+    /// Erases every body whose retention end has passed, in all logs, and drops
+    /// what waits, and notes, whose end has; returns how many. Entries stay.
     ///
     /// # Errors
     /// Any error of the store.
     pub fn sweep_expired(&self) -> Result<u64, LedgerError> {
         let now = self.0.clock.now();
-        let mut erased = 0;
+        let mut erased = self.drop_ended(now)?;
         for log in self.logs() {
             if log.origin.log == LogName::Access {
                 continue;

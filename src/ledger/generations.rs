@@ -14,7 +14,7 @@ use crate::checkpoint::{Checkpoint, CheckpointText};
 use crate::ids::{LogIndex, LogName, Origin, TreeSize};
 use crate::merkle::{Frontier, TileNodes};
 use crate::postings::{Posting, PostingsBatch};
-use crate::record::Body;
+use crate::record::{Body, ReceiptBody};
 use crate::roster::{Frozen, Roster};
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1::{HeldElement, HitRows};
@@ -77,6 +77,7 @@ fn origin_of(head: &Head) -> Result<Origin, StoreError> {
 struct Above {
     postings: PostingsBatch,
     elements: Vec<HeldElement>,
+    receipts: Vec<ReceiptBody>,
 }
 
 impl Ledger {
@@ -85,17 +86,6 @@ impl Ledger {
     #[must_use]
     pub fn is_own(&self, log: &Log) -> bool {
         log.origin.log == LogName::Records && log.origin.member == self.0.own
-    }
-
-    /// Says whether the newest roster names a later generation of the own access
-    /// log than the one that is open; a restart begins that one.
-    #[must_use]
-    pub fn is_access_superseded(&self) -> bool {
-        let open = &self.own_log(LogName::Access).origin;
-        let newest = self.0.rosters.get().and_then(|h| h.load().last().cloned());
-        newest
-            .and_then(|roster| roster.origin(&self.0.own, LogName::Access))
-            .is_some_and(|named| named.generation > open.generation)
     }
 
     /// As [`Ledger::is_own`], by the log's number.
@@ -184,6 +174,7 @@ impl Ledger {
         let Above {
             mut postings,
             elements,
+            receipts,
         } = self.above(log, size)?;
         // Notices and amendments below may have been overtaken by those above:
         // all that stays is indexed again.
@@ -203,6 +194,9 @@ impl Ledger {
         tiles::cut_tiles(store, &mut batch, number, size.0)?;
         self.cut_rows(number, size, &mut batch)?;
         self.cut_hits(number, size, &mut batch)?;
+        for receipt in &receipts {
+            self.sign_again_for(receipt, &mut batch)?;
+        }
         let head = self.head_at(log, size)?;
         batch.put(Table::LogHead, &number.to_be_bytes(), head.encode());
         shred.sync()?;
@@ -245,6 +239,9 @@ impl Ledger {
                     }
                     Body::Amend(amend) => {
                         self.unpoint_amend(log, index, amend, &mut above.postings)?;
+                    }
+                    Body::Receipt(receipt) if self.is_own(log) => {
+                        above.receipts.push(receipt.clone());
                     }
                     Body::Retract(_) | Body::Receipt(_) | Body::Erasure(_) | Body::Access(_) => {}
                 }

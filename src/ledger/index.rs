@@ -138,6 +138,9 @@ impl Ledger {
         let (mut elements, mut amended) = (vec![], vec![]);
         let own = self.is_own(log);
         let late = position.is_none();
+        if own {
+            self.remember_audiences(log, &items)?;
+        }
         for (index, body) in self.lasting(log, items)? {
             match body {
                 Body::Element(mut element) => {

@@ -1,6 +1,7 @@
 //! The durable queue of elements that wait for tokens, and the notes that
 //! never get one. Both are sealed under erasable keys, like records.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use prost::Message;
 use super::log::OWN_RECORDS;
 use super::segment::{self, BodyState};
 use super::{Ledger, LedgerError};
+use crate::clock::UnixSeconds;
 use crate::ids::LogIndex;
 use crate::postings::{Pointer, PostingsBatch};
 use crate::shred::SlotId;
@@ -27,6 +29,8 @@ pub(super) struct QueueSequence {
     next: Mutex<(u64, u64)>,
     /// Held while elements are taken off the queue, or dropped.
     taking: Mutex<()>,
+    /// No retention end of what waits, or of a note, is before this time.
+    first_end: AtomicI64,
 }
 
 impl QueueSequence {
@@ -41,6 +45,8 @@ impl QueueSequence {
         Ok(Self {
             next: Mutex::new((next(Table::Queue)?, next(Table::Notes)?)),
             taking: Mutex::new(()),
+            // What stands here from before is looked at once.
+            first_end: AtomicI64::new(i64::MIN),
         })
     }
 }
@@ -152,7 +158,10 @@ impl Ledger {
         self.0.shred.sync()?;
         let ticket = self.0.store.submit(with)?;
         drop(next);
-        Ok(ticket.wait()?)
+        ticket.wait()?;
+        // After it: a look that began before would not have seen them.
+        self.watch_ends(elements.iter());
+        Ok(())
     }
 
     /// Reads the oldest queued elements, at most about `max`.
@@ -258,6 +267,34 @@ impl Ledger {
             queued: self.drop_sealed(Table::Queue, dropped, dry_run)?,
             notes: self.drop_sealed(Table::Notes, dropped, dry_run)?,
         })
+    }
+
+    fn watch_ends<'a>(&self, elements: impl Iterator<Item = &'a v1::HeldElement>) {
+        let ends = elements.map(|held| held.expires_at).filter(|end| *end != 0);
+        if let Some(end) = ends.min() {
+            self.0.queue.first_end.fetch_min(end, Ordering::SeqCst);
+        }
+    }
+
+    /// Drops what waits, and notes, whose retention end has come; returns how many.
+    pub(super) fn drop_ended(&self, now: UnixSeconds) -> Result<u64, LedgerError> {
+        let first_end = &self.0.queue.first_end;
+        if first_end.load(Ordering::SeqCst) > now {
+            return Ok(0);
+        }
+        first_end.store(i64::MAX, Ordering::SeqCst);
+        let ended = |held: &v1::HeldElement| {
+            let ends = held.expires_at != 0 && held.expires_at <= now;
+            if !ends {
+                self.watch_ends(std::iter::once(held));
+            }
+            ends
+        };
+        let dropped = self.drop_waiting(&ended, false);
+        if dropped.is_err() {
+            first_end.store(i64::MIN, Ordering::SeqCst);
+        }
+        Ok(dropped?.count())
     }
 
     fn drop_sealed(

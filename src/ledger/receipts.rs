@@ -15,7 +15,9 @@ use super::erase::ROWS;
 use super::{Ledger, LedgerError, Standing};
 use crate::clock::UnixSeconds;
 use crate::ids::{LogName, MemberId, Origin, random};
-use crate::record::{Audience, BODY_BYTES_MAX, Body, ENDED_ITEMS_MAX, ErasureBody, ReceiptBody};
+use crate::record::{
+    Audience, BODY_BYTES_MAX, Body, ENDED_ITEMS_MAX, ErasureBody, NO_END, ReceiptBody,
+};
 use crate::roster::{MemberRole, Roster};
 use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1::{ErasedItem, ErasedRange, ErasedRow, IndexRange, ReceiptItem, ReceiptState};
@@ -28,9 +30,6 @@ const OWED_MAX: usize = 128;
 
 /// The prefix, in [`Table::Receipts`], of logs that this node said it does not keep.
 const DECLARED: &[u8] = b"n";
-
-/// Where a range ends that has no end.
-pub(super) const NO_END: u64 = u64::MAX;
 
 impl Ledger {
     /// A number that grows when there is something to be signed for.
@@ -144,6 +143,39 @@ impl Ledger {
             self.append_signed(bodies, with)?;
         }
         Ok(count)
+    }
+}
+
+impl Ledger {
+    /// Has everything signed for again that an own receipt says: it stood above
+    /// the end of its log.
+    pub(super) fn sign_again_for(
+        &self,
+        receipt: &ReceiptBody,
+        batch: &mut Batch,
+    ) -> Result<(), LedgerError> {
+        let Ok(origin) = receipt.origin.parse::<Origin>() else {
+            return Ok(());
+        };
+        let number = self.replica(&origin)?.number;
+        for item in &receipt.items {
+            if item.range.is_some_and(|range| range.end == NO_END) {
+                let key = [DECLARED, receipt.origin.as_bytes()].concat();
+                batch.delete(Table::Receipts, &key);
+                continue;
+            }
+            let again = ErasedItem {
+                range: item.range,
+                state: item.state,
+                retracted_by: item.retracted_by,
+                ..Default::default()
+            };
+            if let Some((key, mut row)) = self.stage_row(batch, number, vec![again], &[]) {
+                row.erased_at = item.at.max(1);
+                batch.put(Table::Receipts, &key, row.encode_to_vec());
+            }
+        }
+        Ok(())
     }
 }
 

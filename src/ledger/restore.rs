@@ -11,16 +11,20 @@ use crate::roster::Roster;
 use crate::store::{Batch, Table};
 
 impl Ledger {
-    /// Holds the bodies of every replica back until a pull of its log, so that
-    /// nothing is given out that was retracted while this node was away.
+    /// Holds the bodies of every replica back until a pull of its log, and those
+    /// of an own log that has ended until it is whole, so that nothing is given
+    /// out that was retracted while this node was away.
     pub fn hold_bodies(&self, roster: &Roster) {
         for log in self.logs() {
-            let ended = roster
+            let frozen = roster
                 .member(&log.origin.member)
-                .and_then(|owner| owner.frozen_at(&log.origin))
-                .is_some_and(|frozen| log.head().bodies_upto >= frozen.size);
-            let replica = log.origin.log == LogName::Records && !self.is_own(&log);
-            log.set_stale(replica && !ended);
+                .and_then(|owner| owner.frozen_at(&log.origin));
+            let upto = log.head().bodies_upto;
+            let incomplete = frozen.map(|frozen| upto < frozen.size);
+            // The own log that goes on has its standing.
+            let open = !self.is_own(&log);
+            let records = log.origin.log == LogName::Records;
+            log.set_stale(records && incomplete.unwrap_or(open));
         }
     }
 

@@ -290,8 +290,7 @@ fn fresh_slot(shred: &ShredKeys) -> Result<SlotId, ShredError> {
 pub(crate) fn slot_of(value: &[u8]) -> Option<SlotId> {
     let (&count, rest) = value.split_first()?;
     let (_, rest) = rest.split_at_checked(usize::from(count))?;
-    let (slot, _) = rest.split_first_chunk::<8>()?;
-    Some(SlotId(u64::from_be_bytes(*slot)))
+    SlotId::leading(rest)
 }
 
 fn open_run(

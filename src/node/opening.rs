@@ -13,7 +13,7 @@ use crate::custodian::Custodian;
 use crate::find::Finder;
 use crate::import::Importer;
 use crate::keys::SigningKey;
-use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Standing};
 use crate::officers::Officers;
 use crate::publish::Publisher;
 use crate::replicate::{Replicator, SHOWN_MAX};
@@ -81,6 +81,11 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let clock = options.clock;
     let officers = Officers::open(store.clone(), clock.clone(), options.first_admin.as_ref())?;
     let cases = Cases::new(ledger.clone());
+    if rosters.newest().witnesses(ledger.own()).is_off() {
+        tracing::debug!("nobody witnesses the access log");
+    } else {
+        ledger.set_access_standing(Standing::Fenced);
+    }
     let access = AccessLog::open(ledger.clone())?;
     let (sink, shown) = mpsc::channel(SHOWN_MAX);
     let peers = PeerClients::new(options.material.clone(), Arc::clone(&roster), clock.clone());

@@ -12,7 +12,7 @@ use super::serving::stopped;
 use crate::access::AccessLog;
 use crate::blame::{Blame, Blamed};
 use crate::ids::{LogName, MemberId};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, Standing};
 use crate::wire::v1;
 
 /// How often peers are asked for a newer roster, in seconds.
@@ -95,6 +95,35 @@ pub(super) async fn sweep(ledger: Ledger, stop: watch::Receiver<bool>) {
             Ok(Ok(erased)) => tracing::info!(erased, "bodies reached their retention end"),
             Ok(Err(e)) => tracing::error!(error = %e, "erasing at the retention end failed"),
         }
+    }
+}
+
+/// Asks the witnesses how far they saw the own access log, until it is open or
+/// closed for good, and writes the lines of calls that broke off.
+pub(super) async fn open_access(parts: Arc<Parts>, stop: watch::Receiver<bool>) {
+    tokio::select! {
+        () = Arc::clone(&parts.witnessing).settle_access() => {}
+        () = stopped(stop) => return,
+    }
+    if parts.ledger.access_standing() != Standing::Open {
+        return;
+    }
+    let access = parts.access.clone();
+    if let Ok(Err(e)) = tokio::task::spawn_blocking(move || access.recover()).await {
+        tracing::error!(error = %e, "calls that broke off are not in the access log");
+    }
+}
+
+/// Destroys, once, the keys that a crash left behind and that seal nothing.
+pub(super) async fn destroy_unused_keys(ledger: Ledger, stop: watch::Receiver<bool>) {
+    let destroyed = tokio::task::spawn_blocking(move || {
+        let go_on = || !*stop.borrow();
+        ledger.destroy_unused_keys(&go_on)
+    });
+    match destroyed.await {
+        Ok(Ok(None | Some(0))) | Err(_) => {}
+        Ok(Ok(Some(keys))) => tracing::info!(keys, "destroyed keys that a crash left behind"),
+        Ok(Err(e)) => tracing::error!(error = %e, "keys that a crash left behind are still there"),
     }
 }
 

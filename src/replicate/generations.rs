@@ -23,10 +23,11 @@ impl<P: PeerTransport> Replicator<P> {
             tracing::error!("the roster names a new generation of the own log: restart the node");
             self.ledger.set_standing(Standing::Superseded);
         }
-        if self.ledger.is_access_superseded() {
+        if self.has_newer(LogName::Access) {
             tracing::error!(
-                "the roster names a new generation of the access log: restart the node"
+                "the roster names a new generation of the own access log: restart the node"
             );
+            self.ledger.set_access_standing(Standing::Superseded);
         }
         for member in roster.members.values().filter(|m| !m.frozen.is_empty()) {
             let current = roster.origin(&member.id, LogName::Records);
@@ -40,11 +41,12 @@ impl<P: PeerTransport> Replicator<P> {
     /// Says whether the roster names another generation of the own records log
     /// than the one that is open.
     pub(super) fn is_superseded(&self) -> bool {
-        let current = self
-            .roster
-            .load()
-            .origin(self.ledger.own(), LogName::Records);
-        let open = &self.ledger.own_log(LogName::Records).origin;
+        self.has_newer(LogName::Records)
+    }
+
+    fn has_newer(&self, name: LogName) -> bool {
+        let current = self.roster.load().origin(self.ledger.own(), name);
+        let open = &self.ledger.own_log(name).origin;
         current.is_some_and(|current| current.generation > open.generation)
     }
 
@@ -79,6 +81,34 @@ impl<P: PeerTransport> Replicator<P> {
                 }
             }
         }
+    }
+
+    /// Fetches what is missing of the own logs that have ended: a restored
+    /// backup may lack retractions in them. Says whether nothing is missing;
+    /// until then their bodies are held back.
+    pub(super) async fn complete_own_ended(&self) -> bool {
+        let own = self.ledger.own().clone();
+        self.pull_ended(&own).await;
+        let roster = self.roster.load_full();
+        let frozen = roster.member(&own).map_or(&[][..], |member| &member.frozen);
+        let mut whole = true;
+        for frozen in frozen {
+            let origin = Origin {
+                federation: roster.federation.clone(),
+                member: own.clone(),
+                log: LogName::Records,
+                generation: frozen.generation,
+            };
+            let log = self.ledger.log(&origin);
+            let complete = log.as_ref().is_ok_and(|log| is_complete(log, frozen));
+            if let Ok(log) = log
+                && !complete
+            {
+                log.set_stale(true);
+            }
+            whole &= complete;
+        }
+        whole
     }
 
     async fn pull_ended_from(&self, author: &Arc<Member>, origin: &Origin, from: &MemberId) {

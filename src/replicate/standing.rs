@@ -76,8 +76,8 @@ impl<P: PeerTransport> Replicator<P> {
         }
     }
 
-    /// Asks everybody once; true when nothing is missing any more, or, the last
-    /// time, when all of it is lost.
+    /// Asks everybody once; true when nothing is missing any more, of the logs
+    /// that have ended either, or, the last time, when all of it is lost.
     async fn seek_once(&self, last: bool) -> Result<bool, PullError> {
         let own = self.ledger.own().clone();
         let refused = |source| PullError::Refused {
@@ -90,11 +90,12 @@ impl<P: PeerTransport> Replicator<P> {
         let Some(author) = roster.member(&own).cloned().map(Arc::new) else {
             return Ok(true);
         };
+        let ended = self.complete_own_ended().await;
         let mut all_answered = true;
         for from in roster.members.keys().filter(|id| **id != own) {
             let ranges = missing()?;
             if ranges.is_empty() {
-                return Ok(true);
+                return Ok(ended);
             }
             match self.fetch_ranges(&log, &author, from, ranges).await {
                 Err(PullError::Peer(e)) => all_answered &= e.blame == Blame::NotFound,
@@ -103,7 +104,7 @@ impl<P: PeerTransport> Replicator<P> {
         }
         let ranges = missing()?;
         if ranges.is_empty() || !last || !all_answered {
-            return Ok(ranges.is_empty());
+            return Ok(ended && ranges.is_empty());
         }
         tracing::error!(log.origin = %log.origin, "bodies of own records are lost: nobody has them; casegate store verify counts them");
         self.blocking(&log, &author, move |ledger, log, _| {
@@ -123,6 +124,8 @@ impl<P: PeerTransport> Replicator<P> {
             self.ledger.set_standing(Standing::Superseded);
             return Ok(true);
         }
+        // What was retracted there must end here before anything is given out.
+        self.complete_own_ended().await;
         let heard = self.hear(&others).await;
         if heard.answers == 0 && !others.is_empty() {
             return Ok(false);

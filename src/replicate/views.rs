@@ -122,7 +122,7 @@ impl<P: PeerTransport> Replicator<P> {
     /// One round: what was seen and is reached by now, then a random member.
     async fn ask_around(&self) {
         self.look_again().await;
-        self.pull_ended(self.ledger.own()).await;
+        self.complete_own_ended().await;
         let roster = self.roster.load_full();
         let others: Vec<&MemberId> = roster.other_nodes(self.ledger.own()).collect();
         let at = u64::from_be_bytes(random()) % others.len().max(1) as u64;

@@ -4,12 +4,10 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 
 use super::{Member, Roster};
-use crate::checkpoint::{CheckpointError, CheckpointText, SignedNote, note_key_id, signature_line};
+use crate::checkpoint::{CheckpointError, SizedRoot};
 use crate::ids::{Digest, FederationId, MemberId, TreeSize};
 use crate::keys::{PublicKey, SigningKey};
 use crate::merkle::{Frontier, leaf_hash};
@@ -60,20 +58,24 @@ impl RosterCheckpoint {
         })
     }
 
+    /// The root at its size.
+    fn sized(&self) -> SizedRoot {
+        SizedRoot {
+            size: self.size,
+            root: self.root,
+        }
+    }
+
     /// Returns the text that is signed: origin, size, base64 root, a line each.
     #[must_use]
     pub fn body(&self) -> String {
-        let root = STANDARD.encode(self.root.0);
-        format!("{}\n{}\n{root}\n", origin(&self.federation), self.size)
+        self.sized().text(&origin(&self.federation))
     }
 
     /// Signs the checkpoint and returns the whole signed note.
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> String {
-        let (body, name) = (self.body(), origin(&self.federation));
-        let id = note_key_id(&name, key.public_key());
-        let line = signature_line(&name, id, &key.sign(body.as_bytes()));
-        format!("{body}\n{line}")
+        self.sized().sign(&origin(&self.federation), key)
     }
 
     /// Reads a note as a checkpoint of the federation's roster log that one of
@@ -86,28 +88,11 @@ impl RosterCheckpoint {
         federation: &FederationId,
         keys: impl Iterator<Item = &'a PublicKey>,
     ) -> Result<Self, CheckpointError> {
-        let note = SignedNote::parse(note)?;
-        let text = CheckpointText::parse(note.text())?;
-        let name = origin(federation);
-        if text.origin != name {
-            let got = text.origin.chars().take(200).collect();
-            return Err(CheckpointError::OtherLog { want: name, got });
-        }
-        let mut signed = false;
-        for key in keys {
-            signed |= note.verify(&name, key)?;
-        }
-        if !signed {
-            return Err(CheckpointError::NotSigned);
-        }
-        if !text.extensions.is_empty() {
-            let what = "extension lines";
-            return Err(CheckpointError::Malformed { what });
-        }
+        let SizedRoot { size, root } = SizedRoot::open(note, &origin(federation), keys)?;
         Ok(Self {
             federation: federation.clone(),
-            size: text.size,
-            root: text.root,
+            size,
+            root,
         })
     }
 }

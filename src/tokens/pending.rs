@@ -128,8 +128,7 @@ impl Pending {
 
 /// The erasable key of a stored batch.
 pub(super) fn slot_of(value: &[u8]) -> Option<SlotId> {
-    let (slot, _) = value.split_first_chunk::<8>()?;
-    Some(SlotId(u64::from_be_bytes(*slot)))
+    SlotId::leading(value)
 }
 
 fn context(at: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use crate::roster::Roster;
 use crate::wire::v1;
 
 /// How long one witness may take.
-const ASK: Duration = Duration::from_secs(5);
+pub(super) const ASK: Duration = Duration::from_secs(5);
 /// How long a round lasts at most.
 const ROUND: Duration = Duration::from_secs(6);
 /// How long the others are waited for once there is a quorum.
@@ -49,6 +50,14 @@ struct Target {
     name: LogName,
     size: TreeSize,
     note: Bytes,
+}
+
+/// The code of a witness that says it saw more of a log than is here.
+const AHEAD: &str = "witnessing.ahead";
+
+/// Says whether a witness claims to hold something against an own log.
+fn is_against_us(error: &PeerError) -> bool {
+    [AHEAD, "witness.conflict", "witness.forked"].contains(&&*error.code)
 }
 
 impl<T: WitnessTransport> Witnessing<T> {
@@ -139,15 +148,15 @@ impl<T: WitnessTransport> Witnessing<T> {
         let mut known = self.known(witness, target);
         for _ in 0..TRIES {
             if known > target.size {
-                return Err(trouble(
-                    witness,
-                    Blame::Misbehaved,
-                    &format!(
-                        "it cosigned {known} entries of this node's {} log, which has {}: was a backup restored?",
-                        target.name.as_str(),
-                        target.size
-                    ),
-                ));
+                let said = format!(
+                    "it cosigned {known} entries of this node's {} log, which has {}: was a backup restored?",
+                    target.name.as_str(),
+                    target.size
+                );
+                return Err(PeerError {
+                    code: AHEAD.to_owned(),
+                    ..trouble(witness, Blame::Misbehaved, &said)
+                });
             }
             let request = self.request(witness, target, known).await?;
             let answer = self.peers.add_checkpoint(witness, request).await?;
@@ -213,6 +222,10 @@ impl<T: WitnessTransport> Witnessing<T> {
                     tracing::error!(peer.member = %witness, error = %error, log.name = name.as_str(), "a witness does not cosign");
                 } else {
                     tracing::debug!(peer.member = %witness, error = %error, "a witness does not cosign");
+                }
+                if name == LogName::Access && is_against_us(error) {
+                    // It may lie: what it saw is looked at.
+                    self.doubted.store(true, Ordering::SeqCst);
                 }
                 let said = error.sentence.clone();
                 self.note(witness, |state: &mut WitnessState| {

@@ -667,6 +667,13 @@ async fn a_call_that_a_node_had_begun_when_it_ended_is_a_line_at_its_start() {
     assert!(of(&cluster, "hefei", "Desk.Publish").await.is_empty());
     cluster.stop("hefei").await;
     cluster.restart("hefei").await;
+    let parts = Arc::clone(cluster.parts("hefei"));
+    wait_for("its line is there", || {
+        let lines = parts.access.newest(100).expect("it reads");
+        lines.iter().any(|(_, line)| line.outcome == BROKEN_OFF)
+    })
+    .await;
+    drop(parts);
     let found = of(&cluster, "hefei", "Desk.Publish").await;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].query_id, query_id.as_bytes()[..]);

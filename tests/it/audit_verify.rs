@@ -6,6 +6,7 @@ mod commands;
 mod exported;
 mod fixture;
 mod matching;
+mod rosterlog;
 mod vectors;
 
 use std::collections::BTreeSet;
@@ -806,6 +807,26 @@ fn receipts_that_do_not_hold_confirm_nothing() {
         }
     };
     finds(moved, &["receipt.forged"], &[]);
+}
+
+#[test]
+fn of_several_receipts_the_first_counts() {
+    let one = planted(|_| {});
+    let two = planted(|files| world().receipt_at(4, 5_000, files));
+    assert!(two.ok && one.logs[0].erasures.confirmed > 0);
+    let shown = |report: &Report| serde_json::to_value(&report.logs[0].erasures).expect("JSON");
+    assert_eq!(shown(&two), shown(&one));
+    let only = planted(|files| {
+        world().receipt_at(4, 5_000, files);
+        for part in ["entry", "body", "proof"] {
+            drop(files.remove(&format!("receipts/wuhu-1-1.{part}")));
+        }
+    });
+    let (late, first) = (only.logs[0].erasures.late, one.logs[0].erasures.late);
+    assert!(
+        late > first,
+        "{late}: what came late shows when it stands alone"
+    );
 }
 
 #[test]

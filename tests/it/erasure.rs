@@ -2,22 +2,25 @@
 //! directory with every key that the node still has, nor by a restored backup,
 //! a restart or a new index.
 
+mod owner;
 mod scanner;
 
 use std::path::Path;
 
+use casegate::audit::export::{BundleOut, Selection, export};
+use casegate::audit::local::LocalSource;
 use casegate::ids::{KeyId, LogIndex, LogName, Token};
 use casegate::ledger::{BodyState, Erasure, Ledger};
 use casegate::record::{Audience, Body};
 use casegate::shred::ShredError;
 use casegate::store::{Batch, Table};
 use casegate::wire::v1::{
-    ElementKind, ElementSpec, ErasedItem, ErasedRow, HeldElement, IndexRange, QueryRequest,
-    ReceiptState, RetractReason, RetractRequest, RetractResponse,
+    ElementKind, ElementSpec, ErasedItem, ErasedRow, HeldElement, ImportOptions, IndexRange,
+    QueryRequest, ReceiptState, RetractReason, RetractRequest, RetractResponse,
 };
 use prost::Message;
 
-use crate::cluster::{Cluster, id, purpose, wait_for};
+use crate::cluster::{Cluster, id, import_options, purpose, wait_for};
 use crate::tamper::{Ledgers, append, carry, element, retraction};
 use scanner::{Needles, scan};
 
@@ -46,17 +49,24 @@ fn held(ledger: &Ledger, index: u64) -> (HeldElement, [u8; 32]) {
     (held, body.commitment.0)
 }
 
+/// The part of a key of the index that is in its files whole: its first bytes
+/// may be left out there, where a neighbour begins alike, and its last one may
+/// be packed together with the zeros that follow.
+fn inner(mac: &[u8; 16]) -> &[u8] {
+    &mac[4..14]
+}
+
 /// What stands for a record in a node's index: under the node's own key, so
-/// that it differs from node to node. The first bytes may be left out there.
+/// that it differs from node to node.
 fn index_keys(ledger: &Ledger, held: &HeldElement, needles: &mut Needles, name: &str) {
     let kind = ElementKind::try_from(held.kind).expect("a kind");
     let token = Token::from_slice(&held.token).expect("a token");
     let key_id = KeyId::from_slice(&held.token_key_id).expect("a key id");
     let token = ledger.token_mac(key_id, &token);
-    needles.add(&format!("{name} token key"), &token[4..]);
+    needles.add(&format!("{name} token key"), inner(&token));
     let value = ledger.value_mac(kind, &held.canonical);
-    needles.add(&format!("{name} value key"), &value[4..]);
-    needles.add(&format!("{name} row key"), &ledger.row_mac(held)[4..]);
+    needles.add(&format!("{name} value key"), inner(&value));
+    needles.add(&format!("{name} row key"), inner(&ledger.row_mac(held)));
 }
 
 fn secrets(needles: &mut Needles, name: &str, held: &HeldElement, commitment: &[u8]) {
@@ -81,9 +91,11 @@ async fn nothing_that_was_erased_can_be_read_from_any_directory_with_every_key_l
         "{HEAD}{shared}HF-1,loan-fraud,phone,13911112222,suspect,,\n\
          HF-2,loan-fraud,domain,expiring-one.example,instrument,,2026-11-23\n\
          HF-3,loan-fraud,phone,13566667777,suspect,a case that stays,\n\
-         HF-4,loan-fraud,person,无名氏某某某,suspect,,\n"
+         HF-4,loan-fraud,person,无名氏某某某,suspect,,\n\
+         HF-2,loan-fraud,person,某甲某乙某丙,suspect,,2026-11-23\n"
     );
     cluster.import("hefei", &rows).await;
+    keep_refused(&cluster).await;
     let theirs = format!("{HEAD}WH-1,loan-fraud,phone,13800138000,suspect,,\n");
     cluster.import("wuhu", &theirs).await;
     cluster.converge().await;
@@ -122,20 +134,33 @@ async fn nothing_that_was_erased_can_be_read_from_any_directory_with_every_key_l
         lost.add(&format!("{name} commitment"), commitment);
     }
     own.add("note", "无名氏某某某".as_bytes());
-    let wuhu = cluster.parts("wuhu").ledger.clone();
+    own.add("note that ends", "某甲某乙某丙".as_bytes());
+    own.add("refused row", b"no-phone-139-1111");
+    for note in ledger.notes().expect("notes") {
+        if !note.canonical.is_empty() {
+            own.add("note row key", inner(&ledger.row_mac(&note)));
+        }
+    }
     let mut foreign = lost;
-    for (held, _) in &records[1..3] {
-        let kind = ElementKind::try_from(held.kind).expect("a kind");
-        let token = Token::from_slice(&held.token).expect("a token");
-        let key_id = KeyId::from_slice(&held.token_key_id).expect("a key id");
-        foreign.add("a token key", &wuhu.token_mac(key_id, &token)[4..]);
-        foreign.add("a value key", &wuhu.value_mac(kind, &held.canonical)[4..]);
+    for member in ["wuhu", "province"] {
+        let ledger = &cluster.parts(member).ledger;
+        for (held, _) in &records[1..3] {
+            let kind = ElementKind::try_from(held.kind).expect("a kind");
+            let token = Token::from_slice(&held.token).expect("a token");
+            let key_id = KeyId::from_slice(&held.token_key_id).expect("a key id");
+            let (token, value) = (
+                ledger.token_mac(key_id, &token),
+                ledger.value_mac(kind, &held.canonical),
+            );
+            foreign.add("a token key", inner(&token));
+            foreign.add("a value key", inner(&value));
+        }
     }
 
     drop_what_waits(&mut cluster, &mut own).await;
     assert_eq!(retract(&cluster, "hefei", "HF-1").await.retracted, 2);
     let noted = retract(&cluster, "hefei", "HF-4").await;
-    assert_eq!((noted.retracted, noted.waiting), (0, 1), "the note");
+    assert_eq!((noted.retracted, noted.waiting), (0, 2), "the notes");
     cluster.clock.advance(2 * 86_400);
     wait_for("everybody has confirmed", || {
         all_confirmed(&cluster, "hefei", 2)
@@ -147,7 +172,7 @@ async fn nothing_that_was_erased_can_be_read_from_any_directory_with_every_key_l
         let forgotten = tokio::task::spawn_blocking(move || ledger.forget_postings());
         forgotten.await.expect("it ends").expect("forgotten");
     }
-    drop((ledger, wuhu));
+    drop(ledger);
     let dirs = ["hefei", "wuhu", "province"].map(|m| cluster.federation.member_dir(&id(m)));
     for member in [
         "hefei",
@@ -189,6 +214,18 @@ async fn nothing_that_was_erased_can_be_read_from_any_directory_with_every_key_l
         Default::default(),
         "a department"
     );
+}
+
+/// A row that is refused, and kept as it came.
+async fn keep_refused(cluster: &Cluster) {
+    let options = ImportOptions {
+        as_note: true,
+        ..import_options()
+    };
+    let row = format!("{HEAD}HF-4,loan-fraud,phone,no-phone-139-1111,suspect,,\n");
+    let kept = cluster.import_with("hefei", &row, options).await;
+    let (report, refusals) = kept.expect("an import");
+    assert_eq!((report.notes, refusals.len()), (1, 1));
 }
 
 async fn ask(cluster: &Cluster, member: &str, case_no: &str, element: ElementSpec) {
@@ -277,6 +314,7 @@ async fn a_restored_backup_erases_again_and_says_so() {
     };
     wait_for("both receipts stand in its log", || given() == 2).await;
     cluster.converge().await;
+    two_receipts_are_exported(&cluster);
     let ledger = cluster.parts("wuhu").ledger.clone();
     let forgotten = tokio::task::spawn_blocking(move || ledger.forget_postings());
     forgotten.await.expect("it ends").expect("forgotten");
@@ -290,6 +328,33 @@ async fn a_restored_backup_erases_again_and_says_so() {
         !before.is_empty(),
         "the backup itself holds it, with its own keys"
     );
+}
+
+/// The owner's bundle has both, and tells when the first was given.
+fn two_receipts_are_exported(cluster: &Cluster) {
+    let ledger = &cluster.parts("hefei").ledger;
+    let erasures = ledger.erasures().expect("a report");
+    let mut said = erasures[0].confirmations.iter();
+    let wuhu = said.find(|c| c.member == id("wuhu")).expect("it owes one");
+    let first = wuhu.receipt.as_ref().expect("confirmed");
+    assert_eq!(first.all.len(), 2);
+    assert_eq!(first.all[0], (first.origin.clone(), first.index));
+    let out = tempfile::tempdir().expect("a directory");
+    let bundle = out.path().join("bundle");
+    let what = Selection {
+        federation: first.origin.federation.clone(),
+        member: id("hefei"),
+        from: None,
+        to: None,
+        now: ledger.clock().now(),
+    };
+    let mut source = LocalSource::new(ledger.clone());
+    let made = export(&mut source, &what, BundleOut::of(&bundle), &mut |_| true);
+    made.expect("a bundle");
+    for (_, index) in &first.all {
+        let name = format!("receipts/wuhu-1-{}.entry", index.0);
+        assert!(bundle.join(&name).exists(), "{name}");
+    }
 }
 
 #[test]
@@ -334,6 +399,94 @@ fn an_erasure_that_a_crash_cut_short_is_finished_at_the_next_start() {
     );
     assert_eq!(wuhu.write_receipts(history).expect("signed"), 1);
     assert_eq!(wuhu.write_receipts(history).expect("signed"), 0);
+}
+
+#[test]
+fn keys_that_a_crash_left_behind_are_destroyed_and_no_others() {
+    let ledgers = Ledgers::new();
+    let hefei = ledgers.open("hefei");
+    let held = HeldElement {
+        raw: "kept".into(),
+        ..Default::default()
+    };
+    let mut entry = element("hefei", 1, Audience::Federation);
+    entry.private = Some(held.encode_to_vec());
+    append(&hefei, vec![entry]);
+    let some = [held.clone()];
+    hefei.enqueue(&some, Batch::new()).expect("queued");
+    hefei.keep_notes(&some, Batch::new()).expect("kept");
+    let seal = |ledger: &Ledger| {
+        let slot = ledger.shred().allocate(1).expect("a slot")[0];
+        let sealed = ledger.shred().seal(slot, b"", b"sealed").expect("sealed");
+        ledger.shred().sync().expect("synced");
+        (slot, sealed)
+    };
+    // One that a batch is sealed under that waits for its tokens, and one
+    // whose chunk was not committed when the node was killed.
+    let (pending, waiting) = seal(&hefei);
+    let mut batch = Batch::new();
+    let value = [&pending.0.to_be_bytes()[..], &waiting].concat();
+    batch.put(Table::PendingBatch, b"key", value);
+    hefei.store().commit(batch).expect("written");
+    let (lost, never_written) = seal(&hefei);
+    drop(hefei);
+
+    let hefei = ledgers.open("hefei");
+    let (under_way, sealed) = seal(&hefei);
+    let stopped = hefei.destroy_unused_keys(&|| false).expect("readable");
+    assert_eq!(stopped, None);
+    let destroyed = hefei.destroy_unused_keys(&|| true).expect("destroyed");
+    assert_eq!(destroyed, Some(1));
+    let open = |slot, sealed: &[u8]| hefei.shred().open_chunk(slot, b"", sealed);
+    let opened = open(lost, &never_written);
+    assert!(matches!(opened, Err(ShredError::Erased { .. })));
+    for (slot, sealed) in [(pending, &waiting), (under_way, &sealed)] {
+        assert!(open(slot, sealed).is_ok(), "{slot}");
+    }
+    assert!(hefei.body(0, LogIndex(0)).expect("readable").is_some());
+    assert_eq!(
+        hefei.held(LogIndex(0)).expect("readable"),
+        Some(held.clone())
+    );
+    assert_eq!(hefei.queued(9).expect("readable").elements, some);
+    assert_eq!(hefei.notes().expect("readable"), some);
+    let again = hefei.destroy_unused_keys(&|| true).expect("nothing");
+    assert_eq!(again, Some(0));
+}
+
+#[test]
+fn what_waits_and_notes_end_at_their_retention_end() {
+    let ledgers = Ledgers::new();
+    let hefei = ledgers.open("hefei");
+    let held = |raw: &str, expires_at| HeldElement {
+        raw: raw.into(),
+        expires_at,
+        ..Default::default()
+    };
+    let end = ledgers.clock.now() + 100;
+    let some = [
+        held("ends", end),
+        held("stays", 0),
+        held("ends later", end + 1),
+    ];
+    hefei.enqueue(&some, Batch::new()).expect("queued");
+    hefei.keep_notes(&some, Batch::new()).expect("kept");
+    let left = |ledger: &Ledger| {
+        let queued = ledger.queued(9).expect("readable").elements;
+        let notes = ledger.notes().expect("readable");
+        (queued.len(), notes.len())
+    };
+    assert_eq!(hefei.sweep_expired().expect("swept"), 0);
+    ledgers.clock.advance(100);
+    assert_eq!(hefei.sweep_expired().expect("swept"), 2);
+    assert_eq!(left(&hefei), (2, 2));
+    drop(hefei);
+    // What ends is found again after a restart, and what came since.
+    let hefei = ledgers.open("hefei");
+    hefei.enqueue(&some[2..], Batch::new()).expect("queued");
+    ledgers.clock.advance(1);
+    assert_eq!(hefei.sweep_expired().expect("swept"), 3);
+    assert_eq!(left(&hefei), (1, 1));
 }
 
 #[test]

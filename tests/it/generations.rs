@@ -18,7 +18,7 @@ fn generation(member: &str, generation: u32) -> Origin {
 }
 
 /// The roots end the first generation of a member's log and begin the second.
-async fn end(cluster: &mut Cluster, member: &str, size: u64, root: Digest) {
+pub(crate) async fn end(cluster: &mut Cluster, member: &str, size: u64, root: Digest) {
     let mut draft = cluster.federation.next_roster();
     let found = draft.wire.members.iter_mut().find(|m| m.id == member);
     let found = found.expect("a member");
@@ -225,6 +225,46 @@ async fn what_stood_above_the_end_is_dropped_and_published_again() {
     wait_for("both generations come from a relay", || {
         held(&cluster, "wuhu", &records("hefei")) == Some((2, root))
             && held(&cluster, "wuhu", &generation("hefei", 2)).is_some_and(|(size, _)| size >= 2)
+    })
+    .await;
+    cluster.federation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_above_the_end_is_given_again_in_the_next_generation() {
+    let mut cluster = Cluster::new(&["hefei", "wuhu"]).await;
+    cluster.import("wuhu", &row("WH-1", "13800138000")).await;
+    cluster.import("hefei", &row("HF-1", "13800138000")).await;
+    cluster.converge().await;
+    let log = Arc::clone(cluster.parts("hefei").ledger.own_log(LogName::Records));
+    let (size, root) = (log.size().0, log.head().root());
+    drop(log);
+    let request = v1::RetractRequest {
+        case_no: "WH-1".into(),
+        reason: v1::RetractReason::Mistake.into(),
+        ..Default::default()
+    };
+    let retracted = cluster.desk("wuhu").retract(request).await;
+    retracted.expect("retracted");
+    let given = |cluster: &Cluster| -> Option<Origin> {
+        let erasures = cluster.parts("wuhu").ledger.erasures().expect("a report");
+        let mut said = erasures.first()?.confirmations.iter();
+        let said = said.find(|c| c.member == id("hefei"))?;
+        Some(said.receipt.as_ref()?.origin.clone())
+    };
+    wait_for("hefei has signed", || {
+        given(&cluster) == Some(records("hefei"))
+    })
+    .await;
+    end(&mut cluster, "hefei", size, root).await;
+    wait_for("its receipt stood above the end", || {
+        given(&cluster).is_none()
+    })
+    .await;
+    cluster.stop("hefei").await;
+    cluster.restart("hefei").await;
+    wait_for("it is given again", || {
+        given(&cluster) == Some(generation("hefei", 2))
     })
     .await;
     cluster.federation.stop().await;

@@ -18,6 +18,7 @@ mod cases;
 mod checkpoint;
 mod cluster;
 mod config;
+mod confusion;
 mod custodian;
 mod element;
 mod erasure;

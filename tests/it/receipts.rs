@@ -1,16 +1,18 @@
 //! Receipts: each member signs, in its own log, what it erased of another's,
 //! once; the owner says who owes one, and can tell who has not given it yet.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use casegate::ids::{LogIndex, LogName};
-use casegate::ledger::{Erasure, Ledger, Standing};
+use casegate::ledger::{BodyState, Erasure, Ledger, Standing};
 use casegate::record::{Audience, Body, BodyType, Entry, ReceiptBody, RetractReason};
-use casegate::store::Batch;
-use casegate::wire::v1::{ReceiptState, RetractRequest};
+use casegate::store::{Batch, Table};
+use casegate::wire::v1::{ErasedItem, ErasedRow, IndexRange, ReceiptState, RetractRequest};
+use prost::Message;
 
 use crate::cluster::{Cluster, NOW, id, records, wait_for};
-use crate::tamper::{Ledgers, append, carry, element, origin, retraction};
+use crate::tamper::{Ledgers, amendment, append, carry, element, origin, retraction};
 
 const HEAD: &str = "case_no,category,kind,value,role,audience,expires_on\n";
 
@@ -141,11 +143,7 @@ async fn every_member_in_the_audience_signs_for_a_retraction_and_the_owner_can_t
     for (entry, state) in entries.into_iter().zip(hidden) {
         let entry = Entry::parse(entry).expect("an entry");
         if entry.statement.body_type == BodyType::Erasure {
-            assert_eq!(
-                state,
-                casegate::ledger::BodyState::NotForMe,
-                "it names the audience"
-            );
+            assert_eq!(state, BodyState::NotForMe, "it names the audience");
         }
     }
     cluster.federation.stop().await;
@@ -201,6 +199,58 @@ fn a_receipt_is_given_once_whenever_the_node_stops() {
     let wuhu = ledgers.open("wuhu");
     assert_eq!(wuhu.write_receipts(history).expect("signed"), 0);
     assert_eq!(items(&receipts(&wuhu)), [(1, 3, true, 5)], "once is enough");
+}
+
+#[test]
+fn what_is_signed_for_twice_counts_from_the_first_and_both_receipts_are_kept() {
+    let ledgers = Ledgers::new();
+    let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    append(
+        &hefei,
+        vec![
+            element("hefei", 1, Audience::Federation),
+            element("hefei", 2, Audience::Federation),
+        ],
+    );
+    carry(&ledgers, &hefei, &wuhu, "hefei");
+    let history = ledgers.dev.chain.history();
+    // Two ends, of which the owner signs for as one; wuhu as of two, and after
+    // a restore once more.
+    append(&hefei, vec![retraction(0, 2)]);
+    hefei.write_receipts(history).expect("signed");
+    for (start, end) in [(0, 1), (1, 2), (0, 2)] {
+        erased_row(&wuhu, start, end);
+        ledgers.clock.advance(100);
+        drop(wuhu.write_receipts(history));
+    }
+    assert_eq!(receipts(&wuhu).len(), 3);
+    carry(&ledgers, &wuhu, &hefei, "wuhu");
+    let erasures = hefei.erasures().expect("a report");
+    let said = erasures[0].confirmations.iter();
+    let said = said.filter_map(|c| c.receipt.clone()).next();
+    let said = said.expect("it is confirmed");
+    let places: Vec<u64> = said.all.iter().map(|(_, index)| index.0).collect();
+    assert_eq!(places, [0, 1, 2], "all of them");
+    assert_eq!((said.index.0, said.at), (1, NOW + 100), "the first words");
+}
+
+/// What a node notes that has just erased a body of its first replica.
+fn erased_row(ledger: &Ledger, start: u64, end: u64) {
+    let row = ErasedRow {
+        log: 2,
+        items: vec![ErasedItem {
+            range: Some(IndexRange { start, end }),
+            state: ReceiptState::Erased.into(),
+            retracted_by: 3,
+            ..Default::default()
+        }],
+        slots: vec![],
+        erased_at: ledger.clock().now(),
+    };
+    let mut batch = Batch::new();
+    let key = [&b"e"[..], &[9; 8]].concat();
+    batch.put(Table::Receipts, &key, row.encode_to_vec());
+    ledger.store().commit(batch).expect("written");
 }
 
 #[test]
@@ -272,6 +322,47 @@ fn ends_that_come_one_after_the_other_share_receipts_and_erasures() {
     carry(&ledgers, &wuhu, &hefei, "wuhu");
     let erasures = hefei.erasures().expect("a report");
     assert_eq!(confirmed(&erasures[0]), [("wuhu".to_owned(), true)]);
+}
+
+#[test]
+fn whoever_was_in_an_older_audience_owes_a_receipt_and_can_give_it() {
+    let ledgers = Ledgers::new();
+    let [hefei, wuhu, anqing] = ["hefei", "wuhu", "anqing"].map(|name| ledgers.open(name));
+    let only = |name: &str| Audience::Members(BTreeSet::from([id(name)]));
+    append(&hefei, vec![element("hefei", 1, only("wuhu"))]);
+    let amends = |ledger: &Ledger, day, name: &str| {
+        append(ledger, vec![amendment(ledger, 0, day, only(name))]);
+    };
+    amends(&hefei, 1, "anqing");
+    amends(&hefei, 2, "wuhu");
+    drop(hefei);
+    let hefei = ledgers.open("hefei");
+    hefei.reindex().expect("indexed");
+    // anqing comes when the record is for wuhu alone again.
+    for _ in 0..2 {
+        carry(&ledgers, &hefei, &wuhu, "hefei");
+        carry(&ledgers, &hefei, &anqing, "hefei");
+    }
+    let log = anqing.log(&origin("hefei")).expect("the log");
+    let states = anqing.body_states(log.number, LogIndex(0), 1);
+    assert_eq!(states.expect("states"), [BodyState::NotForMe]);
+    append(&hefei, vec![retraction(0, 1)]);
+    let history = ledgers.dev.chain.history();
+    assert_eq!(hefei.write_receipts(history).expect("signed"), 1);
+    let owed = |ledger: &Ledger| -> Vec<String> {
+        let erasures = ledger.erasures().expect("a report");
+        let all = erasures.iter().flat_map(|e| &e.confirmations);
+        all.map(|c| c.member.to_string()).collect()
+    };
+    assert_eq!(owed(&hefei), ["anqing", "wuhu"]);
+    for ledger in [&wuhu, &anqing] {
+        carry(&ledgers, &hefei, ledger, "hefei");
+        assert_eq!(ledger.write_receipts(history).expect("signed"), 1);
+        carry(&ledgers, ledger, &hefei, ledger.own().as_str());
+    }
+    let erasures = hefei.erasures().expect("a report");
+    let said = [("anqing".to_owned(), false), ("wuhu".to_owned(), true)];
+    assert_eq!(confirmed(&erasures[0]), said);
 }
 
 #[test]

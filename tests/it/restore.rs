@@ -1,6 +1,8 @@
 //! A node that starts asks the others how far they saw its log: alone it does
 //! not append, and a restored backup is brought up before it goes on.
 
+mod access;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -23,10 +23,7 @@ impl Export<'_> {
                 continue;
             }
             for erasure in self.source.erasures(&log.origin)? {
-                for confirmation in erasure.confirmations {
-                    let Some((origin, index)) = place_of(&confirmation) else {
-                        continue;
-                    };
+                for (origin, index) in erasure.confirmations.iter().flat_map(places_of) {
                     let is_silent = silent.iter().any(|(member, _)| *member == origin.member);
                     if is_silent || !seen.insert((origin.clone(), index)) {
                         continue;
@@ -97,8 +94,12 @@ impl Export<'_> {
     }
 }
 
-/// Where a confirmation's receipt stands, if there is one.
-fn place_of(confirmation: &Confirmation) -> Option<(Origin, LogIndex)> {
-    let origin: Origin = confirmation.receipt_origin.parse().ok()?;
-    Some((origin, LogIndex(confirmation.receipt_index)))
+/// Where the receipts of a confirmation stand: all that say something about it.
+fn places_of(confirmation: &Confirmation) -> Vec<(Origin, LogIndex)> {
+    let counted = (&confirmation.receipt_origin, confirmation.receipt_index);
+    let all = confirmation.receipts.iter().map(|r| (&r.origin, r.index));
+    let places = std::iter::once(counted).chain(all);
+    places
+        .filter_map(|(origin, index)| Some((origin.parse().ok()?, LogIndex(index))))
+        .collect()
 }

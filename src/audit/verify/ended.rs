@@ -10,8 +10,8 @@ use super::marks::{BodyMark, Mark};
 use super::report::rfc3339;
 use crate::clock::UnixSeconds;
 use crate::ids::MemberId;
-use crate::record::Body;
-use crate::wire::v1::{ErasedRange, ReceiptState, RetractReason};
+use crate::record::{Answer, Body, Receipts};
+use crate::wire::v1::{ErasedRange, RetractReason};
 
 /// Erased ranges that a report lists; all are counted.
 const LISTED_MAX: usize = 1_000;
@@ -57,14 +57,8 @@ impl Endings {
     }
 }
 
-/// What a member said in a receipt, checked.
-#[derive(Clone, Debug)]
-pub(crate) struct Receipt {
-    pub(crate) member: MemberId,
-    pub(crate) range: (u64, u64),
-    pub(crate) state: ReceiptState,
-    pub(crate) at: UnixSeconds,
-}
+/// What the members said in receipts that hold.
+pub(crate) type Signed = BTreeMap<MemberId, Receipts>;
 
 /// One member's answer to an erasure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -147,7 +141,7 @@ impl Ended {
         mut self,
         first: u64,
         marks: &mut [Mark],
-        receipts: &[Receipt],
+        receipts: &Signed,
         now: UnixSeconds,
     ) -> (Endings, ErasureReport) {
         self.bodies.sort_by_key(|(index, ..)| *index);
@@ -218,7 +212,7 @@ fn ending_of(item: &ErasedRange) -> Ending {
 
 /// One line for each item that the owner erased, then one for each range that
 /// ended and that no item tells.
-fn lines(endings: &Endings, told: &[(u64, ErasedRange)], receipts: &[Receipt]) -> Vec<ErasureLine> {
+fn lines(endings: &Endings, told: &[(u64, ErasedRange)], receipts: &Signed) -> Vec<ErasureLine> {
     let mut lines: Vec<ErasureLine> = told
         .iter()
         .filter_map(|(_, item)| erased_line(item, receipts))
@@ -250,12 +244,12 @@ fn lines(endings: &Endings, told: &[(u64, ErasedRange)], receipts: &[Receipt]) -
     lines
 }
 
-fn erased_line(item: &ErasedRange, receipts: &[Receipt]) -> Option<ErasureLine> {
+fn erased_line(item: &ErasedRange, receipts: &Signed) -> Option<ErasureLine> {
     let range = item.range?;
     let ending = ending_of(item);
     let late = |at: UnixSeconds| at > item.decided_at.saturating_add(ERASE_WITHIN_S);
     let owed = item.owed.iter().map(|member| {
-        let (state, at) = confirmed(receipts, member, (range.start, range.end));
+        let (state, at) = confirmed(receipts, member, (range.start, range.end), item.decided_at);
         ConfirmationLine {
             member: member.clone(),
             state,
@@ -275,34 +269,22 @@ fn erased_line(item: &ErasedRange, receipts: &[Receipt]) -> Option<ErasureLine> 
     })
 }
 
-/// What a member's receipts say about all of a range.
+/// What a member's receipts say about all of what an item erased.
 fn confirmed(
-    receipts: &[Receipt],
+    receipts: &Signed,
     member: &str,
     range: (u64, u64),
+    decided_at: UnixSeconds,
 ) -> (&'static str, Option<UnixSeconds>) {
-    let mut mine: Vec<&Receipt> = receipts
-        .iter()
-        .filter(|receipt| receipt.member.as_str() == member)
-        .filter(|receipt| receipt.range.0 < range.1 && range.0 < receipt.range.1)
-        .collect();
-    mine.sort_by_key(|receipt| receipt.range);
-    let upto = mine.iter().fold(range.0, |upto, receipt| {
-        if receipt.range.0 <= upto {
-            upto.max(receipt.range.1)
-        } else {
-            upto
-        }
-    });
-    let at = mine.iter().map(|receipt| receipt.at).max();
-    let erased = mine.iter().any(|r| r.state == ReceiptState::Erased);
-    let state = match (mine.is_empty(), upto >= range.1, erased) {
-        (true, ..) => "pending",
+    let said = MemberId::new(member).ok().and_then(|id| receipts.get(&id));
+    let answer = said.map_or_else(Answer::default, |said| said.answer(range, decided_at));
+    let state = match (answer.place, answer.whole, answer.held) {
+        (None, ..) => "pending",
         (_, false, _) => "partly",
         (_, true, true) => "erased",
         (_, true, false) => "never_held",
     };
-    (state, at)
+    (state, answer.place.map(|_| answer.at))
 }
 
 pub(crate) fn reason_word(reason: RetractReason) -> &'static str {
@@ -354,28 +336,5 @@ mod tests {
             [Some(40), Some(40), Some(20), Some(20)]
         );
         assert_eq!([by(10), by(29), by(30)], [Some(40), Some(40), None]);
-    }
-
-    #[test]
-    fn a_range_is_confirmed_only_as_a_whole() {
-        let member = MemberId::new("wuhu").expect("a member");
-        let receipt = |range, state| Receipt {
-            member: member.clone(),
-            range,
-            state,
-            at: 9,
-        };
-        let erased = ReceiptState::Erased;
-        let of = |receipts: &[Receipt]| confirmed(receipts, "wuhu", (10, 20)).0;
-        assert_eq!(of(&[]), "pending");
-        assert_eq!(of(&[receipt((20, 30), erased)]), "pending");
-        assert_eq!(of(&[receipt((10, 19), erased)]), "partly");
-        let (low, high) = (receipt((0, 15), erased), receipt((15, 40), erased));
-        assert_eq!(of(&[high.clone(), low]), "erased");
-        assert_eq!(of(&[receipt((11, 15), erased), high]), "partly");
-        assert_eq!(
-            of(&[receipt((10, 20), ReceiptState::NeverHeld)]),
-            "never_held"
-        );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use super::blocks::{BlockResult, LogContext};
-use super::ended::{Ended, Endings, reason_word};
+use super::ended::{Ended, Endings, Signed, reason_word};
 use super::findings::{Code, Finding, Findings};
 use super::hashes::{Hasher, Hashes};
 use super::marks::{BodyMark, EntryMark, Mark, Verdict};
@@ -161,7 +161,7 @@ impl<'a> Prepared<'a> {
                 proofs::inclusion(tree, &reader, self.origin, leaf, findings);
                 proofs::receipts(tree, roots, policy, self.origin, logs, findings)
             }
-            LogName::Access => vec![],
+            LogName::Access => Signed::new(),
         };
         let (endings, erasures) = ended.settle(first, &mut marks, &receipts, options.now);
         let verdicts = self.settle(first, &marks, &endings, options, report, findings)?;

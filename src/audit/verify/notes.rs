@@ -9,11 +9,13 @@ use super::roots::{Roots, WitnessKey};
 use super::tree::Tree;
 use crate::audit::layout::LogFile;
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, NOTE_BYTES_MAX, NoteSignature, SignedNote, cosigned_bytes,
+    CheckpointError, NOTE_BYTES_MAX, NoteSignature, SignedNote, SizedRoot, cosigned_bytes,
     note_key_id,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{Digest, Origin, TreeSize};
+use crate::keys::PublicKey;
+use crate::roster;
 
 /// A checkpoint that its log signed.
 #[derive(Clone, Debug)]
@@ -111,17 +113,33 @@ impl Notes {
 pub(crate) struct NoteReader<'a> {
     roots: &'a Roots,
     policy: &'a Policy,
-    origin: &'a Origin,
+    /// The log's name.
+    name: String,
+    /// Who may sign it, and up to which size.
+    keys: Vec<(&'a PublicKey, Option<u64>)>,
     witnesses: Vec<WitnessKey>,
 }
 
 impl<'a> NoteReader<'a> {
-    pub(crate) fn new(roots: &'a Roots, policy: &'a Policy, origin: &'a Origin) -> Self {
+    /// For a log of a member.
+    pub(crate) fn new(roots: &'a Roots, policy: &'a Policy, origin: &Origin) -> Self {
         Self {
             roots,
             policy,
-            origin,
+            name: origin.to_string(),
+            keys: roots.checkpoint_keys(origin),
             witnesses: roots.witnesses(policy, &origin.member),
+        }
+    }
+
+    /// For the roster log: every member may sign it, and is its witness.
+    pub(crate) fn of_rosters(roots: &'a Roots, policy: &'a Policy) -> Self {
+        Self {
+            roots,
+            policy,
+            name: roster::log::origin(&policy.federation),
+            keys: roots.roster_log_keys(),
+            witnesses: roots.roster_witnesses(policy),
         }
     }
 
@@ -132,8 +150,8 @@ impl<'a> NoteReader<'a> {
         bytes: &[u8],
         findings: &mut Findings,
     ) -> Option<SignedRoot> {
-        let checkpoint = match self.open(bytes) {
-            Ok(checkpoint) => checkpoint,
+        let SizedRoot { size, root } = match self.open(bytes) {
+            Ok(opened) => opened,
             Err((code, what)) => {
                 findings.add(Finding::new(code, path, what));
                 return None;
@@ -141,36 +159,29 @@ impl<'a> NoteReader<'a> {
         };
         Some(SignedRoot {
             path: path.to_owned(),
-            size: checkpoint.size,
-            root: checkpoint.root,
+            size,
+            root,
             witnessed: self.witnessed(path, bytes, findings),
         })
     }
 
     /// Opens a note as a checkpoint of this log.
-    pub(crate) fn open(&self, bytes: &[u8]) -> Result<Checkpoint, (Code, String)> {
-        let keys = self.roots.checkpoint_keys(self.origin);
-        let all: Vec<_> = keys.iter().map(|(key, _)| *key).collect();
+    pub(crate) fn open(&self, bytes: &[u8]) -> Result<SizedRoot, (Code, String)> {
         let told = |error: CheckpointError| (code_of(&error), error.to_string());
-        let checkpoint = Checkpoint::open(bytes, self.origin, &all).map_err(told)?;
-        let still: Vec<_> = keys
-            .iter()
-            .filter(|(_, end)| end.is_none_or(|end| checkpoint.size.0 <= end))
-            .map(|(key, _)| *key)
-            .collect();
-        if still.len() < all.len() {
-            Checkpoint::open(bytes, self.origin, &still).map_err(told)?;
-        }
-        Ok(checkpoint)
+        let all = self.keys.iter().map(|(key, _)| *key);
+        let opened = SizedRoot::open(bytes, &self.name, all).map_err(told)?;
+        let counts = |end: Option<u64>| end.is_none_or(|end| opened.size.0 <= end);
+        let still = self.keys.iter().filter(|(_, end)| counts(*end));
+        SizedRoot::open(bytes, &self.name, still.map(|(key, _)| *key)).map_err(told)
     }
 
     /// The time at which enough witnesses had cosigned a note, if they have.
     fn witnessed(&self, path: &str, bytes: &[u8], findings: &mut Findings) -> Option<UnixSeconds> {
         let note = SignedNote::parse(bytes).ok()?;
-        let own = self.origin.to_string();
-        let keys = self.roots.checkpoint_keys(self.origin);
-        let own_ids: Vec<_> = keys.iter().map(|(key, _)| note_key_id(&own, key)).collect();
-        let is_own = |line: &&NoteSignature<'_>| line.name == own && own_ids.contains(&line.key_id);
+        let own = &self.name;
+        let ids = self.keys.iter().map(|(key, _)| note_key_id(own, key));
+        let ids: Vec<_> = ids.collect();
+        let is_own = |line: &&NoteSignature<'_>| line.name == own && ids.contains(&line.key_id);
         let mut times: BTreeMap<&str, UnixSeconds> = BTreeMap::new();
         let mut all_hold = true;
         for line in note.signatures().iter().filter(|line| !is_own(line)) {

@@ -2,24 +2,24 @@
 //! inclusion of single entries, receipts of other members, and pairs of notes
 //! that contradict each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::ended::Receipt;
+use super::ended::Signed;
 use super::findings::{Code, Finding, Findings};
 use super::notes::{NoteReader, Notes};
 use super::policy::Policy;
 use super::roots::Roots;
 use super::tree::Tree;
 use crate::audit::layout::{BundlePath, EvidencePart, LogFile, TlogProof, read_hashes};
-use crate::checkpoint::{CheckpointText, NOTE_BYTES_MAX, SignedNote};
-use crate::ids::{Digest, LogName, Origin, TreeSize};
+use crate::checkpoint::{CheckpointText, NOTE_BYTES_MAX, SignedNote, SizedRoot};
+use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::merkle;
-use crate::record::{Body, ENTRY_BYTES_MAX, Entry, RecordError, body_bytes_max};
+use crate::record::{Body, ENTRY_BYTES_MAX, Entry, ReceiptBody, RecordError, body_bytes_max};
 use crate::roster::log::{RosterCheckpoint, is_of_rosters};
 use crate::roster::validity::{KeyTimeline, Validity};
-use crate::wire::v1::{BodyType, ReceiptBody, ReceiptState};
+use crate::wire::v1::BodyType;
 
 /// The most bytes of a proof as text.
 const PROOF_BYTES_MAX: u64 = NOTE_BYTES_MAX as u64 + 16 * 1024;
@@ -118,16 +118,19 @@ pub(crate) fn receipts(
     origin: &Origin,
     logs: &[Origin],
     findings: &mut Findings,
-) -> Vec<Receipt> {
+) -> Signed {
     let names = tree.below("receipts/");
     let stems: BTreeSet<&str> = names
         .map(|name| name.rsplit_once('.').map_or(name, |(stem, _)| stem))
         .collect();
-    let mut out = vec![];
+    // By place: the first word of a member counts.
+    let mut held = BTreeMap::new();
     for stem in stems {
         match receipt(tree, roots, policy, stem) {
-            Ok((log, body)) => match body.origin.parse::<Origin>() {
-                Ok(about) if about == *origin => out.extend(items(&log, &body)),
+            Ok((log, index, body)) => match body.origin.parse::<Origin>() {
+                Ok(about) if about == *origin => {
+                    held.insert((log.member, log.generation, index), body);
+                }
                 Ok(about) if about.log == LogName::Records && logs.contains(&about) => {}
                 Ok(_) | Err(_) => {
                     let what = format!("it is about {}", body.origin);
@@ -141,20 +144,12 @@ pub(crate) fn receipts(
             }
         }
     }
-    out
-}
-
-fn items(log: &Origin, body: &ReceiptBody) -> Vec<Receipt> {
-    let item = |item: &crate::wire::v1::ReceiptItem| {
-        let range = item.range?;
-        Some(Receipt {
-            member: log.member.clone(),
-            range: (range.start, range.end),
-            state: ReceiptState::try_from(item.state).unwrap_or(ReceiptState::Unspecified),
-            at: item.at,
-        })
-    };
-    body.items.iter().filter_map(item).collect()
+    let mut signed = Signed::new();
+    for ((member, generation, index), body) in held {
+        let receipts = signed.entry(member).or_default();
+        receipts.add((generation, index), &body.items);
+    }
+    signed
 }
 
 /// Checks one receipt: entry, body, and that the member logged it.
@@ -163,7 +158,7 @@ fn receipt(
     roots: &Roots,
     policy: &Policy,
     stem: &str,
-) -> Result<(Origin, ReceiptBody), String> {
+) -> Result<(Origin, LogIndex, ReceiptBody), String> {
     let told = |error: RecordError| error.to_string();
     let name = format!("receipts/{stem}.entry").parse::<BundlePath>();
     let Ok(BundlePath::Receipt {
@@ -205,7 +200,7 @@ fn receipt(
     if let Validity::KeyInvalid(why) = key {
         return Err(why.to_string());
     }
-    Ok((log.clone(), body))
+    Ok((log.clone(), index, body))
 }
 
 /// Looks at every pair of notes: each is a finding, whether it proves that a
@@ -276,16 +271,15 @@ fn rosters_pair(
     first: &[u8],
     second: &[u8],
 ) -> Result<String, String> {
-    let open = |note: &[u8]| {
-        RosterCheckpoint::open(note, &policy.federation, roots.keys_of_all())
-            .map_err(|error| error.to_string())
-    };
+    let reader = NoteReader::of_rosters(roots, policy);
+    let open = |note: &[u8]| reader.open(note).map_err(|(_, what)| what);
     let (a, b) = (open(first)?, open(second)?);
     if a.size == b.size && a.root != b.root {
         return Ok(format!("two roots of {} rosters were signed", a.size));
     }
-    let differs = |signed: &RosterCheckpoint| {
-        RosterCheckpoint::of(&roots.history, signed.size.0).is_some_and(|own| own != *signed)
+    let differs = |signed: &SizedRoot| {
+        let own = RosterCheckpoint::of(&roots.history, signed.size.0);
+        own.is_some_and(|own| own.root != signed.root)
     };
     if differs(&a) != differs(&b) {
         return Ok("one of the notes is of other rosters".into());

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::ended::ErasureReport;
 use super::findings::{Code, Finding, Findings};
 use super::marks::Verdict;
+use super::notes::SignedRoot;
 use super::policy::Policy;
 use super::roots::Roots;
 use crate::clock::UnixSeconds;
@@ -69,6 +70,15 @@ pub struct RosterReport {
     pub versions: usize,
     /// The newest that holds; 0 for none.
     pub newest: u64,
+    /// The newest that enough members cosigned, by the roster log's checkpoint;
+    /// 0 for none.
+    pub witnessed: u64,
+    /// When they had.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "rfc3339::option::serialize"
+    )]
+    pub witnessed_at: Option<UnixSeconds>,
 }
 
 /// What one log came to.
@@ -131,7 +141,15 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(policy: &Policy, member: &MemberId, roots: &Roots, now: UnixSeconds) -> Self {
+    /// Begins a report; `rosters` is the roster log's checkpoint, if it holds.
+    pub(crate) fn new(
+        policy: &Policy,
+        member: &MemberId,
+        roots: &Roots,
+        rosters: Option<&SignedRoot>,
+        now: UnixSeconds,
+    ) -> Self {
+        let witnessed = rosters.filter(|signed| signed.witnessed.is_some());
         Self {
             ok: false,
             federation: policy.federation.to_string(),
@@ -142,6 +160,8 @@ impl Report {
                 pin: policy.roster_pin.to_string(),
                 versions: roots.history.len(),
                 newest: roots.newest().map_or(0, |roster| roster.version),
+                witnessed: witnessed.map_or(0, |signed| signed.size.0),
+                witnessed_at: witnessed.and_then(|signed| signed.witnessed),
             },
             logs: vec![],
             verdicts: vec![],

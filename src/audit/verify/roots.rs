@@ -7,11 +7,10 @@ use super::findings::{Code, Finding, Findings};
 use super::policy::Policy;
 use super::tree::Tree;
 use crate::audit::layout::BundlePath;
-use crate::checkpoint::{NOTE_BYTES_MAX, cosignature_key_id};
+use crate::checkpoint::cosignature_key_id;
 use crate::clock::UnixSeconds;
 use crate::ids::{MemberId, Origin};
 use crate::keys::PublicKey;
-use crate::roster::log::RosterCheckpoint;
 use crate::roster::{KeyUse, ROSTER_BYTES_MAX, Roster, RosterChain, RosterError};
 use crate::rosters::shares_fit;
 
@@ -84,38 +83,7 @@ impl Roots {
             }
         }
         check_names(tree, &history, policy, findings);
-        let roots = Self { history };
-        roots.check_log(tree, findings);
-        roots
-    }
-
-    /// Compares the checkpoint of the roster log, if there is one, with the
-    /// versions that hold.
-    fn check_log(&self, tree: &Tree, findings: &mut Findings) {
-        let path = BundlePath::RosterCheckpoint.to_string();
-        let (Some(newest), true) = (self.newest(), tree.has(&path)) else {
-            return;
-        };
-        let note = tree.read(&path, NOTE_BYTES_MAX as u64).unwrap_or_default();
-        match RosterCheckpoint::open(&note, &newest.federation, self.keys_of_all()) {
-            Err(error) => findings.add(Finding::new(super::notes::code_of(&error), path, error)),
-            Ok(signed) => {
-                let own = RosterCheckpoint::of(&self.history, signed.size.0);
-                if own.as_ref() != Some(&signed) {
-                    let what = "the rosters of the bundle have another root there";
-                    findings.add(Finding::new(Code::CheckpointRoot, path, what));
-                }
-            }
-        }
-    }
-
-    /// The checkpoint keys of all members, of every version: each may sign the
-    /// roster log.
-    pub(crate) fn keys_of_all(&self) -> impl Iterator<Item = &PublicKey> {
-        self.history.iter().flat_map(|roster| {
-            let members = roster.members.keys();
-            members.flat_map(|id| roster.keys(id, KeyUse::Checkpoint).map(|key| &key.key))
-        })
+        Self { history }
     }
 
     /// The newest version that holds.
@@ -131,6 +99,24 @@ impl Roots {
             for key in roster.keys(&origin.member, KeyUse::Checkpoint) {
                 if !keys.iter().any(|(known, _)| **known == key.key) {
                     keys.push((&key.key, key.revoked_at_size));
+                }
+            }
+        }
+        keys
+    }
+
+    /// The keys under which the roster log may be signed: those of all members;
+    /// each with the last version before the one that revokes it.
+    pub(crate) fn roster_log_keys(&self) -> Vec<(&PublicKey, Option<u64>)> {
+        let mut keys: Vec<(&PublicKey, Option<u64>)> = vec![];
+        for roster in &self.history {
+            let before = roster.version.saturating_sub(1);
+            let members = roster.members.keys();
+            for key in members.flat_map(|id| roster.keys(id, KeyUse::Checkpoint)) {
+                let end = key.revoked_at_size.map(|_| before);
+                match keys.iter_mut().find(|(known, _)| **known == key.key) {
+                    Some((_, known)) => *known = known.or(end),
+                    None => keys.push((&key.key, end)),
                 }
             }
         }
@@ -168,6 +154,23 @@ impl Roots {
 
     /// The witnesses of a member's logs: the policy's, or the rosters'.
     pub(crate) fn witnesses(&self, policy: &Policy, member: &MemberId) -> Vec<WitnessKey> {
+        self.assigned(policy, |roster| {
+            let member = roster.member(member);
+            member.map_or_else(Vec::new, |m| m.witnesses.iter().collect())
+        })
+    }
+
+    /// The witnesses of the roster log: the policy's, or every member.
+    pub(crate) fn roster_witnesses(&self, policy: &Policy) -> Vec<WitnessKey> {
+        self.assigned(policy, |roster| roster.members.keys().collect())
+    }
+
+    /// The witnesses whom the policy names, or whom the versions assign.
+    fn assigned<'a>(
+        &'a self,
+        policy: &Policy,
+        assigned: impl Fn(&'a Roster) -> Vec<&'a MemberId>,
+    ) -> Vec<WitnessKey> {
         if !policy.witnesses.is_empty() {
             let named = policy.witnesses.iter().map(|witness| WitnessKey {
                 note_id: cosignature_key_id(&witness.name, &witness.key),
@@ -179,7 +182,6 @@ impl Roots {
             return named.collect();
         }
         let mut keys: Vec<WitnessKey> = vec![];
-        let mut revoked: Vec<&PublicKey> = vec![];
         for (at, roster) in self.history.iter().enumerate() {
             let span = (
                 if at == 0 {
@@ -191,19 +193,27 @@ impl Roots {
                     .get(at + 1)
                     .map_or(UnixSeconds::MAX, |next| next.issued_at),
             );
-            let assigned = roster.member(member).map_or(&[][..], |m| &m.witnesses);
-            for witness in assigned {
+            for witness in assigned(roster) {
                 for key in roster.keys(witness, KeyUse::Witness) {
                     add_span(&mut keys, roster, witness, &key.key, span);
-                    revoked.extend(key.revoked_at_size.map(|_| &key.key));
                 }
             }
         }
         // Who has a revoked key can date its cosignatures back.
-        for key in keys.iter_mut().filter(|key| revoked.contains(&&key.key)) {
+        for key in keys.iter_mut().filter(|key| self.is_revoked(&key.key)) {
             key.spans.clear();
         }
         keys
+    }
+
+    /// Says whether a version revokes a witness key, whoever is assigned by then.
+    fn is_revoked(&self, key: &PublicKey) -> bool {
+        let said = self.history.iter().flat_map(|roster| {
+            let members = roster.members.keys();
+            members.flat_map(|id| roster.keys(id, KeyUse::Witness))
+        });
+        said.filter(|said| said.key == *key)
+            .any(|said| said.revoked_at_size.is_some())
     }
 }
 

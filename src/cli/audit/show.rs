@@ -118,6 +118,7 @@ impl Sheet {
             "audit.verify.facts",
             vec![
                 ("versions", roster.versions.to_string()),
+                ("witnessed", roster.witnessed.to_string()),
                 ("pin", roster.pin.clone()),
                 ("time", when),
             ],

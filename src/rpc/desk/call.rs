@@ -159,7 +159,11 @@ impl DeskService {
     /// Writes the denials that are due, so that none is answered before.
     pub(super) async fn write_denials(&self) -> Result<(), Status> {
         let access = self.parts.access.clone();
-        blocking(move || access.write_denials(false).map_err(|e| to_officer(&e))).await
+        let write = move || {
+            access.opened()?;
+            access.write_denials(false)
+        };
+        blocking(move || write().map_err(|e| to_officer(&e))).await
     }
 }
 

@@ -205,9 +205,16 @@ impl World {
 
     /// wuhu's receipt for records 3 to 5.
     fn receipt(&self, files: &mut Files) {
+        self.receipt_at(1, 0, files);
+    }
+
+    /// A receipt for them at an index of wuhu's log, signed so much later.
+    pub(crate) fn receipt_at(&self, index: u64, later_s: i64, files: &mut Files) {
         let wuhu = self.member("wuhu");
         let mut log = Log::new("wuhu", LogName::Records);
-        log.add(&wuhu.records_key, Body::Element(element("wuhu", 0)), BEGAN);
+        for _ in 0..index {
+            log.add(&wuhu.records_key, Body::Element(element("wuhu", 0)), BEGAN);
+        }
         let item = |start, end, retracted_by, at| ReceiptItem {
             range: Some(IndexRange { start, end }),
             state: ReceiptState::Erased.into(),
@@ -218,18 +225,19 @@ impl World {
             nonce: vec![9; 16].into(),
             origin: self.records.origin.to_string(),
             items: vec![
-                item(3, 5, RETRACTION + 1, BEGAN + 3_020),
-                item(5, 6, 0, BEGAN + 900),
+                item(3, 5, RETRACTION + 1, BEGAN + 3_020 + later_s),
+                item(5, 6, 0, BEGAN + 900 + later_s),
             ],
         };
         log.add(&wuhu.records_key, Body::Receipt(body), BEGAN + 3_020);
-        let note = log.note(2, &wuhu.checkpoint_key);
+        let note = log.note(index + 1, &wuhu.checkpoint_key);
+        let at = usize::try_from(index).expect("small");
         let mut put = |part: &str, bytes: Vec<u8>| {
-            files.insert(format!("receipts/wuhu-1-1.{part}"), bytes);
+            files.insert(format!("receipts/wuhu-1-{index}.{part}"), bytes);
         };
-        put("entry", log.entries[1].to_vec());
-        put("body", log.bodies[1].1.clone());
-        put("proof", log.proof(1, note));
+        put("entry", log.entries[at].to_vec());
+        put("body", log.bodies[at].1.clone());
+        put("proof", log.proof(index, note));
     }
 
     /// Adds a pair of notes as evidence.

@@ -374,6 +374,7 @@ pub(super) fn erasures() -> v1::ShowLogResponse {
             receipt_index: if pending { 0 } else { 7 },
             at: if pending { 0 } else { NOW + 3 },
             late,
+            receipts: vec![],
         }
     };
     let erasure = v1::Erasure {

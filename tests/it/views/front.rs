@@ -17,7 +17,7 @@ use casegate::rpc::shown::CHECKPOINT_HEADER;
 use casegate::tls::Peer;
 use casegate::wire::v1::exchange_client::ExchangeClient;
 use casegate::wire::v1::{self, exchange_server};
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt};
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -40,6 +40,20 @@ pub(crate) struct Tricks {
     pub(crate) listed: Arc<Mutex<Option<Vec<v1::CheckpointNotice>>>>,
     /// Whether proofs are changed on the way.
     pub(crate) lies: Arc<AtomicBool>,
+    /// What everybody is given in place of the node's own answers.
+    pub(crate) instead: Arc<Mutex<Instead>>,
+}
+
+/// Makes another answer about bodies of the node's.
+pub(crate) type Change = Arc<dyn Fn(&mut v1::BodyChunk) + Send + Sync>;
+
+/// Answers in place of the node's own.
+#[derive(Clone, Default)]
+pub(crate) struct Instead {
+    /// The one chunk of a pull.
+    pub(crate) chunk: Option<v1::Chunk>,
+    /// What is done to answers about bodies.
+    pub(crate) bodies: Option<Change>,
 }
 
 pub(crate) struct Front {
@@ -61,6 +75,10 @@ impl Front {
         let fooled = self.tricks.fooled.lock().expect("lock").contains(&caller);
         let fork = self.tricks.fork.lock().expect("lock").clone();
         fork.filter(|_| fooled).map(|(l, r)| (l, r, caller))
+    }
+
+    fn instead(&self) -> Instead {
+        self.tricks.instead.lock().expect("lock").clone()
     }
 
     fn with_header<T>(&self, mut answer: Response<T>) -> Response<T> {
@@ -132,6 +150,9 @@ impl exchange_server::Exchange for Front {
             let chunk = chunk.expect("a chunk");
             return Ok(Response::new(stream(chunk.into_iter().collect())));
         }
+        if let Some(chunk) = self.instead().chunk {
+            return Ok(Response::new(stream(vec![chunk])));
+        }
         let answer = self.real.clone().pull(request.into_inner()).await?;
         Ok(Response::new(Box::pin(answer.into_inner())))
     }
@@ -154,7 +175,14 @@ impl exchange_server::Exchange for Front {
             return Ok(Response::new(stream(chunks.collect())));
         }
         let answer = self.real.clone().get_bodies(request.into_inner()).await?;
-        Ok(Response::new(Box::pin(answer.into_inner())))
+        let change = self.instead().bodies;
+        let changed = answer.into_inner().map_ok(move |mut chunk| {
+            if let Some(change) = &change {
+                change(&mut chunk);
+            }
+            chunk
+        });
+        Ok(Response::new(Box::pin(changed)))
     }
 
     async fn add_checkpoint(

@@ -32,8 +32,8 @@ enum Temper {
     Dead,
     /// Signs with this key, under this name.
     Signs(SigningKey, &'static str),
-    /// Cosigns another checkpoint than the one it was offered.
-    SignsAnother(SigningKey),
+    /// Cosigns what this makes of the text that it was offered.
+    SignsAnother(SigningKey, fn(String) -> String),
     /// Answers with these bytes.
     Says(&'static str),
     /// Says that it saw another size, each time.
@@ -58,6 +58,7 @@ impl WitnessTransport for Witnesses {
             Ok(AddCheckpointResponse {
                 cosignatures: line.into_bytes().into(),
                 seen_size: 0,
+                seen: Bytes::new(),
             })
         };
         let text = || {
@@ -74,14 +75,15 @@ impl WitnessTransport for Witnesses {
                 let name = witness_name(&federation(), &id(name));
                 line(cosign(&text(), &name, key, NOW))
             }
-            Temper::SignsAnother(key) => {
+            Temper::SignsAnother(key, other) => {
                 let name = witness_name(&federation(), witness);
-                line(cosign(&text().replace("hefei", "wuhu"), &name, key, NOW))
+                line(cosign(&other(text()), &name, key, NOW))
             }
             Temper::Says(bytes) => line((*bytes).to_owned()),
             Temper::Forgets => Ok(AddCheckpointResponse {
                 cosignatures: Bytes::new(),
-                seen_size: request.old_size + 1,
+                seen_size: request.old_size.saturating_add(1),
+                seen: Bytes::new(),
             }),
         }
     }
@@ -257,11 +259,16 @@ async fn a_silent_or_dead_witness_holds_nobody_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_false_cosignature_does_not_count_and_the_witness_is_named() {
-    let strangers: [fn(&Ledgers) -> Temper; 6] = [
+    const MEMBER: fn(String) -> String = |text| text.replace("hefei", "wuhu");
+    const ACCESS: fn(String) -> String = |text| text.replace("/records/", "/access/");
+    const ROSTER: fn(String) -> String = |text| text.replace("/hefei/records/1", "/roster");
+    let strangers: [fn(&Ledgers) -> Temper; 8] = [
         |_| Temper::Signs(key(9), "regulator"),
         |ledgers| Temper::Signs(ledgers.keys("wuhu").witness, "wuhu"),
         |ledgers| Temper::Signs(ledgers.keys("court").witness, "court"),
-        |ledgers| Temper::SignsAnother(ledgers.keys("regulator").witness),
+        |ledgers| Temper::SignsAnother(ledgers.keys("regulator").witness, MEMBER),
+        |ledgers| Temper::SignsAnother(ledgers.keys("regulator").witness, ACCESS),
+        |ledgers| Temper::SignsAnother(ledgers.keys("regulator").witness, ROSTER),
         |_| Temper::Says("not a line\n\n"),
         |_| Temper::Forgets,
     ];
