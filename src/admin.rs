@@ -16,6 +16,10 @@ use crate::node::Parts;
 
 /// The metric that counts proven contradictions.
 pub const CONFLICTS: &str = "casegate_evidence_conflicts";
+/// The gauge that says whether the next own record can be signed.
+pub const MAY_SIGN: &str = "casegate_ledger_may_sign";
+/// The gauge of the own records log's size.
+pub const RECORDS_SIZE: &str = "casegate_ledger_records_size";
 
 /// Serves until `stop`.
 pub async fn serve(parts: Arc<Parts>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
@@ -122,7 +126,7 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             of(&replicate.bodies),
         ),
         Reading::gauge(
-            "casegate_ledger_records_size",
+            RECORDS_SIZE,
             "Entries of the own records log",
             crate::node::records_size(parts),
         ),
@@ -140,6 +144,11 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             "casegate_ledger_lost_bodies",
             "Bodies of own records that nobody has any more",
             parts.ledger.own_lost().unwrap_or(0),
+        ),
+        Reading::gauge(
+            MAY_SIGN,
+            "1 when a key that the roster wants here may sign the next record",
+            u64::from(parts.ledger.check_signing().is_ok()),
         ),
         Reading::gauge(
             CONFLICTS,

@@ -1,12 +1,13 @@
 //! What is wrong with a node, or about to be: certificate, keys, clock, roster,
-//! disk, custodians, peers, the node itself. [`offline`] looks at files and the
-//! machine, [`online`] asks the node, the custodians and the peers. A finding
+//! disk, custodians, peers, the node itself. [`offline`] and [`keys`] look at files
+//! and the machine, [`online`] asks the node, the custodians and the peers. A finding
 //! is a code of the catalogue's `doctor` family with the words that it needs.
 
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Config;
 use crate::lang::Lang;
 
+pub mod keys;
 pub mod offline;
 pub mod online;
 #[cfg(test)]
@@ -95,11 +96,11 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
     let serves = running.level == Level::Ok;
     let mut findings = vec![running];
     if serves {
-        findings.extend(online::conflicts(config).await);
+        findings.extend(online::told(config).await);
     }
     let (roster, about_roster) = offline::roster(config, now, serves);
     findings.extend(offline::certificate(config, now, roster.as_deref()));
-    findings.extend(offline::keys(config, roster.as_deref()));
+    findings.extend(keys::keys(config, now, roster.as_deref()));
     findings.extend(about_roster);
     findings.extend(offline::disk(config));
     // Without a roster nobody is known, and without a certificate nobody answers.

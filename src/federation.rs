@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint, Server};
 
 use crate::clock::{Clock, DAY_S};
+use crate::config::Limits;
 use crate::element::{Rules, TokenClass};
 use crate::ids::{FederationId, MemberId, random};
 use crate::keys::{PublicKey, SigningKey};
@@ -123,6 +124,7 @@ pub struct Federation {
     addresses: BTreeMap<MemberId, (SocketAddr, SocketAddr)>,
     audits: BTreeMap<MemberId, SocketAddr>,
     front: Option<(TcpListener, SocketAddr)>,
+    limits: Limits,
     /// The nodes by member; one that was stopped is not among them.
     pub nodes: BTreeMap<MemberId, Node>,
 }
@@ -197,6 +199,7 @@ impl Federation {
                 .collect(),
             nodes: BTreeMap::new(),
             front,
+            limits: Limits::default(),
             spec,
             dev,
         };
@@ -280,7 +283,7 @@ impl Federation {
             replicate: spec.is_some_and(|s| s.replicate),
             cache_bytes: self.spec.cache_bytes,
             index: PostingsOptions::default(),
-            limits: crate::config::Limits::default(),
+            limits: self.limits.clone(),
         })
     }
 
@@ -513,6 +516,11 @@ impl Federation {
         let made = made.ok_or_else(|| FederationError::NoMember(member.clone()))?;
         let next = made.records_next.insert(SigningKey::generate());
         Ok(next.public_key().clone())
+    }
+
+    /// Sets the limits of nodes that are started from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// The federation's name.

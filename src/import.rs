@@ -126,22 +126,10 @@ impl Importer {
         let names = parser.columns().iter();
         let mut names = names.map(|name| Field::parse(name));
         let case_at = names.position(|field| field == Some(Field::CaseNo));
-        let mut rows = 0;
-        for parsed in &mut parser {
-            rows += 1;
-            let refused = match parsed? {
-                Parsed::Row(row) => load.take(row)?,
-                Parsed::Reject(reject) => Some(load.refuse(reject, case_at)),
-            };
-            let told = match refused {
-                Some(refusal) => tell(ImportNews::Refused(refusal)),
-                None => rows % PROGRESS_ROWS != 0 || tell(ImportNews::Rows(rows)),
-            };
-            if !told {
-                return Err(ImportError::BrokenOff);
-            }
-        }
+        let read = load.read(&mut parser, case_at, tell);
+        // Of a file that is cut, the rows that came whole are kept too.
         let mut report = load.finish()?;
+        read?;
         report.encoding = parser.encoding().as_str().to_owned();
         report.headers = parser.columns().to_vec();
         Ok(report)
@@ -179,6 +167,30 @@ impl<'a> Load<'a> {
             queue: vec![],
             fresh: vec![],
         }
+    }
+
+    fn read<R: Read>(
+        &mut self,
+        parser: &mut Parser<R>,
+        case_at: Option<usize>,
+        tell: &mut dyn FnMut(ImportNews) -> bool,
+    ) -> Result<(), ImportError> {
+        let mut rows = 0;
+        for parsed in parser {
+            rows += 1;
+            let refused = match parsed? {
+                Parsed::Row(row) => self.take(row)?,
+                Parsed::Reject(reject) => Some(self.refuse(reject, case_at)),
+            };
+            let told = match refused {
+                Some(refusal) => tell(ImportNews::Refused(refusal)),
+                None => rows % PROGRESS_ROWS != 0 || tell(ImportNews::Rows(rows)),
+            };
+            if !told {
+                return Err(ImportError::BrokenOff);
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, row: Row) -> Result<Option<Refusal>, ImportError> {

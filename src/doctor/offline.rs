@@ -9,14 +9,11 @@ use rustix::process::{Resource, getrlimit};
 use super::{Finding, date};
 use crate::clock::{DAY_S, UnixSeconds};
 use crate::config::Config;
-use crate::keys::SigningKey;
-use crate::pki::PkiError;
-use crate::pki::files::load_seed;
-use crate::roster::{KeyUse, Member, Roster, RosterError};
+use crate::roster::{Roster, RosterError};
 use crate::setup::{self, SetupError};
 use crate::tls::refusal::Refusal;
 use crate::tls::verify::{Want, judge};
-use crate::tls::{Material, TlsError, check_private};
+use crate::tls::{Material, TlsError};
 
 /// Days before the end of a certificate or roster at which doctor speaks up.
 pub const EXPIRY_WARNING_DAYS: i64 = 30;
@@ -129,87 +126,6 @@ fn refused(
         Want::NodeOf(config.member.clone()),
     );
     judge(material.certificate(), chain, usage, roster, now, &want).err()
-}
-
-/// Looks at the files of signing keys and the seal key.
-#[must_use]
-pub fn keys(config: &Config, roster: Option<&Roster>) -> Vec<Finding> {
-    let member = roster.and_then(|roster| roster.member(&config.member));
-    let files = &config.keys;
-    let mut findings = vec![];
-    for (key, path) in [
-        ("keys.records", &files.records),
-        ("keys.checkpoint", &files.checkpoint),
-        ("keys.witness", &files.witness),
-    ] {
-        match load_seed(path) {
-            Ok(loaded) => {
-                if member.is_some_and(|member| !names(member, key, &loaded)) {
-                    findings.push(
-                        Finding::wrong("keys.not_in_roster")
-                            .with("key", key)
-                            .with("path", path.display())
-                            .with("public", hex::encode(loaded.public_key().as_bytes())),
-                    );
-                }
-            }
-            Err(error) => findings.push(bad_key(path, &error)),
-        }
-    }
-    match setup::seal_key(&files.seal) {
-        Ok(_) => {}
-        Err(_) if check_private(&files.seal).is_ok() => findings.push(
-            Finding::wrong("keys.unreadable")
-                .with("path", files.seal.display())
-                .with("why", "64 hexadecimal digits are needed"),
-        ),
-        Err(_) => findings.extend(
-            check_private(&files.seal)
-                .err()
-                .map(|e| not_private(&files.seal, &e)),
-        ),
-    }
-    if findings.is_empty() {
-        let code = if member.is_some() {
-            "keys.ok"
-        } else {
-            "keys.readable"
-        };
-        findings.push(Finding::ok(code));
-    }
-    findings
-}
-
-fn names(member: &Member, key: &str, loaded: &SigningKey) -> bool {
-    let public = loaded.public_key();
-    match key {
-        "keys.records" => member.names(KeyUse::Records, public),
-        "keys.checkpoint" => member.checkpoint_keys().any(|known| known == public),
-        _ => member.has_witness_key(public),
-    }
-}
-
-fn bad_key(path: &Path, error: &PkiError) -> Finding {
-    match error {
-        PkiError::Tls(error) => not_private(path, error),
-        other => Finding::wrong("keys.unreadable")
-            .with("path", path.display())
-            .with("why", other),
-    }
-}
-
-fn not_private(path: &Path, error: &TlsError) -> Finding {
-    match error {
-        TlsError::KeyReadable { .. } => {
-            Finding::wrong("keys.permissions").with("path", path.display())
-        }
-        TlsError::File { source, .. } if source.kind() == ErrorKind::NotFound => {
-            Finding::wrong("keys.missing").with("path", path.display())
-        }
-        other => Finding::wrong("keys.unreadable")
-            .with("path", path.display())
-            .with("why", other),
-    }
 }
 
 /// Looks at the roster file. A node that `serves` may hold a newer roster than

@@ -44,23 +44,30 @@ pub async fn node(config: &Config) -> Finding {
     }
 }
 
-/// Says how many proven contradictions the running node has evidence of.
-pub async fn conflicts(config: &Config) -> Option<Finding> {
+/// What the running node's metrics tell: proven contradictions that it has
+/// evidence of, and whether it has a key that may sign.
+pub async fn told(config: &Config) -> Vec<Finding> {
     let limit = Duration::from_secs(READY_S);
     let asked = ask(config.listen.admin, "/metrics");
-    let answer = tokio::time::timeout(limit, asked).await.ok()?.ok()?;
-    read_conflicts(&answer)
+    match tokio::time::timeout(limit, asked).await {
+        Ok(Ok(answer)) => read_metrics(&answer),
+        Ok(Err(_)) | Err(_) => vec![],
+    }
 }
 
-pub(super) fn read_conflicts(answer: &str) -> Option<Finding> {
-    let line = |line: &str| {
-        line.strip_prefix(crate::admin::CONFLICTS)?
-            .trim()
-            .parse()
-            .ok()
+pub(super) fn read_metrics(answer: &str) -> Vec<Finding> {
+    let of = |name: &str| {
+        let value = |line: &str| line.strip_prefix(name)?.trim().parse::<u64>().ok();
+        answer.lines().find_map(value)
     };
-    let count: u64 = answer.lines().find_map(line)?;
-    (count > 0).then(|| Finding::wrong("evidence.conflicts").with("count", count))
+    let conflicts = of(crate::admin::CONFLICTS).filter(|count| *count > 0);
+    let conflicts = conflicts.map(|n| Finding::wrong("evidence.conflicts").with("count", n));
+    let unsigned = of(crate::admin::MAY_SIGN).filter(|may| *may == 0);
+    let unsigned = unsigned.map(|_| {
+        let size = of(crate::admin::RECORDS_SIZE).unwrap_or(0);
+        Finding::wrong("keys.none_due").with("size", size)
+    });
+    conflicts.into_iter().chain(unsigned).collect()
 }
 
 async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {

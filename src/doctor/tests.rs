@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::clock::DAY_S;
 use crate::ids::{FederationId, MemberId};
+use crate::keys::SigningKey;
 use crate::pki::dev::{DevFederation, ROSTER_DAYS, dev_federation, dev_member};
+use crate::pki::files::write_seed;
 use crate::pki::{Validity, identity};
-use crate::roster::MemberRole;
+use crate::roster::draft::wire_key;
+use crate::roster::{Draft, KeyUse, MemberRole};
+use crate::wire::v1;
 
 /// 2026-11-22T00:00:00Z.
 const NOW: i64 = 1_795_305_600;
@@ -68,7 +72,7 @@ impl Home {
         let config = self.config();
         let (roster, mut all) = offline::roster(&config, now, false);
         all.extend(offline::certificate(&config, now, roster.as_deref()));
-        all.extend(offline::keys(&config, roster.as_deref()));
+        all.extend(keys::keys(&config, now, roster.as_deref()));
         for finding in &all {
             for lang in [Lang::En, Lang::Zh] {
                 let text = finding.text(lang);
@@ -280,8 +284,113 @@ async fn a_stopped_node_and_one_that_is_not_ready_are_told_apart() {
     assert_eq!(online::read_ready("", address).code, "node.stranger");
 
     let metrics = |count: u64| format!("# TYPE x gauge\ncasegate_evidence_conflicts {count}\n");
-    assert_eq!(online::read_conflicts(&metrics(0)), None);
-    let found = online::read_conflicts(&metrics(2)).expect("a finding");
-    assert_eq!(found.code, "evidence.conflicts");
-    assert!(found.text(Lang::En).contains("2 pairs"));
+    assert_eq!(online::read_metrics(&metrics(0)), []);
+    let found = online::read_metrics(&metrics(2));
+    assert_eq!(found[0].code, "evidence.conflicts");
+    assert!(found[0].text(Lang::En).contains("2 pairs"));
+    let signing =
+        |may: u64| format!("casegate_ledger_records_size 40\ncasegate_ledger_may_sign {may}\n");
+    assert_eq!(online::read_metrics(&signing(1)), []);
+    let found = online::read_metrics(&signing(0));
+    assert_eq!(found[0].code, "keys.none_due");
+    assert!(found[0].text(Lang::En).contains("entry 40"));
+}
+
+/// What the next roster says of hefei's keys; it is issued `after_s` later.
+fn change_keys(home: &mut Home, after_s: i64, change: impl FnOnce(&mut Vec<v1::MemberKey>)) {
+    let dev = &mut home.dev;
+    let mut draft = Draft::after(dev.chain.newest(), NOW + after_s, 90 * DAY_S);
+    let hefei = draft.wire.members.iter_mut().find(|m| m.id == "hefei");
+    change(&mut hefei.expect("a member").keys);
+    let signed = draft.sign(&[&dev.root]);
+    dev.chain.extend(&signed).expect("a good roster");
+    let bytes = dev.chain.to_bytes();
+    fs::write(home.config().roster.file, bytes).expect("it is written");
+}
+
+fn of_use(keys: &mut [v1::MemberKey], usage: KeyUse) -> &mut v1::MemberKey {
+    let wanted = wire_key(usage, SigningKey::generate().public_key(), NOW).r#use;
+    let mut keys = keys.iter_mut();
+    keys.find(|key| key.r#use == wanted).expect("a key")
+}
+
+/// Has the config name a fresh seed as the next records key.
+fn hold_next(home: &Home) -> SigningKey {
+    let key = SigningKey::generate();
+    write_seed(&home.path("next.seed"), &key).expect("it is written");
+    let config = home.path("node.toml");
+    let text = fs::read_to_string(&config).expect("a config");
+    let text = text.replace("[keys]\n", "[keys]\nrecords_next = \"next.seed\"\n");
+    fs::write(config, text).expect("it is written");
+    key
+}
+
+#[test]
+fn a_records_key_that_may_not_sign_is_named_until_its_successor_may() {
+    let mut home = Home::new();
+    change_keys(&mut home, 10, |keys| {
+        of_use(keys, KeyUse::Records).valid_to = NOW + 100;
+    });
+    assert_eq!(
+        home.troubles(NOW + 20),
+        [(Level::Warning, "keys.ends_soon")]
+    );
+    home.only(NOW + 100, "keys.over");
+    change_keys(&mut home, 200, |keys| {
+        of_use(keys, KeyUse::Records).valid_to = 0;
+    });
+    assert_eq!(home.troubles(NOW + 200), []);
+    change_keys(&mut home, 300, |keys| {
+        of_use(keys, KeyUse::Records).revoked_at_size = Some(7);
+    });
+    home.only(NOW + 300, "keys.revoked");
+    let next = hold_next(&home);
+    let both = [
+        (Level::Warning, "keys.next_not_listed"),
+        (Level::Wrong, "keys.revoked"),
+    ];
+    assert_eq!(home.troubles(NOW + 300), both);
+    change_keys(&mut home, 400, |keys| {
+        let key = wire_key(KeyUse::Records, next.public_key(), NOW + 400);
+        keys.push(v1::MemberKey {
+            from_size: 7,
+            ..key
+        });
+    });
+    assert_eq!(home.troubles(NOW + 400), []);
+    let config = home.config();
+    let roster = home.dev.chain.newest();
+    let all = keys::keys(&config, NOW + 400, Some(roster));
+    let said: Vec<_> = all.iter().map(|f| f.code).collect();
+    assert_eq!(said, ["keys.change", "keys.ok"]);
+    assert!(all[0].text(Lang::En).contains("from entry 7 on"));
+    fs::remove_file(home.path("next.seed")).expect("it was there");
+    let both = [
+        (Level::Wrong, "keys.missing"),
+        (Level::Wrong, "keys.revoked"),
+        (Level::Warning, "keys.next_not_held"),
+    ];
+    assert_eq!(home.troubles(NOW + 400), both);
+}
+
+#[test]
+fn a_change_of_a_checkpoint_key_that_is_half_done_is_named_at_each_step() {
+    let mut home = Home::new();
+    let next = SigningKey::generate();
+    change_keys(&mut home, 10, |keys| {
+        keys.push(wire_key(KeyUse::Checkpoint, next.public_key(), NOW + 10));
+    });
+    let half = |code| [(Level::Warning, code)];
+    assert_eq!(home.troubles(NOW + 20), half("keys.next_not_held"));
+    fs::remove_file(home.path("checkpoint.seed")).expect("it was there");
+    write_seed(&home.path("checkpoint.seed"), &next).expect("it is written");
+    assert_eq!(home.troubles(NOW + 20), half("keys.old_in_force"));
+    change_keys(&mut home, 30, |keys| {
+        of_use(keys, KeyUse::Checkpoint).revoked_at_size = Some(0);
+    });
+    assert_eq!(home.troubles(NOW + 30), []);
+    change_keys(&mut home, 40, |keys| {
+        of_use(keys, KeyUse::Witness).revoked_at_size = Some(0);
+    });
+    home.only(NOW + 40, "keys.revoked");
 }

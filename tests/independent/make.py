@@ -6,7 +6,8 @@ without any code of casegate: what `casegate audit verify` must accept.
 
 writes DIR/bundle and DIR/policy.toml. The member hefei has rotated its records
 key half-way, retracted four records, let one expire, and has two receipts of
-wuhu for one erasure; its last five records are not witnessed. The third of its rosters only says so again.
+wuhu for one erasure; its last five records are not witnessed. The third of its
+rosters only says so again.
 
 DIR/instead/NAME has files that the roots or members could have signed instead of those
 of the bundle, and in `delta.json` how many records change their verdict by them.

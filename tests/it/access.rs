@@ -42,7 +42,7 @@ async fn lines(cluster: &Cluster, member: &str) -> Vec<AccessBody> {
 }
 
 /// The lines of one method, in their order.
-async fn of(cluster: &Cluster, member: &str, method: &str) -> Vec<AccessBody> {
+pub(crate) async fn of(cluster: &Cluster, member: &str, method: &str) -> Vec<AccessBody> {
     let mut lines = lines(cluster, member).await;
     lines.retain(|line| line.method == method);
     lines

@@ -46,7 +46,7 @@ fn officer_of(cluster: &Cluster, member: &str) -> Material {
     cluster.federation.officer(&id(member)).expect("an officer")
 }
 
-fn auditor(cluster: &Cluster) -> AuditClient {
+pub(crate) fn auditor(cluster: &Cluster) -> AuditClient {
     client(cluster, officer_of(cluster, "audit-office"), "hefei")
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod access_generations;
 mod audience;
 mod audit_cli;
 mod audit_export;
@@ -47,6 +48,7 @@ mod signatures;
 mod store;
 mod tamper;
 mod tidy;
+mod timeouts;
 mod tls;
 mod torsion;
 mod validity;

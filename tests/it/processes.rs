@@ -27,6 +27,7 @@ use serde_json::Value;
 
 use crate::cluster::{id, purpose};
 
+mod keys;
 pub(crate) mod shapes;
 
 const OFFICER: &str = "li.wei";

@@ -71,6 +71,10 @@ fn platform_accounts_are_lower_case_under_one_platform_name() {
         with(Kind::Social, "someone", "douyin"),
         with(Kind::Social, "someone", "weibo")
     );
+    // Only in front, and however many: elsewhere it is part of the name.
+    all_are(Kind::Social, "weibo:someone@", &["weibo:@@someone@"]);
+    all_are(Kind::Social, "someone@", &["@@someone@", "@ @someone@"]);
+    distinct(Kind::Social, &["someone", "someone@", "some@one"]);
     refused(Kind::Social, Refusal::SocialShape, &["a b", "@", "--"]);
     assert_eq!(
         with(Kind::App, "com.Example.App", "安卓"),
