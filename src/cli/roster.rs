@@ -138,7 +138,6 @@ struct MemberLines {
     contact: String,
     #[serde(default)]
     witnesses: Vec<String>,
-    access_generation: Option<u32>,
     #[serde(default)]
     key: Vec<KeyLines>,
     #[serde(default)]
@@ -226,7 +225,6 @@ fn new(
         follow(&mut draft, chain.newest(), now, lines.days);
     }
     for (member, lines) in draft.wire.members.iter_mut().zip(&lines.member) {
-        member.access_generation = lines.access_generation.unwrap_or(member.access_generation);
         keys::apply(member, &lines.key, &lines.revoke, now)
             .and_then(|()| generations::apply(member, &lines.ended, lines.access_generation))
             .with_context(|| format!("member {}", lines.id))?;

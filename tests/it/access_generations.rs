@@ -71,8 +71,9 @@ async fn bundle(cluster: &Cluster, member: &str, audit: AuditClient, out: &Path)
         now: cluster.clock.now(),
     };
     let runtime = tokio::runtime::Handle::current();
+    let (_runs, stop) = tokio::sync::watch::channel(false);
     let exported = tokio::task::spawn_blocking(move || {
-        let mut source = RemoteSource::new(runtime, dial, audit, &member);
+        let mut source = RemoteSource::new(runtime, dial, audit, &member, stop);
         export(&mut source, &what, to, &mut |_| true)
     });
     exported.await.expect("it ends").expect("a bundle");
