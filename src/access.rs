@@ -106,6 +106,8 @@ pub struct AccessLine {
     pub asked: Vec<AskedMember>,
     /// The officer's own signature over the request.
     pub officer: OfficerProof,
+    /// Of an export: the name of the log that was read.
+    pub log: String,
 }
 
 impl AccessLine {
@@ -123,6 +125,7 @@ impl AccessLine {
             count: 0,
             asked: vec![],
             officer: OfficerProof::default(),
+            log: String::new(),
         }
     }
 
@@ -141,6 +144,7 @@ impl AccessLine {
             officer_request: self.officer.request,
             officer_signature: self.officer.signature,
             officer_certificate: self.officer.certificate,
+            log: self.log,
         }
     }
 }

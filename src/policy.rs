@@ -170,7 +170,7 @@ pub enum Callers {
     /// Nodes and officers of auditors, and officers of the node's own member
     /// with this right.
     Auditors(Right),
-    /// Nodes of any member, and officers of the node's own.
+    /// Nodes of any member, officers of auditors, and officers of the node's own.
     AnyMember,
 }
 
@@ -388,7 +388,7 @@ pub fn authorize(
                 });
             }
         }
-        (Subject::Node | Subject::Officer(_), Callers::Auditors(_))
+        (Subject::Node | Subject::Officer(_), Callers::Auditors(_) | Callers::AnyMember)
             if identity.role == Auditor && identity.member != *own => {}
         (Subject::Node, Callers::Auditors(_)) if identity.role != Auditor => {
             return Err(Denied::Role {

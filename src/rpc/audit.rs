@@ -1,16 +1,16 @@
 //! The Audit service: the node's own logs, for auditors and for the own
 //! member's officers who may export. Straight from the store; what is read of
 //! bodies and of the access log is itself a line in the access log, one a
-//! stream, before the answer leaves.
+//! stream or file, before the answer leaves.
 
 pub mod client;
+mod error;
 pub mod source;
 pub mod static_log;
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::admit::{Admitted, Asking, Gate};
-use super::status::to_peer;
+use super::status::{code_of, to_officer, to_peer};
 use crate::access::{AccessLine, AccessLog};
 use crate::audit::layout::tiles_of_run;
 use crate::audit::local::{
@@ -27,7 +27,6 @@ use crate::audit::local::{
     rosters_after,
 };
 use crate::blame::Blamed;
-use crate::clock::{Clock, UnixSeconds};
 use crate::evidence::Evidence;
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::{AuditedBody, BodyReader, Ledger, LedgerError, Log, Seer};
@@ -37,6 +36,7 @@ use crate::roster::{MemberRole, Roster};
 use crate::store::StoreError;
 use crate::tls::{Peer, RosterHandle};
 use crate::wire::v1::{self, AccessScope, BodyAnswer, audit_server};
+use error::AuditError;
 
 /// Rosters that one answer carries.
 const ROSTERS_MAX: usize = 64;
@@ -44,11 +44,6 @@ const ROSTERS_MAX: usize = 64;
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 /// Messages of a stream that wait for the reader.
 const WAITING_MAX: usize = 4;
-/// How long one caller's fetches of one access log by HTTP count as one, in
-/// seconds.
-const SESSION_S: UnixSeconds = 600;
-/// Sessions that are remembered; past it all are forgotten, and logged again.
-const SESSIONS_MAX: usize = 4_096;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -63,24 +58,19 @@ struct Inner {
     access: AccessLog,
     evidence: Evidence,
     roster: RosterHandle,
-    clock: Clock,
-    sessions: Mutex<HashMap<(String, Origin), UnixSeconds>>,
 }
 
 impl AuditService {
     /// Answers from `ledger`, to whom `gate` lets in.
     #[must_use]
     pub fn new(gate: Arc<Gate>, ledger: Ledger, access: AccessLog, roster: RosterHandle) -> Self {
-        let clock = ledger.clock().clone();
-        let evidence = Evidence::new(ledger.store().clone(), clock.clone());
+        let evidence = Evidence::new(ledger.store().clone(), ledger.clock().clone());
         Self(Arc::new(Inner {
             gate,
             ledger,
             access,
             evidence,
             roster,
-            clock,
-            sessions: Mutex::default(),
         }))
     }
 
@@ -102,41 +92,26 @@ impl AuditService {
         blocking(move || access.write(line).map(|_| ())).await
     }
 
-    async fn log_export(&self, permit: &Permit, count: u64) -> Result<(), Status> {
+    /// Writes down an export of the log `origin`: of how many entries, or why not.
+    async fn log_export(
+        &self,
+        permit: &Permit,
+        origin: Option<&Origin>,
+        entries: Result<u64, &Status>,
+    ) -> Result<(), Status> {
         let caller = caller(permit.identity(), self.0.ledger.own());
         let mut line = AccessLine::new(AccessScope::Export, permit.method().as_str(), caller);
-        line.count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.write(line).await
-    }
-
-    /// Logs the first of a caller's HTTP fetches of an access log; what follows
-    /// within ten minutes belongs to it.
-    async fn log_session(&self, permit: &Permit, origin: &Origin) -> Result<(), Status> {
-        let now = self.0.clock.now();
-        let key = (permit.identity().to_string(), origin.clone());
-        {
-            let sessions = self.0.sessions.lock();
-            let mut sessions = sessions.unwrap_or_else(PoisonError::into_inner);
-            let known = sessions.get(&key).copied();
-            if known.is_some_and(|since| (since..since.saturating_add(SESSION_S)).contains(&now)) {
-                return Ok(());
-            }
-            if sessions.len() >= SESSIONS_MAX {
-                sessions.clear();
-            }
+        line.log = origin.map(ToString::to_string).unwrap_or_default();
+        match entries {
+            Ok(count) => line.count = u32::try_from(count).unwrap_or(u32::MAX),
+            Err(refused) => line.outcome = code_of(refused),
         }
-        self.log_export(permit, 0).await?;
-        let sessions = self.0.sessions.lock();
-        let mut sessions = sessions.unwrap_or_else(PoisonError::into_inner);
-        sessions.insert(key, now);
-        Ok(())
+        self.write(line).await
     }
 
     /// An own log, or the replica of a records log, by its name.
     fn log(&self, origin: &str) -> Result<Arc<Log>, Status> {
-        let named: Origin = origin
-            .parse()
-            .map_err(|_| Status::invalid_argument("the origin is not one"))?;
+        let named = named(origin).ok_or_else(|| to_officer(&AuditError::Origin))?;
         self.0.ledger.log(&named).map_err(|e| to_peer(&e))
     }
 
@@ -147,16 +122,32 @@ impl AuditService {
         self.0.ledger.log(origin).map_err(|e| to_peer(&e))
     }
 
+    /// The range of bodies that is asked for, as far as a checkpoint holds it.
+    fn bodies(
+        &self,
+        origin: &str,
+        ranges: &[v1::IndexRange],
+    ) -> Result<(Arc<Log>, u64, u64), Status> {
+        let log = self.log(origin)?;
+        let [range] = ranges else {
+            return Err(to_officer(&AuditError::Ranges));
+        };
+        let end = range.end.min(log.head().checkpoint_size.0);
+        Ok((log, range.start, end))
+    }
+
     /// The size that is asked for: the newest checkpoint's, or an earlier one.
     fn size(log: &Log, size: u64) -> Result<TreeSize, Status> {
         let newest = log.head().checkpoint_size;
         if size > newest.0 {
-            return Err(Status::out_of_range(format!(
-                "the log has no checkpoint of that size yet: the newest is {newest}"
-            )));
+            return Err(to_officer(&AuditError::Size { newest }));
         }
         Ok(TreeSize(size))
     }
+}
+
+fn named(origin: &str) -> Option<Origin> {
+    origin.parse().ok()
 }
 
 /// Who calls, as it stands in the access log: an own officer's name, an
@@ -330,8 +321,7 @@ impl audit_server::Audit for AuditService {
         let asked = request.into_inner();
         let (log, ledger) = (self.log(&asked.origin)?, self.0.ledger.clone());
         let size = Self::size(&log, asked.size)?;
-        let level = u8::try_from(asked.level)
-            .map_err(|_| Status::invalid_argument("there is no such tile level"))?;
+        let level = u8::try_from(asked.level).map_err(|_| to_officer(&AuditError::Level))?;
         Ok(stream(admitted, move |send, _| {
             for path in tiles_of_run(Some(level), asked.first, asked.count, size) {
                 let held = ledger.tile_bytes(&log, level, path.index.0, path.width)?;
@@ -355,13 +345,21 @@ impl audit_server::Audit for AuditService {
     ) -> Result<Response<Self::GetEntryBundlesStream>, Status> {
         let admitted = self.admit_call(&request, Method::GetEntryBundles)?;
         let asked = request.into_inner();
-        let (log, ledger) = (self.log(&asked.origin)?, self.0.ledger.clone());
-        let size = Self::size(&log, asked.size)?;
-        if log.origin.log == LogName::Access {
+        let ledger = self.0.ledger.clone();
+        let wanted = self
+            .log(&asked.origin)
+            .and_then(|log| Self::size(&log, asked.size).map(|size| (log, size)));
+        let origin = named(&asked.origin);
+        // Entries of a records log are no secret among members.
+        if origin.as_ref().is_none_or(|o| o.log == LogName::Access) {
             let end = asked.first.saturating_add(asked.count);
-            let count = spanned(asked.first, end, size);
-            self.log_export(&admitted.permit, count).await?;
+            let entries = wanted
+                .as_ref()
+                .map(|(_, size)| spanned(asked.first, end, *size));
+            self.log_export(&admitted.permit, origin.as_ref(), entries)
+                .await?;
         }
+        let (log, size) = wanted?;
         Ok(stream(admitted, move |send, _| {
             for path in tiles_of_run(None, asked.first, asked.count, size) {
                 let tile = v1::Tile {
@@ -386,9 +384,7 @@ impl audit_server::Audit for AuditService {
         let (log, ledger) = (self.log(&asked.origin)?, self.0.ledger.clone());
         let size = Self::size(&log, asked.size)?;
         if asked.index >= size.0 {
-            return Err(Status::out_of_range(
-                "the index is not in a tree of that size",
-            ));
+            return Err(to_officer(&AuditError::Beyond { size }));
         }
         let index = LogIndex(asked.index);
         blocking(move || ledger.inclusion(&log, index, size))
@@ -405,9 +401,7 @@ impl audit_server::Audit for AuditService {
         let (log, ledger) = (self.log(&asked.origin)?, self.0.ledger.clone());
         let size = Self::size(&log, asked.size)?;
         if asked.old_size > size.0 {
-            return Err(Status::out_of_range(
-                "the old tree is larger than the new one",
-            ));
+            return Err(to_officer(&AuditError::Beyond { size }));
         }
         let old = TreeSize(asked.old_size);
         blocking(move || ledger.consistency(&log, old, size))
@@ -421,14 +415,15 @@ impl audit_server::Audit for AuditService {
     ) -> Result<Response<Self::GetBodiesStream>, Status> {
         let admitted = self.admit_call(&request, Method::AuditBodies)?;
         let v1::GetBodiesRequest { origin, ranges } = request.into_inner();
-        let (log, ledger) = (self.log(&origin)?, self.0.ledger.clone());
-        let [range] = &ranges[..] else {
-            return Err(Status::invalid_argument("one range is asked for at a time"));
-        };
-        let size = log.head().checkpoint_size;
-        let (start, end) = (range.start, range.end.min(size.0));
-        let count = end.saturating_sub(start);
-        self.log_export(&admitted.permit, count).await?;
+        let wanted = self.bodies(&origin, &ranges);
+        let entries = wanted
+            .as_ref()
+            .map(|(_, start, end)| end.saturating_sub(*start));
+        let origin = named(&origin);
+        self.log_export(&admitted.permit, origin.as_ref(), entries)
+            .await?;
+        let (log, start, end) = wanted?;
+        let ledger = self.0.ledger.clone();
         let roster = self.0.roster.load_full();
         Ok(stream(admitted, move |send, admitted| {
             let identity = admitted.permit.identity();

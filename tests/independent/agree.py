@@ -86,7 +86,7 @@ def compare(want, clean, python, casegate, shell):
             wrong.append("the clean bundle is not clean")
         return wrong
     lacking = set(want["codes"]) - set(python[1])
-    if lacking or python[0] != 1:
+    if lacking or python[0] != (want["exit"] if want["sums"] else 1):
         wrong.append(f"not found: {' '.join(sorted(lacking)) or 'anything'}")
     if want["sums"] == bool(SUMS & set(python[1])):
         wrong.append("SHA256SUMS")

@@ -6,8 +6,8 @@
 
 With --sums the forger also writes SHA256SUMS anew. Prints as JSON which codes
 every verifier must find, how many records change their verdict (null: only that
-all verifiers agree), whether the shell can see all of it, and an index that a sample
-has to include. Exits with 3
+all verifiers agree), whether the shell can see all of it, the exit code with new sums,
+and an index that a sample has to include. Exits with 3
 where the bundle has nothing to plant the fault in.
 """
 
@@ -32,10 +32,11 @@ class Nothing(Exception):
     """The bundle has nothing to plant this fault in."""
 
 
-def fault(*codes, delta=None, shell=True):
-    """Registers a fault: the codes that have to be found, and the change of verdicts."""
+def fault(*codes, delta=None, shell=True, exit_code=1):
+    """Registers a fault: the codes that have to be found, and the change of verdicts,
+    which may also be what planting it returns."""
     def register(plant):
-        FAULTS[plant.__name__] = (plant, codes, delta, shell)
+        FAULTS[plant.__name__] = (plant, codes, delta, shell, exit_code)
         return plant
     return register
 
@@ -43,8 +44,8 @@ def fault(*codes, delta=None, shell=True):
 class Target:
     """The records log of a bundle, and a record in it that a fault can hit."""
 
-    def __init__(self, root):
-        self.root = root
+    def __init__(self, root, source):
+        self.root, self.source = root, source
         logs = sorted((root / "logs/records").iterdir(), key=lambda p: int(p.name))
         self.log = logs[-1]
         self.also = None
@@ -361,9 +362,7 @@ def raise_unwitnessed(target, largest):
     shutil.copyfile(target.checkpoint, kept)
 
 
-@fault("cosignature.unknown", delta={})
-def unknown_witness(target):
-    path = newest_witnessed(target)[-1]
+def stranger_cosigns(path):
     raw = path.read_text()
     text = raw[:raw.index("\n\n") + 1]
     origin = text.split("\n")[0]
@@ -374,6 +373,11 @@ def unknown_witness(target):
     number = notes.key_id(name, 4, key.public_key().public_bytes_raw())
     line = base64.b64encode(number + time.to_bytes(8, "big") + signature).decode()
     path.write_text(f"{raw}\u2014 {name} {line}\n")
+
+
+@fault("cosignature.unknown", delta={})
+def unknown_witness(target):
+    stranger_cosigns(newest_witnessed(target)[-1])
 
 
 @fault("cosignature.unknown", delta={})
@@ -390,9 +394,7 @@ def witness_with_another_key(target):
     path.write_text(f"{raw}\u2014 {name} {base64.b64encode(blob).decode()}\n")
 
 
-@fault("cosignature.invalid")
-def cosignature_bit(target):
-    path = newest_witnessed(target)[-1]
+def flip_cosignature(path):
     rows = path.read_text().split("\n")
     for at, row in enumerate(rows):
         if "/witness " in row:
@@ -403,6 +405,20 @@ def cosignature_bit(target):
             path.write_text("\n".join(rows))
             return
     raise Nothing
+
+
+@fault("cosignature.invalid")
+def cosignature_bit(target):
+    flip_cosignature(newest_witnessed(target)[-1])
+
+
+@fault("checkpoint.signature")
+def cosignatures_without_the_log(target):
+    """What witnesses sign is not what the log signs."""
+    path = newest_witnessed(target)[-1]
+    rows = path.read_text().split("\n")
+    own = f"\u2014 {rows[0]} "
+    path.write_text("\n".join(row for row in rows if not row.startswith(own)))
 
 
 # --- proofs, receipts, evidence, rosters -------------------------------------
@@ -483,7 +499,7 @@ def evidence_planted(target):
 # Without the roster's new key its retraction does not count: see above.
 @fault("roster.signature", shell="part")
 def roster_signature_bit(target):
-    path = files(target.root / "roster", "0*")[-1]
+    path = files(target.root / "roster", "0*")[:2][-1]
     flip(path, path.stat().st_size - 9)
 
 
@@ -494,12 +510,90 @@ def roster_bit(target):
     flip(path, len(raw) // 2)
 
 
-@fault("roster.chain")
+@fault("roster.chain", shell="part")
 def roster_missing(target):
     found = files(target.root / "roster", "0*")
     if len(found) < 3:
         raise Nothing
     found[1].unlink()
+
+
+# --- the roster log ----------------------------------------------------------
+
+def roster_note(target):
+    path = target.root / "roster/checkpoint"
+    if not path.is_file():
+        raise Nothing
+    return path
+
+
+@fault("checkpoint.signature", delta={})
+def roster_checkpoint_size(target):
+    path = roster_note(target)
+    rows = path.read_text().split("\n")
+    rows[1] = str(int(rows[1]) + 1)
+    path.write_text("\n".join(rows))
+
+
+@fault("checkpoint.origin", delta={})
+def roster_checkpoint_of_a_log(target):
+    shutil.copyfile(target.checkpoint, roster_note(target))
+
+
+@fault("checkpoint.malformed", delta={})
+def roster_checkpoint_cut(target):
+    path = roster_note(target)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@fault("checkpoint.root")
+def newest_roster_held_back(target):
+    """The note speaks of one version more."""
+    roster_note(target)
+    found = files(target.root / "roster", "0*")
+    if len(found) < 2:
+        raise Nothing
+    found[-1].unlink()
+
+
+@fault("cosignature.invalid", delta={})
+def roster_cosignature_bit(target):
+    flip_cosignature(roster_note(target))
+
+
+@fault("cosignature.unknown", delta={})
+def unknown_witness_of_rosters(target):
+    stranger_cosigns(roster_note(target))
+
+
+# --- what the roots or members did sign --------------------------------------
+
+def instead(target, name):
+    """Puts what else they signed in its place."""
+    made = target.source.parent / "instead" / name
+    if not made.is_dir():
+        raise Nothing
+    for path in (p for p in made.glob("*/*") if p.is_file()):
+        shutil.copyfile(path, target.root / path.relative_to(made))
+    return json.loads((made / "delta.json").read_text())
+
+
+@fault("receipt.forged", delta={})
+def element_for_a_receipt(target):
+    """Another body of the same member: signed and logged, and no receipt."""
+    return instead(target, "element_for_a_receipt")
+
+
+# Nothing is false; nothing is witnessed any more.
+@fault(exit_code=0)
+def witness_key_revoked(target):
+    return instead(target, "witness_key_revoked")
+
+
+# The shell does not judge when a key was valid.
+@fault(shell=False)
+def log_key_revoked_while_in_use(target):
+    return instead(target, "log_key_revoked")
 
 
 # --- the tool ----------------------------------------------------------------
@@ -522,18 +616,19 @@ def main():
     if args.list:
         print("\n".join(FAULTS))
         return 0
-    plant, codes, delta, shell = FAULTS[args.plant]
+    plant, codes, delta, shell, exit_code = FAULTS[args.plant]
     shutil.rmtree(args.out, ignore_errors=True)
     shutil.copytree(args.bundle, args.out, copy_function=os.link)
-    target = Target(args.out)
+    target = Target(args.out, args.bundle)
     try:
         unlink_before_writing()
-        plant(target)
+        delta = plant(target) or delta
     except Nothing:
         return 3
     if args.sums:
         write_sums(args.out)
-    print(json.dumps({"codes": codes, "delta": delta, "shell": shell, "also": target.also}))
+    print(json.dumps({"codes": codes, "delta": delta, "shell": shell,
+                      "exit": exit_code, "also": target.also}))
     return 0
 
 

@@ -5,8 +5,11 @@ without any code of casegate: what `casegate audit verify` must accept.
     make.py --out DIR [--records N] [--access N]
 
 writes DIR/bundle and DIR/policy.toml. The member hefei has rotated its records
-key half-way, retracted four records, let one expire, and has two receipts of wuhu
-for one erasure; its last five records are not witnessed.
+key half-way, retracted four records, let one expire, and has two receipts of
+wuhu for one erasure; its last five records are not witnessed. The third of its rosters only says so again.
+
+DIR/instead/NAME has files that the roots or members could have signed instead of those
+of the bundle, and in `delta.json` how many records change their verdict by them.
 """
 
 import argparse
@@ -87,9 +90,11 @@ class Member:
         self.ca = authority(name)
         self.keys = {use: [Ed25519PrivateKey.generate()] for use in (RECORDS, CHECKPOINT, WITNESS)}
         self.from_size = {}
+        self.revoked = {}    # key number -> ("keep", size)
 
     def roster_message(self, witnesses, issued_at):
         keys = [message((1, use), (2, number(key)), (3, public(key)), (4, NOW - 30 * DAY),
+                        (6, self.revoked.get(number(key), 0)),
                         (7, self.from_size.get(number(key), 0)))
                 for use, all_keys in self.keys.items() for key in all_keys]
         return message(
@@ -107,6 +112,31 @@ def make_roster(version, previous, members, roots, issued_at):
     signed = [message((1, number(r)), (2, r.sign(rosters.pae(rosters.TYPE, raw))))
               for r in roots[:2]]
     return raw, message((1, raw), (2, signed))
+
+
+def cosignature(text, witness, at):
+    """A witness's line for a note's text."""
+    key = witness.keys[WITNESS][0]
+    vkey = signing.Vkey(f"{FEDERATION}/{witness.name}/witness", None, 4, public(key))
+    signed = f"cosignature/v1\ntime {at}\n{text}".encode()
+    return signing.NoteSignature.from_vkey_signature(
+        vkey, at.to_bytes(8, "big") + key.sign(signed))
+
+
+def signed_note(origin, size, root, member, witnesses, at):
+    """A signed note, with cosignatures of some members."""
+    signer = signing.PlainEd25519Signer(origin, member.keys[CHECKPOINT][0])
+    made = tlog.Checkpoint.make_signed(origin, size, root, [signer])
+    text = made.serialize_body()
+    lines = [*made.signatures, *(cosignature(text, w, at) for w in witnesses)]
+    return (text + "\n" + "".join(f"{s.serialize()}\n" for s in lines)).encode()
+
+
+def roster_note(rosters_, signer, witnesses, at):
+    """The checkpoint of the roster log."""
+    made = tree.Tree([tree.leaf_hash(raw) for raw in rosters_])
+    size = len(rosters_)
+    return signed_note(f"{FEDERATION}/roster", size, made.root(size), signer, witnesses, at)
 
 
 class Log:
@@ -140,19 +170,7 @@ class Log:
         self.tree = tree.Tree([tree.leaf_hash(e) for e in self.entries])
 
     def checkpoint(self, size, witnesses=(), at=0):
-        """A signed note, with cosignatures of some members."""
-        key = self.member.keys[CHECKPOINT][0]
-        root = self.tree.root(size)
-        made = tlog.Checkpoint.make_signed(
-            self.origin, size, root, [signing.PlainEd25519Signer(self.origin, key)])
-        lines = list(made.signatures)
-        for witness in witnesses:
-            key = witness.keys[WITNESS][0]
-            vkey = signing.Vkey(f"{FEDERATION}/{witness.name}/witness", None, 4, public(key))
-            text = f"cosignature/v1\ntime {at}\n{made.serialize_body()}".encode()
-            lines.append(signing.NoteSignature.from_vkey_signature(
-                vkey, at.to_bytes(8, "big") + key.sign(text)))
-        return (made.serialize_body() + "\n" + "".join(f"{s.serialize()}\n" for s in lines)).encode()
+        return signed_note(self.origin, size, self.tree.root(size), self.member, witnesses, at)
 
     def proof(self, index, note):
         path = self.tree._reader.get_inclusion_proof(index, len(self.entries)).node_hashes
@@ -239,12 +257,21 @@ def main():
     roots = [Ed25519PrivateKey.generate() for _ in range(3)]
     raw1, signed1 = make_roster(1, b"", members, roots, NOW - 29 * DAY)
     new_key = Ed25519PrivateKey.generate()
-    members["hefei"].keys[RECORDS].append(new_key)
-    members["hefei"].from_size[number(new_key)] = args.records // 2
+    hefei = members["hefei"]
+    hefei.keys[RECORDS].append(new_key)
+    hefei.from_size[number(new_key)] = args.records // 2
     raw2, signed2 = make_roster(
         2, hashlib.sha256(raw1).digest(), members, roots, NOW - 15 * DAY)
-    write(root, "roster/000001", signed1)
-    write(root, "roster/000002", signed2)
+    def third():
+        return make_roster(3, hashlib.sha256(raw2).digest(), members, roots, NOW - 5 * DAY)
+    raw3, signed3 = third()
+    for version, signed in enumerate((signed1, signed2, signed3), 1):
+        write(root, f"roster/{version:06}", signed)
+    cosigners = [members[name] for name in ("bengbu", "hefei", "wuhu")]
+
+    def rosters_signed(last):
+        return roster_note((raw1, raw2, last), members["hefei"], cosigners, NOW - 4 * DAY)
+    write(root, "roster/checkpoint", rosters_signed(raw3))
 
     witnesses = [members["wuhu"], members["bengbu"]]
     log = Log(members["hefei"], "records")
@@ -273,11 +300,17 @@ def main():
         receipts.append(
             wuhu.append(5, message((1, os.urandom(16)), (2, log.origin), (3, [item]))))
     wuhu.grow()
+    note = wuhu.checkpoint(receipts[-1] + 1)
+
+    def logged(where, stem, index):
+        write(where, f"{stem}.entry", wuhu.entries[index])
+        write(where, f"{stem}.body", wuhu.bodies[index][1])
+        write(where, f"{stem}.proof", wuhu.proof(index, note))
     for receipt in receipts:
-        stem = f"receipts/wuhu-1-{receipt}"
-        write(root, f"{stem}.entry", wuhu.entries[receipt])
-        write(root, f"{stem}.body", wuhu.bodies[receipt][1])
-        write(root, f"{stem}.proof", wuhu.proof(receipt, wuhu.checkpoint(receipts[-1] + 1)))
+        logged(root, f"receipts/wuhu-1-{receipt}", receipt)
+    element = args.out / "instead/element_for_a_receipt"
+    logged(element, "receipts/wuhu-1-0", 0)
+    write(element, "delta.json", "{}")
 
     write(root, "bundle.json", json.dumps({
         "schema": "casegate.bundle/1", "federation": FEDERATION, "member": "hefei",
@@ -285,6 +318,27 @@ def main():
     files = sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
     write(root, "SHA256SUMS", "".join(
         f"{hashlib.sha256((root / f).read_bytes()).hexdigest()}  {f}\n" for f in files))
+    def instead(name, holder, key, size, delta):
+        """Another third roster, that revokes a key."""
+        holder.revoked = {number(key): ("keep", size)}
+        raw, signed = third()
+        write(args.out, f"instead/{name}/roster/000003", signed)
+        write(args.out, f"instead/{name}/roster/checkpoint", rosters_signed(raw))
+        write(args.out, f"instead/{name}/delta.json", json.dumps(delta))
+        holder.revoked = {}
+
+    # Without wuhu the quorum of two is reached nowhere.
+    held = sum(state != 4 for state, _ in log.bodies[:sizes[-1]])
+    valid = held + args.access // 2
+    instead("witness_key_revoked", members["wuhu"], members["wuhu"].keys[WITNESS][0], 0,
+            {"valid": -valid, "provisional": valid})
+    # Key-invalid from the cut on, and what of the access log was not witnessed.
+    cut = args.records - 7
+    provisional = args.records - sizes[-1] + args.access - args.access // 2
+    instead("log_key_revoked", hefei, new_key, cut,
+            {"valid": cut - sizes[-1], "provisional": -provisional,
+             "key_invalid": provisional - cut + sizes[-1]})
+
     write(args.out, "policy.toml", f'federation = "{FEDERATION}"\n'
           f'roster_pin = "{hashlib.sha256(raw1).hexdigest()}"\n')
 

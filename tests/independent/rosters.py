@@ -58,7 +58,7 @@ def chain(bundle, policy):
         if not all(signed_by(roster, body, signed["signatures"], r) for r in roots):
             bundle.find("roster.signature", path)
             return versions
-        versions.append(roster)
+        versions.append(roster | {"raw": body})
         previous = digest
     return versions
 
@@ -69,7 +69,7 @@ class Trust:
     def __init__(self, versions, policy, member):
         self.versions, self.policy = versions, policy
         self.federation, self.member = policy["federation"], member
-        self.witnesses = self.witness_keys()
+        self.witnesses = self.witness_keys(self.own_witnesses)
 
     def of(self, roster, member):
         return next((m for m in roster["members"] if m["id"] == member), None)
@@ -89,7 +89,26 @@ class Trust:
         return {key: word["revoked_at_size"]
                 for key, word in self.keys(member, CHECKPOINT).items()}
 
-    def witness_keys(self):
+    def roster_log_keys(self):
+        """{key: the last version before the one that revokes it, or None}: the
+        checkpoint keys of all members may sign the roster log."""
+        keys = {}
+        for roster in self.versions:
+            for key in (k for m in roster["members"] for k in m["keys"] if k["use"] == CHECKPOINT):
+                revoked = key["revoked_at_size"] is not None
+                end = keys.setdefault(bytes(key["public_key"]), None)
+                if revoked and end is None:
+                    keys[bytes(key["public_key"])] = roster["version"] - 1
+        return keys
+
+    def roster_witnesses(self):
+        """Every member witnesses the roster log."""
+        return self.witness_keys(lambda roster: [m["id"] for m in roster["members"]])
+
+    def own_witnesses(self, roster):
+        return (self.of(roster, self.member) or {"witnesses": []})["witnesses"]
+
+    def witness_keys(self, assigned):
         """{(key name, key): [(from, to)]}: the times in which a roster in force
         assigned the witness; all time for those that the policy names."""
         if self.policy.get("witness"):
@@ -99,7 +118,7 @@ class Trust:
         ends = [r["issued_at"] for r in self.versions[1:]] + [FOREVER]
         for number, (roster, end) in enumerate(zip(self.versions, ends)):
             start = roster["issued_at"] if number else 0
-            for name in (self.of(roster, self.member) or {"witnesses": []})["witnesses"]:
+            for name in assigned(roster):
                 for key in self.of(roster, name)["keys"]:
                     if key["use"] == WITNESS:
                         place = f"{self.federation}/{name}/witness", bytes(key["public_key"])

@@ -283,6 +283,25 @@ class Log:
         return sorted(found.items())
 
 
+def check_roster_log(bundle, trust):
+    """Who signed and cosigned the roster log, and whether it is of these rosters."""
+    path = "roster/checkpoint"
+    raw = bundle.read(path)
+    if raw is None:
+        return
+    try:
+        opened = notes.open_checkpoint(raw, f"{trust.federation}/roster",
+                                       trust.roster_log_keys(), trust.roster_witnesses())
+    except Refused as why:
+        bundle.find(str(why), path)
+        return
+    for code in opened.findings:
+        bundle.find(code, path)
+    made = tree.Tree([tree.leaf_hash(roster["raw"]) for roster in trust.versions])
+    if made.root(opened.size) != opened.root:
+        bundle.find("checkpoint.root", path)
+
+
 def check_proofs(bundle, logs, trust):
     for name in bundle.names("proofs"):
         generation, _, index = name.removesuffix(".proof").partition("-")
@@ -328,6 +347,7 @@ def verify(root, policy):
     trust = rosters.load(bundle, policy, member)
     logs = {}
     if trust.versions:
+        check_roster_log(bundle, trust)
         for kind in ("records", "access"):
             for generation in bundle.names(f"logs/{kind}"):
                 log = Log(bundle, kind, generation, trust)

@@ -155,7 +155,8 @@ read_members() {
             6.7.1) use=$a ;;
             6.7.3) key=$(slice "$roster" "$a" "$b" | hex)
                 printf '%s %s\n' "$(printf %s "$key" | unhex | sha | cut -c1-8)" "$key" >>"$tmp/keys.$use.$who" ;;
-            6.7.6) echo "$a" >"$tmp/revoked.$use.$key" ;;    # at this size
+            6.7.6) echo "$a" >"$tmp/revoked.$use.$key"       # at this size
+                [ -f "$tmp/since.$use.$key" ] || echo $((number - 1)) >"$tmp/since.$use.$key" ;;
             6.10) slice "$roster" "$a" "$b" >>"$tmp/witnesses.$who"; echo >>"$tmp/witnesses.$who" ;;
             8.4) quorum=$a ;;
         esac
@@ -173,6 +174,7 @@ check_rosters() {
             find_ "$roster_fault" "$path"; break
         fi
         previous=$digest versions=$number
+        { printf '\0'; cat "$tmp/roster"; } | sha >>"$tmp/roster.leaves"
     done
     local setting_; setting_=$(setting quorum); quorum=${setting_:-$quorum}
 }
@@ -215,6 +217,7 @@ note_id() { { printf '%s\n' "$1"; printf '%s%s' "$2" "$3" | unhex; } | sha | cut
 # Opens a note: sets note_size, note_root (hex), note_times, fault.
 open_note() { # FILE ORIGIN MEMBER [PATH for findings of cosignatures]
     local file=$1 origin=$2 who=$3 path=${4-} line name raw lines ids= key good=0 invalid=0
+    local ends=revoked; [ "$who" != @roster ] || ends=since
     fault=checkpoint.malformed note_times=
     [ -f "$file" ] && [ "$(stat -c %s "$file")" -le 65536 ] || return 1
     local gap; gap=$(grep -n '^$' "$file" | head -1 | cut -d: -f1)
@@ -246,7 +249,7 @@ open_note() { # FILE ORIGIN MEMBER [PATH for findings of cosignatures]
             printf '%s %s %s\n' "$name" "$id" "$raw" >>"$tmp/others"; continue
         fi
         holds "$key" "$raw" "$tmp/text" || return 1
-        [ -f "$tmp/revoked.2.$key" ] && [ "$note_size" -gt "$(cat "$tmp/revoked.2.$key")" ] || good=1
+        [ -f "$tmp/$ends.2.$key" ] && [ "$note_size" -gt "$(cat "$tmp/$ends.2.$key")" ] || good=1
     done <"$tmp/parsed"
     [ "$good" = 1 ] || return 1
     fault=checkpoint.malformed; [ "$gap" = 4 ] || return 1    # casegate's logs have no extensions
@@ -495,14 +498,17 @@ check_proofs() {
     done
 }
 
+unopened() { # SIZE: a checkpoint is there, but this run leaves it out
+    [ "$(wc -l <"$tmp/sizes")" -gt "$notes_max" ] && [ -f "$dir/checkpoints/$1" ] &&
+        ! grep -q "^$1 " "$tmp/opened"
+}
+
 check_consistency() {
     local file name old new path a b
     for file in "$dir"/consistency/*; do
         [ -f "$file" ] || continue
         name=$(basename "$file"); old=${name%-*} new=${name#*-}
-        # Where only some checkpoints were opened, their proofs only.
-        if [ "$(wc -l <"$tmp/sizes")" -gt "$notes_max" ] && ! grep -q "^$old " "$tmp/opened" &&
-            [ -f "$dir/checkpoints/$old" ]; then continue; fi
+        if unopened "$old" || unopened "$new"; then continue; fi
         a=$(awk -v s="$old" '$1 == s { print $2; exit }' "$tmp/opened")
         b=$(awk -v s="$new" '$1 == s { print $2; exit }' "$tmp/opened")
         if ! { [ -n "$a" ] && [ -n "$b" ] && path=$(hashes <"$file") &&
@@ -728,10 +734,11 @@ check_dsse() { # NUMBER: the envelopes of the sampled entries that hold
 
 # --- A log, receipts, evidence -----------------------------------------------
 
-some_checkpoints() { # all of few; of many some, and the largest
+some_checkpoints() { # all of few; of many some neighbours, and the largest
     (cd "$dir" && ls checkpoints 2>/dev/null) | sort -n >"$tmp/sizes"
     awk -v n="$(wc -l <"$tmp/sizes")" -v most="$notes_max" '
-        n <= most || NR % int(n / most + 1) == 0 || NR == n { print "checkpoints/" $1 }' "$tmp/sizes"
+        BEGIN { step = int(2 * n / most) + 1 }
+        n <= most || NR % step < 2 || NR == n { print "checkpoints/" $1 }' "$tmp/sizes"
 }
 
 check_log() {
@@ -790,9 +797,22 @@ receipt_of() { # the receipt is about a records log of this member
     case $(slice "$1" "$a" "$b") in "$federation/$member/records/"*) ;; *) return 1 ;; esac
 }
 
+# The roster log: every member may sign it, and is its witness.
+check_roster_log() {
+    local file=$bundle/roster/checkpoint path=roster/checkpoint keys
+    [ -f "$file" ] || return 0
+    cat "$tmp"/keys.2.* | sort -u >"$tmp/keys.2.@roster"
+    for keys in "$tmp"/keys.3.*; do echo "${keys##*/keys.3.}"; done >"$tmp/witnesses.@roster"
+    if ! open_note "$file" "$federation/roster" @roster "$path"; then find_ "$fault" "$path"; return; fi
+    head -n "$note_size" "$tmp/roster.leaves" >"$tmp/some"
+    [ "$note_size" -le "$versions" ] && [ "$(root_of "$tmp/some")" = "$note_root" ] ||
+        find_ checkpoint.root "$path"
+}
+
 check_sums
 check_rosters
 if [ "$versions" -gt 0 ]; then
+    check_roster_log
     for kind in records access; do
         for dir in "$bundle/logs/$kind"/*; do
             [ -d "$dir" ] || continue

@@ -2,6 +2,8 @@
 //! well, badly or without the right, is one line with its outcome and the
 //! officer's signature, and no line holds a value or a token.
 
+mod audit;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ const HEFEI: &str = "case_no,category,kind,value,role,audience\n\
     HF-1,loan-fraud,domain,four.example,suspect,nobody\n";
 
 /// A client of the audit port of `member`'s node with this certificate.
-fn client(cluster: &Cluster, material: Material, member: &str) -> AuditClient {
+pub(crate) fn client(cluster: &Cluster, material: Material, member: &str) -> AuditClient {
     let dial = Dial {
         material,
         ..cluster.federation.dial(&id(member)).expect("a dial")
@@ -170,15 +170,20 @@ impl rustls::client::danger::ServerCertVerifier for AnyServer {
 }
 
 /// An answer over plain HTTP/1.1: status, head, body.
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Sends one request over HTTP/1.1 inside TLS, as a simple tool would, with the
 /// certificate and key in PEM, or with none.
-async fn fetch(cluster: &Cluster, pem: Option<(&str, &str)>, verb: &str, path: &str) -> Answer {
+pub(crate) async fn fetch(
+    cluster: &Cluster,
+    pem: Option<(&str, &str)>,
+    verb: &str,
+    path: &str,
+) -> Answer {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -294,7 +299,7 @@ async fn any_https_client_can_fetch_the_static_log_and_verify_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn full_tiles_are_for_ever_and_fetches_of_the_access_log_leave_one_line() {
+async fn full_tiles_are_for_ever_and_each_fetch_of_access_entries_is_a_line() {
     let cluster = Cluster::audited(&["hefei"]).await;
     let rows: String = (0..300)
         .map(|n| format!("HF-{n},loan-fraud,domain,d{n}.example,suspect,federation\n"))
@@ -328,16 +333,31 @@ async fn full_tiles_are_for_ever_and_fetches_of_the_access_log_leave_one_line() 
         .ledger
         .own_log(LogName::Access)
         .size();
-    for path in ["tile/entries/000.p/1", "tile/entries/000.p/2"] {
-        let path = format!("{base}/access/1/{path}");
-        assert_eq!(fetch(&cluster, pem, "GET", &path).await.status, 200);
+    let path = |file: &str| format!("{base}/access/1/{file}");
+    for (verb, file, count) in [
+        ("GET", "tile/entries/000.p/1", 1),
+        ("HEAD", "tile/entries/000.p/2", 0),
+        ("GET", "tile/entries/000.p/2", 2),
+    ] {
+        assert_eq!(fetch(&cluster, pem, verb, &path(file)).await.status, 200);
+        let newest = cluster.parts("hefei").access.newest(1).expect("lines");
+        let (_, line) = newest.last().expect("a line");
+        let told = (line.method.as_str(), line.log.as_str(), line.count);
+        let log = "anhui.example/hefei/access/1";
+        assert_eq!(told, ("Audit.ReadStaticLog", log, count), "{verb}");
+    }
+    for unlogged in ["checkpoint", "tile/0/000.p/1"] {
+        assert_eq!(
+            fetch(&cluster, pem, "GET", &path(unlogged)).await.status,
+            200
+        );
     }
     let after = cluster
         .parts("hefei")
         .ledger
         .own_log(LogName::Access)
         .size();
-    assert_eq!(after.0, access.0 + 1, "one line for one session");
+    assert_eq!(after.0, access.0 + 3, "one line for each file of entries");
     cluster.federation.stop().await;
 }
 
@@ -464,7 +484,8 @@ async fn an_auditors_bundle_is_whole_and_another_members_stays_closed() {
     };
     let (runtime, to) = (tokio::runtime::Handle::current(), BundleOut::of(&out));
     let exported = tokio::task::spawn_blocking(move || {
-        let mut source = RemoteSource::new(runtime, dial, audit, &id("hefei"));
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let mut source = RemoteSource::new(runtime, dial, audit, &id("hefei"), stop);
         export(&mut source, &what, to, &mut |_| true)
     });
     let exported = exported.await.expect("it ends").expect("a bundle");

@@ -38,22 +38,31 @@ pub(crate) fn id(name: &str) -> MemberId {
 impl Cluster {
     /// Brings up `bureaus`, a department named `province`, and three custodians, 2 of 3.
     pub(crate) async fn new(bureaus: &[&str]) -> Self {
-        Self::launch(bureaus, None, &[]).await
+        Self::launch(bureaus, None, &[], Clock::manual(NOW)).await
     }
 
     /// As [`Cluster::new`], with the auditor `audit-office`, who has no node.
     pub(crate) async fn audited(bureaus: &[&str]) -> Self {
-        Self::launch(bureaus, None, &["audit-office"]).await
+        Self::launch(bureaus, None, &["audit-office"], Clock::manual(NOW)).await
+    }
+
+    /// As [`Cluster::audited`], under the system's clock: for processes beside it.
+    pub(crate) async fn audited_today(bureaus: &[&str]) -> Self {
+        Self::launch(bureaus, None, &["audit-office"], Clock::System).await
     }
 
     /// As [`Cluster::new`], with room for something before the node of `member`.
     pub(crate) async fn behind(bureaus: &[&str], member: &str) -> Self {
-        Self::launch(bureaus, Some(id(member)), &[]).await
+        Self::launch(bureaus, Some(id(member)), &[], Clock::manual(NOW)).await
     }
 
-    async fn launch(bureaus: &[&str], behind: Option<MemberId>, auditors: &[&str]) -> Self {
+    async fn launch(
+        bureaus: &[&str],
+        behind: Option<MemberId>,
+        auditors: &[&str],
+        clock: Clock,
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let clock = Clock::manual(NOW);
         let member = |name: &str, role, replicate| MemberSpec {
             id: id(name),
             role,

@@ -9,6 +9,7 @@
 
 mod access;
 mod audience;
+mod audit_cli;
 mod audit_export;
 mod audit_layout;
 mod audit_port;

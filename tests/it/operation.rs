@@ -33,7 +33,7 @@ use serde::Serialize;
 mod answers;
 
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Paper(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Paper {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -50,13 +50,13 @@ impl Write for Paper {
 }
 
 impl Paper {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let bytes = self.0.lock().expect("nobody panics while writing").clone();
         String::from_utf8(bytes).expect("output is text")
     }
 }
 
-fn papers(json: bool, lang: Lang) -> (Output, Paper, Paper) {
+pub(crate) fn papers(json: bool, lang: Lang) -> (Output, Paper, Paper) {
     let (out, err) = (Paper::default(), Paper::default());
     (
         Output::to(json, lang, Box::new(out.clone()), Box::new(err.clone())),

@@ -492,7 +492,9 @@ fn an_access_body_may_be_large_and_its_ids_have_their_sizes() {
     let decode = |body: &AccessBody| Body::decode(BodyType::Access, &body.encode_to_vec());
     assert!(decode(&good).is_ok());
     type Change = fn(&mut AccessBody);
-    let cases: [(&str, Change); 6] = [
+    let cases: [(&str, Change); 8] = [
+        ("a log's name with a line break", |b| b.log = "a\nb".into()),
+        ("a long log's name", |b| b.log = "a".repeat(513)),
         ("a short nonce", |b| b.nonce = Bytes::from_static(&[1; 8])),
         ("scope 0", |b| b.scope = 0),
         ("scope 9", |b| b.scope = 9),

@@ -2,11 +2,11 @@
 //! port or, with `--offline`, from the directory of the own stopped node.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use super::node::{AuditPort, NodeArgs};
 use crate::access::{AccessLine, AccessLog};
@@ -97,10 +97,22 @@ pub(super) fn run(
     clock: &Clock,
     output: &Output,
 ) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let (stop, stopped) = watch::channel(false);
+    runtime.spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.send_replace(true);
+        }
+        // As long as somebody waits for the word, there is somebody to say it.
+        stop.closed().await;
+    });
     let exported = if args.offline {
-        offline(args, config, clock, output)
+        offline(args, config, clock, output, &stopped)
     } else {
-        online(args, config, clock, output)
+        online(args, config, clock, output, (&runtime, stopped))
     }?;
     match exported {
         Outcome::Bundle(exported) => {
@@ -126,28 +138,16 @@ fn online(
     config: &Path,
     clock: &Clock,
     output: &Output,
+    (runtime, stopped): (&Runtime, watch::Receiver<bool>),
 ) -> anyhow::Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
     let port = {
         let _entered = runtime.enter();
         AuditPort::open(&args.node, config, clock)?
     };
-    let told = Arc::new(AtomicBool::new(false));
-    let stop = Arc::clone(&told);
-    runtime.spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stop.store(true, Ordering::Relaxed);
-        }
-    });
     let what = args.selection(port.federation, SHANGHAI_OFFSET_S, clock);
-    let handle = runtime.handle().clone();
-    let mut source = RemoteSource::new(handle, port.dial, port.client, &args.node.member);
-    write(args, &what, &mut source, output, &|| {
-        !told.load(Ordering::Relaxed)
-    })
+    let (handle, stop) = (runtime.handle().clone(), stopped.clone());
+    let mut source = RemoteSource::new(handle, port.dial, port.client, &args.node.member, stop);
+    write(args, &what, &mut source, output, &stopped)
 }
 
 fn offline(
@@ -155,6 +155,7 @@ fn offline(
     path: &Path,
     clock: &Clock,
     output: &Output,
+    stopped: &watch::Receiver<bool>,
 ) -> anyhow::Result<Outcome> {
     let config = match Config::load(path) {
         Ok(config) => config,
@@ -174,12 +175,17 @@ fn offline(
     };
     let what = args.selection(config.federation, config.timezone.offset_s(), clock);
     // Whoever holds the node's keys exports; that he did stays in its log.
-    let mut line = AccessLine::new(AccessScope::Export, Method::AuditBodies.as_str(), "offline");
-    let size = ledger.own_log(LogName::Records).size().0;
-    line.count = u32::try_from(size).unwrap_or(u32::MAX);
-    AccessLog::open(ledger.clone())?.write(line)?;
+    let access = AccessLog::open(ledger.clone())?;
+    for log in [LogName::Records, LogName::Access] {
+        let log = ledger.own_log(log);
+        let mut line =
+            AccessLine::new(AccessScope::Export, Method::AuditBodies.as_str(), "offline");
+        line.count = u32::try_from(log.size().0).unwrap_or(u32::MAX);
+        line.log = log.origin.to_string();
+        access.write(line)?;
+    }
     let mut source = LocalSource::new(ledger);
-    write(args, &what, &mut source, output, &|| true)
+    write(args, &what, &mut source, output, stopped)
 }
 
 fn write(
@@ -187,14 +193,14 @@ fn write(
     what: &Selection,
     source: &mut dyn Source,
     output: &Output,
-    goes_on: &dyn Fn() -> bool,
+    stopped: &watch::Receiver<bool>,
 ) -> anyhow::Result<Outcome> {
     let label = output.lang().text("message.audit.exporting", &[]);
     let mut bar = None;
     let mut watch = |Progress { done, total }| {
         bar.get_or_insert_with(|| output.progress(&label, Some(total)))
             .at(done);
-        goes_on()
+        !*stopped.borrow()
     };
     let out = BundleOut::of(&args.out);
     let exported = export(source, what, out, &mut watch);

@@ -28,6 +28,7 @@ pub(super) fn check(body: &AccessBody) -> Result<(), RecordError> {
     codec::text("method", &body.method, WORD_BYTES_MAX)?;
     codec::text("caller", &body.caller, WORD_BYTES_MAX)?;
     codec::text("outcome", &body.outcome, WORD_BYTES_MAX)?;
+    codec::text("log", &body.log, WORD_BYTES_MAX)?;
     for purpose in &body.purposes {
         size("salt", &purpose.salt, SALT_BYTES)?;
         optional("case_ref", &purpose.case_ref, ID_BYTES)?;

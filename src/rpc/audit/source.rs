@@ -1,5 +1,6 @@
 //! A node's audit port as the source of a bundle. Blocks: it is used on a
-//! thread of its own while a runtime drives the connection.
+//! thread of its own while a runtime drives the connection, until it is told to
+//! stop.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tonic::{Response, Status, Streaming};
 
 use super::client::{AuditClient, Dial};
@@ -24,7 +26,7 @@ use crate::wire::v1::{self, BodyAnswer};
 /// The audit ports of a federation, one of which is exported from.
 #[derive(Debug)]
 pub struct RemoteSource {
-    runtime: Handle,
+    driver: Driver,
     dial: Dial,
     client: AuditClient,
     /// Whether the caller is an officer of the member that is exported: other
@@ -32,6 +34,28 @@ pub struct RemoteSource {
     /// his own.
     own: bool,
     others: HashMap<MemberId, AuditClient>,
+}
+
+/// Waits for what a runtime does.
+#[derive(Clone, Debug)]
+struct Driver {
+    runtime: Handle,
+    /// Says whether to give up; nobody does without a sender.
+    stop: watch::Receiver<bool>,
+}
+
+impl Driver {
+    /// Waits for an answer, or for the word to give up.
+    fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, ExportError> {
+        let mut stop = self.stop.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                Ok(_) = stop.wait_for(|stop| *stop) => Err(ExportError::Stopped),
+                answer = answer => Ok(answer),
+            }
+        })
+    }
 }
 
 /// What a failed call is to an export.
@@ -45,12 +69,19 @@ pub fn source_error(error: &DeskCallError) -> SourceError {
 }
 
 impl RemoteSource {
-    /// Exports from the node behind `client`, which is that of `member`.
+    /// Exports from the node behind `client`, which is that of `member`, until
+    /// `stop` says true.
     #[must_use]
-    pub fn new(runtime: Handle, dial: Dial, client: AuditClient, member: &MemberId) -> Self {
+    pub fn new(
+        runtime: Handle,
+        dial: Dial,
+        client: AuditClient,
+        member: &MemberId,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
         let own = dial.material.identity().member == *member;
         Self {
-            runtime,
+            driver: Driver { runtime, stop },
             dial,
             client,
             own,
@@ -62,7 +93,7 @@ impl RemoteSource {
         &self,
         calling: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, ExportError> {
-        call(&self.runtime, &self.client, calling)
+        call(&self.driver, &self.client, calling)
     }
 
     fn each_tile(
@@ -71,7 +102,7 @@ impl RemoteSource {
         level: Option<u8>,
         each: Each<'_, (TilePath, Bytes)>,
     ) -> Result<(), ExportError> {
-        while let Some(tile) = next(&self.runtime, &self.client, &mut tiles)? {
+        while let Some(tile) = next(&self.driver, &self.client, &mut tiles)? {
             let width = u16::try_from(tile.width).unwrap_or(0);
             if width == 0 || u64::from(width) > TILE_WIDTH {
                 return Err(ExportError::Malformed {
@@ -104,7 +135,7 @@ impl RemoteSource {
             blame: Blame::NotFound,
             sentence: format!("the roster names no audit port of {member}"),
         })?;
-        let _entered = self.runtime.enter();
+        let _entered = self.driver.runtime.enter();
         let client = AuditClient::new(&self.dial, member.clone(), &endpoint);
         let client = client.map_err(|e| source_error(&e))?;
         self.others.insert(member.clone(), client.clone());
@@ -113,21 +144,21 @@ impl RemoteSource {
 }
 
 fn call<T>(
-    runtime: &Handle,
+    driver: &Driver,
     client: &AuditClient,
     calling: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, ExportError> {
-    let answer = runtime.block_on(calling);
+    let answer = driver.wait(calling)?;
     let answer = answer.map_err(|status| source_error(&client.failed(&status)))?;
     Ok(answer.into_inner())
 }
 
 fn next<T>(
-    runtime: &Handle,
+    driver: &Driver,
     client: &AuditClient,
     stream: &mut Streaming<T>,
 ) -> Result<Option<T>, ExportError> {
-    let message = runtime.block_on(stream.message());
+    let message = driver.wait(stream.message())?;
     Ok(message.map_err(|status| source_error(&client.failed(&status)))?)
 }
 
@@ -214,7 +245,7 @@ impl Source for RemoteSource {
         };
         let mut calls = self.client.calls();
         let mut notes = self.call(calls.get_checkpoints(request))?;
-        while let Some(kept) = next(&self.runtime, &self.client, &mut notes)? {
+        while let Some(kept) = next(&self.driver, &self.client, &mut notes)? {
             if kept.witnessed {
                 each(kept.note)?;
             }
@@ -268,7 +299,7 @@ impl Source for RemoteSource {
         let mut calls = self.client.calls();
         let mut chunks = self.call(calls.get_bodies(bodies_request(log, run.first, end)))?;
         let mut at = run.first;
-        while let Some(chunk) = next(&self.runtime, &self.client, &mut chunks)? {
+        while let Some(chunk) = next(&self.driver, &self.client, &mut chunks)? {
             at = each_body(chunk, at, each)?;
         }
         Ok(())
@@ -279,7 +310,7 @@ impl Source for RemoteSource {
         let mut calls = self.client.calls();
         let mut erasures = self.call(calls.get_erasures(v1::GetErasuresRequest { origin }))?;
         let mut out = vec![];
-        while let Some(erasure) = next(&self.runtime, &self.client, &mut erasures)? {
+        while let Some(erasure) = next(&self.driver, &self.client, &mut erasures)? {
             out.push(erasure);
         }
         Ok(out)
@@ -287,7 +318,7 @@ impl Source for RemoteSource {
 
     fn receipt(&mut self, log: &Origin, index: LogIndex) -> Result<Receipt, SourceError> {
         let client = self.of_member(&log.member)?;
-        fetch_receipt(&self.runtime, &client, log, index).map_err(|error| match error {
+        fetch_receipt(&self.driver, &client, log, index).map_err(|error| match error {
             ExportError::Source(error) => error,
             other => SourceError::of(&other),
         })
@@ -297,7 +328,7 @@ impl Source for RemoteSource {
         let mut calls = self.client.calls();
         let mut pairs = self.call(calls.get_evidence(v1::GetEvidenceRequest {}))?;
         let mut out = vec![];
-        while let Some(pair) = next(&self.runtime, &self.client, &mut pairs)? {
+        while let Some(pair) = next(&self.driver, &self.client, &mut pairs)? {
             out.push(pair);
         }
         Ok(out)
@@ -313,7 +344,7 @@ fn bodies_request(log: &Origin, start: u64, end: u64) -> v1::GetBodiesRequest {
 
 /// One entry with its body and the proof that it stands in its log.
 fn fetch_receipt(
-    runtime: &Handle,
+    driver: &Driver,
     client: &AuditClient,
     log: &Origin,
     index: LogIndex,
@@ -325,8 +356,8 @@ fn fetch_receipt(
         origin: origin.clone(),
         from_size: u64::MAX,
     };
-    let mut notes = call(runtime, client, calls.get_checkpoints(newest))?;
-    let note = next(runtime, client, &mut notes)?.map(|kept| kept.note);
+    let mut notes = call(driver, client, calls.get_checkpoints(newest))?;
+    let note = next(driver, client, &mut notes)?.map(|kept| kept.note);
     let checkpoint = note.ok_or_else(|| malformed("no checkpoint of a receipt's log"))?;
     let size = size_of(&checkpoint).ok_or_else(|| malformed("a checkpoint that is none"))?;
 
@@ -336,16 +367,16 @@ fn fetch_receipt(
         count: 1,
         size: size.0,
     };
-    let mut bundles = call(runtime, client, calls.get_entry_bundles(bundle))?;
-    let bundle = next(runtime, client, &mut bundles)?.map(|tile| tile.data);
+    let mut bundles = call(driver, client, calls.get_entry_bundles(bundle))?;
+    let bundle = next(driver, client, &mut bundles)?.map(|tile| tile.data);
     let place = usize::try_from(index.0 % TILE_WIDTH).unwrap_or(usize::MAX);
     let entry = bundle.and_then(|bundle| split_entries(bundle).nth(place));
     let entry = entry.ok_or_else(|| malformed("no entry of a receipt"))??;
 
     let wanted = bodies_request(log, index.0, index.0.saturating_add(1));
-    let mut chunks = call(runtime, client, calls.get_bodies(wanted))?;
+    let mut chunks = call(driver, client, calls.get_bodies(wanted))?;
     let mut body = None;
-    if let Some(chunk) = next(runtime, client, &mut chunks)? {
+    if let Some(chunk) = next(driver, client, &mut chunks)? {
         each_body(chunk, index.0, &mut |found| {
             body = (found.answer == BodyAnswer::Held).then_some(found.bytes);
             Ok(())
@@ -358,7 +389,7 @@ fn fetch_receipt(
         index: index.0,
         size: size.0,
     };
-    let proof = call(runtime, client, calls.get_inclusion_proof(index_of))?;
+    let proof = call(driver, client, calls.get_inclusion_proof(index_of))?;
     Ok(Receipt {
         entry,
         body,

@@ -43,7 +43,8 @@ pub async fn serve(service: AuditService, request: Request) -> Response {
         return answer;
     }
     let peer = request.extensions().get::<Peer>().cloned();
-    match file(&service, peer.as_ref(), request.uri().path()).await {
+    let shown = request.method() == Verb::GET;
+    match file(&service, peer.as_ref(), request.uri().path(), shown).await {
         Ok(Served { bytes, kind, cache }) => {
             let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, cache)];
             // The server leaves the body of an answer to HEAD away.
@@ -53,7 +54,13 @@ pub async fn serve(service: AuditService, request: Request) -> Response {
     }
 }
 
-async fn file(service: &AuditService, peer: Option<&Peer>, path: &str) -> Result<Served, Status> {
+/// The file at a path; `shown` says whether its bytes go out.
+async fn file(
+    service: &AuditService,
+    peer: Option<&Peer>,
+    path: &str,
+    shown: bool,
+) -> Result<Served, Status> {
     // Who may not come in learns nothing about which paths there are.
     let admitted = service.admit(peer, Method::ReadStaticLog)?;
     let no_file = || Status::not_found("there is no such file in any log of this node");
@@ -77,7 +84,9 @@ async fn file(service: &AuditService, peer: Option<&Peer>, path: &str) -> Result
                 return Err(no_file());
             }
             if path.level.is_none() && log.origin.log == LogName::Access {
-                service.log_session(&admitted.permit, &log.origin).await?;
+                let entries = if shown { u64::from(path.width) } else { 0 };
+                let (permit, origin) = (&admitted.permit, Some(&log.origin));
+                service.log_export(permit, origin, Ok(entries)).await?;
             }
             tile(service, log, path).await?.ok_or_else(no_file)
         }
@@ -135,7 +144,7 @@ fn plain(status: StatusCode, sentence: &str) -> Response {
 fn refusal(status: &Status) -> Response {
     let said = match status.code() {
         Code::PermissionDenied | Code::Unauthenticated => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::OutOfRange => StatusCode::NOT_FOUND,
+        Code::NotFound => StatusCode::NOT_FOUND,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         Code::InvalidArgument => StatusCode::BAD_REQUEST,
         Code::FailedPrecondition | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -390,6 +390,12 @@ fn body_text(body: &Body) -> String {
         }
         Body::Receipt(r) => format!("receipt for {} ranges of {}", r.items.len(), r.origin),
         Body::Erasure(e) => format!("erased {} ranges", e.items.len()),
-        Body::Access(a) => format!("{} {} {} {}", a.method, a.caller, a.outcome, a.count),
+        Body::Access(a) => {
+            let line = format!(
+                "{} {} {} {} {}",
+                a.method, a.caller, a.outcome, a.count, a.log
+            );
+            line.trim_end().to_owned()
+        }
     }
 }

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 pub(crate) enum Fault {
     Cut(u64),
     Flip(u64),
+    /// Passes nothing on any more, and says nothing.
+    Hold(u64),
 }
 
 /// A loopback link in front of a node, with faults.
@@ -81,6 +83,10 @@ async fn carry_bytes(
                     Some(Fault::Cut(at)) if so_far >= at => {
                         done.fetch_add(1, Relaxed);
                         break;
+                    }
+                    Some(Fault::Hold(at)) if so_far >= at => {
+                        done.fetch_add(1, Relaxed);
+                        std::future::pending::<()>().await;
                     }
                     Some(Fault::Flip(at)) if so_far >= at => {
                         done.fetch_add(1, Relaxed);
