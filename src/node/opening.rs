@@ -81,11 +81,7 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
     let clock = options.clock;
     let officers = Officers::open(store.clone(), clock.clone(), options.first_admin.as_ref())?;
     let cases = Cases::new(ledger.clone());
-    if rosters.newest().witnesses(ledger.own()).is_off() {
-        tracing::debug!("nobody witnesses the access log");
-    } else {
-        ledger.set_access_standing(Standing::Fenced);
-    }
+    fence_access(&ledger, &rosters);
     let access = AccessLog::open(ledger.clone())?;
     let (sink, shown) = mpsc::channel(SHOWN_MAX);
     let peers = PeerClients::new(options.material.clone(), Arc::clone(&roster), clock.clone());
@@ -127,6 +123,15 @@ pub(super) fn open(options: NodeOptions) -> Result<Parts, NodeError> {
         clock,
         replicate: options.replicate,
     })
+}
+
+/// Closes the own access log until its witnesses have said how far they saw it.
+fn fence_access(ledger: &Ledger, rosters: &Rosters) {
+    if rosters.newest().witnesses(ledger.own()).is_off() {
+        tracing::debug!("nobody witnesses the access log");
+    } else {
+        ledger.set_access_standing(Standing::Fenced);
+    }
 }
 
 /// What takes the queue through the custodians into the log.
