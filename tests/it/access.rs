@@ -565,6 +565,25 @@ async fn a_signed_request_counts_once_in_its_time_and_not_again_after_a_restart(
     cluster.federation.stop().await;
 }
 
+#[test]
+fn a_call_whose_line_leaves_no_room_for_its_outcome_is_not_begun() {
+    use casegate::access::OfficerProof;
+    use casegate::record::ACCESS_BODY_BYTES_MAX;
+    let ledgers = crate::tamper::Ledgers::new();
+    let access = AccessLog::open(ledgers.open("hefei")).expect("it opens");
+    let line = |bytes: usize| AccessLine {
+        officer: OfficerProof {
+            request: vec![7; bytes].into(),
+            ..OfficerProof::default()
+        },
+        ..AccessLine::new(AccessScope::Local, "Desk.Import", OFFICER)
+    };
+    let begin = |short_of: usize| access.begin(&line(ACCESS_BODY_BYTES_MAX - short_of));
+    drop(begin(80 * 1024).expect("there is room"));
+    let refused = begin(32 * 1024).expect_err("it would not fit with what comes");
+    assert_eq!(casegate::blame::Blamed::code(&refused), "access.line");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_would_not_fit_into_a_line_is_refused_before_it_acts() {
     let cluster = Cluster::new(&["hefei"]).await;

@@ -148,6 +148,14 @@ async fn a_key_revoked_in_use_signs_nothing_more_and_its_void_entries_count_nowh
     cluster.import("hefei", &cases("HG", "shared", 2)).await;
     let size = own_size(&cluster, "hefei");
     wait_for("wuhu has all hits", || hits(&cluster, "wuhu") == 3).await;
+    // What was judged before the revocation is judged again after it.
+    let replica = cluster.parts("wuhu").ledger.log(&records("hefei"));
+    let replica = replica.expect("the replica");
+    wait_for("all of it is witnessed", || {
+        replica.witnessed_size().0 == size
+    })
+    .await;
+    assert_eq!(hits(&cluster, "wuhu"), 3);
 
     change_first(&mut cluster, |key| key.revoked_at_size = Some(good)).await;
     assert_eq!(

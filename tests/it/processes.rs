@@ -461,6 +461,19 @@ fn published(config: &Config) -> Vec<(String, String)> {
     elements.collect()
 }
 
+/// Lines of a stopped node that say of an import that it broke off.
+fn broken_off(config: &Config) -> usize {
+    let (ledger, _) = setup::open_ledger(config, &Clock::System).expect("it opens");
+    let log = ledger.own_log(LogName::Access);
+    let lines = ledger.decoded_bodies(log.number, LogIndex(0), log.size().0);
+    let broken = |body: &Body| {
+        matches!(body, Body::Access(line)
+            if line.method == "Desk.Import" && line.outcome == casegate::access::BROKEN_OFF)
+    };
+    let lines = lines.expect("readable").into_iter();
+    lines.filter(|(_, body)| broken(body)).count()
+}
+
 fn troubles(findings: &[Finding]) -> Vec<(&'static str, String)> {
     let bad = findings
         .iter()
@@ -539,6 +552,11 @@ async fn a_bureau_killed_in_the_middle_of_an_import_loses_nothing_and_repeats_no
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert_eq!(told(&refused)["code"], "store.in_use");
     assert_eq!(nodes.take("hefei").stop().await, Some(0));
+    assert_eq!(
+        broken_off(&nodes.config("hefei")),
+        1,
+        "killed while rows were read"
+    );
     let all = published(&nodes.config("hefei"));
     let distinct: BTreeSet<_> = all.iter().collect();
     assert_eq!((all.len(), distinct.len()), (ROWS + 2, ROWS + 2));

@@ -80,7 +80,12 @@ async fn every_version_is_cosigned_and_the_note_is_served() {
         &roster.federation,
         &roster.roster_witnesses(),
     );
-    assert!(by.expect("the lines hold").len() >= 4);
+    let by = by.expect("the lines hold");
+    assert!(by.len() >= 4);
+    assert!(
+        by.contains_key(&id("hefei")),
+        "who serves it cosigned it too"
+    );
     let root = RosterCheckpoint::of(&history(&cluster, "wuhu"), version);
     assert_eq!(root.expect("wuhu has all").root, opened.root);
 

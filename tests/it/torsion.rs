@@ -215,3 +215,28 @@ fn an_r_of_small_order_is_refused_although_the_equation_holds() {
     roster_refused(&crafty);
     officer_refused(&crafty);
 }
+
+/// A y of p and above is a second spelling of a point: some tools take it, with
+/// another hash, and some do not.
+#[test]
+fn no_second_spelling_of_a_point_is_a_key() {
+    let mut spelled = 0;
+    for (low, sign) in (0xed..=0xff_u8).flat_map(|low| [(low, 0), (low, 0x80)]) {
+        let mut bytes = [0xff; 32];
+        bytes[0] = low;
+        bytes[31] = 0x7f | sign;
+        let refused = PublicKey::from_slice(&bytes).expect_err("a second spelling");
+        if CompressedEdwardsY(bytes)
+            .decompress()
+            .is_some_and(|p| !p.is_small_order())
+        {
+            assert_eq!(
+                refused,
+                casegate::keys::KeyError::NotCanonical,
+                "{low:x} {sign}"
+            );
+            spelled += 1;
+        }
+    }
+    assert!(spelled > 0, "there are some");
+}

@@ -380,3 +380,33 @@ fn every_reason_has_a_code_and_a_sentence_of_its_own() {
     let words: std::collections::BTreeSet<_> = Why::ALL.iter().map(ToString::to_string).collect();
     assert_eq!((codes.len(), words.len()), (Why::ALL.len(), Why::ALL.len()));
 }
+
+#[test]
+fn a_key_that_is_revoked_at_any_size_speaks_for_its_member_no_more() {
+    let versions = [
+        V {
+            at: NOW,
+            generation: 1,
+            keys: vec![k(1), k(2).from(50)],
+        },
+        V {
+            at: NOW + 10,
+            generation: 1,
+            keys: vec![k(1).revoked(90), k(2).from(50)],
+        },
+    ];
+    let speaker = |count: usize, seed| {
+        let known = history(&versions[..count]);
+        let timeline = KeyTimeline::of(&known, &origin(LogName::Records, 1));
+        match timeline.speaker(key(seed)) {
+            Signer::Key(found) => Ok(found.id() == key(seed)),
+            Signer::Refused(why) => Err(Some(why)),
+            Signer::Unknown => Err(None),
+        }
+    };
+    assert_eq!(
+        (speaker(1, 1), speaker(2, 1)),
+        (Ok(true), Err(Some(Why::Revoked)))
+    );
+    assert_eq!((speaker(2, 2), speaker(2, 3)), (Ok(true), Err(None)));
+}

@@ -336,3 +336,46 @@ async fn a_node_that_sees_two_histories_of_its_own_log_appends_no_more() {
     drop(parts);
     cluster.federation.stop().await;
 }
+
+#[test]
+fn a_note_that_was_seen_stays_until_a_larger_one_is_proven_to_extend_it() {
+    use crate::tamper::{Ledgers, origin};
+    use casegate::ids::TreeSize;
+    use casegate::ledger::View;
+    let ledgers = Ledgers::new();
+    let (reader, author) = (ledgers.open("wuhu"), ledgers.member("hefei"));
+    let signing = ledgers.keys("hefei").checkpoint;
+    let note = |size, root| {
+        let signed = Checkpoint {
+            origin: origin("hefei"),
+            size: TreeSize(size),
+            root: Digest([root; 32]),
+        };
+        Bytes::from(signed.sign(&signing))
+    };
+    let remember = |size, root, proven| {
+        let kept = reader.remember_seen(&origin("hefei"), &note(size, root), proven);
+        kept.expect("the store takes it");
+        let seen = reader.last_seen(&origin("hefei")).expect("readable");
+        seen.expect("one is remembered").checkpoint.size.0
+    };
+    assert_eq!(remember(5, 1, false), 5);
+    assert_eq!(
+        remember(9, 2, false),
+        5,
+        "nobody has shown that it extends it"
+    );
+    assert_eq!(remember(9, 2, true), 9);
+    assert_eq!(remember(7, 3, true), 9, "it never goes back");
+    let view = |size, root| {
+        let looked = reader.view(&origin("hefei"), &author, &note(size, root));
+        looked.expect("a checkpoint of the log")
+    };
+    assert_eq!(view(9, 2), View::Fits);
+    assert!(
+        matches!(view(9, 4), View::Conflict(_)),
+        "two roots of one size"
+    );
+    assert!(matches!(view(12, 5), View::Open(_)));
+    assert!(matches!(view(3, 6), View::Open(_)));
+}

@@ -6,7 +6,8 @@ mod nodes;
 mod refusals;
 
 use casegate::checkpoint::{
-    Checkpoint, CheckpointError, Witnessed, cosign, cosigned_by, witness_name, witnessed,
+    Checkpoint, CheckpointError, Cosignature, SignedNote, Witnessed, cosign, cosignature_of,
+    cosigned_by, open_cosignature, witness_name, witnessed,
 };
 use casegate::ids::{Digest, MemberId, TreeSize};
 use casegate::keys::{PublicKey, SigningKey};
@@ -117,4 +118,29 @@ fn cosignatures_do_not_stand_in_for_the_log_s_own_signature() {
     let unsigned = cosigned(&[("court", &court, NOW), ("procuracy", &procuracy, NOW)])
         .replace(&format!("\u{2014} {LOG} "), "\u{2014} somebody ");
     assert_eq!(judge(&unsigned, 2), Err(CheckpointError::NotSigned));
+}
+
+#[test]
+fn of_several_cosignatures_by_one_key_the_newest_counts() {
+    let (court, name) = (key(2), witness_name(&federation(), &id("court")));
+    for times in [[NOW, NOW + 5], [NOW + 5, NOW]] {
+        let note = cosigned(&times.map(|time| ("court", &court, time)));
+        let parsed = SignedNote::parse(note.as_bytes()).expect("a note");
+        let found = open_cosignature(&parsed, &name, court.public_key());
+        assert_eq!(found, Ok(Some(Cosignature { time: NOW + 5 })), "{times:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_makes_the_note_say_more_is_no_cosignature_of_it() {
+    let (court, name) = (key(2), witness_name(&federation(), &id("court")));
+    let (note, keys) = (checkpoint().sign(&key(1)), [court.public_key()]);
+    let judge = |lines: &str| cosignature_of(note.as_bytes(), lines.as_bytes(), &name, &keys);
+    let good = cosign(&checkpoint().body(), &name, &court, NOW);
+    assert_eq!(judge(&good).as_ref(), Ok(&good));
+    // It cosigned a longer text, which begins with the note.
+    let longer = format!("{note}more\n");
+    let lines = format!("more\n\n{}", cosign(&longer, &name, &court, NOW));
+    assert!(judge(&lines).is_err());
+    assert_eq!(judge(""), Err(CheckpointError::NotSigned));
 }
