@@ -15,9 +15,7 @@ use crate::evidence::Evidence;
 use crate::ids::{LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::{self, AuditedBody, BodyState, Ledger, LedgerError, Log, Seer};
 use crate::store::{StoreError, Table};
-use crate::wire::v1::{
-    Confirmation, ConfirmationState, Erasure, EvidencePair, IndexRange, SignedRoster,
-};
+use crate::wire::v1::{Erasure, EvidencePair, SignedRoster};
 
 /// Bodies that are read at once: as many as one sealed run holds.
 pub const BODIES_AT_ONCE: u64 = 64;
@@ -224,43 +222,8 @@ pub fn erasures_of(ledger: &Ledger, log: &Origin) -> Result<Vec<Erasure>, Ledger
     if ledger.own_log(LogName::Records).origin != *log {
         return Ok(vec![]);
     }
-    Ok(ledger.erasures()?.into_iter().map(erasure).collect())
-}
-
-fn erasure(erased: ledger::Erasure) -> Erasure {
-    let (start, end) = erased.range;
-    let late = erased.is_late();
-    Erasure {
-        range: Some(IndexRange { start, end }),
-        retracted_by: erased.retracted_by.map(|index| index.0),
-        reason: erased.reason as i32,
-        decided_at: erased.decided_at,
-        confirmations: erased.confirmations.into_iter().map(confirmation).collect(),
-        erased_at: erased.erased_at,
-        entry: erased.entry.0,
-        late,
-    }
-}
-
-fn confirmation(said: ledger::Confirmation) -> Confirmation {
-    let state = match &said.receipt {
-        None => ConfirmationState::Pending,
-        Some(receipt) if receipt.held => ConfirmationState::Erased,
-        Some(_) => ConfirmationState::NeverHeld,
-    };
-    let receipt = said.receipt;
-    let receipts = receipt.as_ref().map(ledger::Confirmed::places);
-    Confirmation {
-        member: said.member.to_string(),
-        state: state as i32,
-        receipt_origin: receipt
-            .as_ref()
-            .map_or_else(String::new, |r| r.origin.to_string()),
-        receipt_index: receipt.as_ref().map_or(0, |r| r.index.0),
-        at: receipt.map_or(0, |r| r.at),
-        late: said.late,
-        receipts: receipts.unwrap_or_default(),
-    }
+    let erasures = ledger.erasures()?;
+    Ok(erasures.iter().map(ledger::Erasure::to_wire).collect())
 }
 
 /// A receipt from the log, or the replica, that is here.

@@ -23,7 +23,7 @@ fn exports(method: Method) -> bool {
     )
 }
 
-async fn ended<T>(answer: Result<tonic::Response<T>, Status>) -> String {
+fn ended<T>(answer: Result<tonic::Response<T>, Status>) -> String {
     answer.map_or_else(|status| code_of(&status), |_| "ok".to_owned())
 }
 
@@ -54,9 +54,9 @@ async fn call(
     };
     let mut calls = audit.calls();
     Some(match method {
-        Method::ListLogs if well => ended(calls.list_logs(v1::ListLogsRequest {}).await).await,
+        Method::ListLogs if well => ended(calls.list_logs(v1::ListLogsRequest {}).await),
         Method::GetRosters if well => {
-            ended(calls.get_rosters(v1::GetRosterRequest { after: 0 }).await).await
+            ended(calls.get_rosters(v1::GetRosterRequest { after: 0 }).await)
         }
         Method::GetEvidence if well => {
             read(calls.get_evidence(v1::GetEvidenceRequest {}).await).await
@@ -101,7 +101,7 @@ async fn call(
                 index,
                 size,
             };
-            ended(calls.get_inclusion_proof(request).await).await
+            ended(calls.get_inclusion_proof(request).await)
         }
         Method::GetConsistencyProof => {
             let request = v1::ConsistencyProofRequest {
@@ -109,7 +109,7 @@ async fn call(
                 old_size: if well { 1 } else { size + 1 },
                 size,
             };
-            ended(calls.get_consistency_proof(request).await).await
+            ended(calls.get_consistency_proof(request).await)
         }
         Method::AuditBodies => {
             let ranges = if well {
