@@ -99,7 +99,8 @@ weak() {
     return 1
 }
 
-put() { # bytes from hex, by the shell itself
+put() { # bytes from hex; few by the shell itself, which is quicker than a process
+    [ ${#1} -lt 2048 ] || { xxd -r -p <<<"$1"; return; }
     local out= i
     for ((i = 0; i < ${#1}; i += 2)); do out+=\\x${1:i:2}; done
     printf "$out"
