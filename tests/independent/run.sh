@@ -9,6 +9,7 @@
 # RECORDS=100000 tests/independent/run.sh   the long form: the clean bundle of a
 #     log of at least so many records, the faults on the smaller ones
 # PART=selfmade   only the bundle that casegate did not make; PART=federation   only the rest
+# FAULTS=a,b,c   only these faults in the federation's bundle (`faults.py --list`)
 # OUT=DIR   where everything is put (target/independent); PYTHON=python3
 #
 # Needs Python 3.11 with venv, the network or a pip cache for the packages of
@@ -154,7 +155,8 @@ if [ "$records" -gt 0 ]; then
     agree "$records records that casegate did not make" "$out/selfmade/bundle" \
         "$out/selfmade/policy.toml" --only none --sample 400
 else
-    agree "hefei's bundle and its faults" "$out/hefei.bundle" "$out/policy.toml" --quick --sample 40
+    agree "hefei's bundle and its faults" "$out/hefei.bundle" "$out/policy.toml" --quick --sample 40 \
+        ${FAULTS:+--only "$FAULTS"}
 fi
 for member in wuhu province; do
     agree "$member's bundle" "$out/$member.bundle" "$out/policy.toml" --only none --sample 40
