@@ -304,7 +304,11 @@ impl Processes {
             let file = self.home(name.as_str()).join("roster.bin");
             std::fs::write(file, self.dev.chain.to_bytes()).expect("it is written");
         }
-        let version = self.dev.chain.newest().version;
+        self.reload(self.dev.chain.newest().version).await;
+    }
+
+    /// Has every running node read its roster file, in which this version is the newest.
+    async fn reload(&self, version: u64) {
         for (name, node) in &self.nodes {
             node.signal("-HUP");
             let desk = self.desk(name);

@@ -102,15 +102,7 @@ impl Processes {
             let to = self.home(name.as_str()).join("roster.bin");
             std::fs::copy(&file, to).expect("copied");
         }
-        for (name, node) in &self.nodes {
-            node.signal("-HUP");
-            let desk = self.desk(name);
-            until("the node works with the new roster", || async {
-                let status = desk.get_status(v1::GetStatusRequest {}).await.ok()?;
-                (status.roster_version == version).then_some(())
-            })
-            .await;
-        }
+        self.reload(version).await;
     }
 
     /// What doctor finds about hefei's keys that is not as it should be.
