@@ -343,13 +343,23 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Store`].
     pub fn absent(&self, log: &Log, max: usize) -> Result<Vec<Range>, LedgerError> {
+        self.absent_from(log, LogIndex(0), max)
+    }
+
+    /// The same, of the bodies from index `from` on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn absent_from(
+        &self,
+        log: &Log,
+        from: LogIndex,
+        max: usize,
+    ) -> Result<Vec<Range>, LedgerError> {
+        let start = segment::run_key(log.number, from);
+        let keys = self.0.store.iter_from(Table::Absent, &start, 4);
         let mut out = Vec::<Range>::new();
-        for item in self
-            .0
-            .store
-            .iter(Table::Absent, &log.number.to_be_bytes())
-            .take(max)
-        {
+        for item in keys.take(max) {
             let (key, _) = item?;
             let at = key
                 .get(4..)
@@ -361,6 +371,22 @@ impl Ledger {
             }
         }
         Ok(out)
+    }
+
+    /// Absent bodies whose turn it is to be asked for, at most `max`: those after
+    /// what the call before gave, after the last ones the first again. So bodies
+    /// that nobody has hold up no others.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn next_absent(&self, log: &Log, max: usize) -> Result<Vec<Range>, LedgerError> {
+        let from = log.absent_turn();
+        let mut ranges = self.absent_from(log, from, max)?;
+        if ranges.is_empty() && from > LogIndex(0) {
+            ranges = self.absent(log, max)?;
+        }
+        log.set_absent_turn(LogIndex(ranges.last().map_or(0, |last| last.1)));
+        Ok(ranges)
     }
 
     /// Indices in [start, end) of a log whose entries are retractions: their

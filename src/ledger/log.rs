@@ -2,7 +2,7 @@
 //! it is proven, and its newest checkpoint.
 
 use std::sync::RwLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -141,6 +141,8 @@ pub struct Log {
     head: RwLock<Head>,
     /// Whether retractions may have come since that are not known here.
     stale: AtomicBool,
+    /// The index from which absent bodies are asked for next.
+    absent_turn: AtomicU64,
     witnessed: RwLock<Option<Newest>>,
     /// How many witnessed checkpoints are kept, once counted; held while one more is.
     pub(super) keeping: std::sync::Mutex<Option<usize>>,
@@ -157,6 +159,7 @@ impl Log {
             number,
             head: RwLock::new(head),
             stale: AtomicBool::new(false),
+            absent_turn: AtomicU64::new(0),
             witnessed: RwLock::default(),
             keeping: std::sync::Mutex::default(),
             writing: std::sync::Mutex::default(),
@@ -218,6 +221,14 @@ impl Log {
     /// Says that somebody who has the log was asked what has ended.
     pub fn set_stale(&self, stale: bool) {
         self.stale.store(stale, Ordering::SeqCst);
+    }
+
+    pub(super) fn absent_turn(&self) -> LogIndex {
+        LogIndex(self.absent_turn.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_absent_turn(&self, next: LogIndex) {
+        self.absent_turn.store(next.0, Ordering::Relaxed);
     }
 
     pub(crate) fn advance(&self, head: Head) {

@@ -76,25 +76,31 @@ impl<P: PeerTransport> Replicator<P> {
         Ok(held > 0)
     }
 
-    /// Asks for bodies that nobody had so far, as long as there is progress.
+    /// Asks for bodies that nobody had so far, in turn, as long as that settles any.
     async fn fetch_absent(
         &self,
         log: &Arc<Log>,
         author: &Arc<Member>,
         from: &MemberId,
     ) -> Result<u64, PullError> {
-        let (mut held, mut asked) = (0, vec![]);
+        let refused = |source| PullError::Refused {
+            from: from.clone(),
+            source,
+        };
+        let mut held = 0;
         loop {
-            let absent = self.ledger.absent(log, ABSENT_MAX);
-            let absent = absent.map_err(|source| PullError::Refused {
-                from: from.clone(),
-                source,
-            })?;
-            if absent.is_empty() || absent == asked {
+            let asked = self.ledger.next_absent(log, ABSENT_MAX).map_err(refused)?;
+            let Some(&(first, _)) = asked.first() else {
+                return Ok(held);
+            };
+            held += self.fetch_ranges(log, author, from, asked.clone()).await?;
+            let left = self
+                .ledger
+                .absent_from(log, LogIndex(first), ABSENT_MAX)
+                .map_err(refused)?;
+            if left.starts_with(&asked) {
                 return Ok(held);
             }
-            asked.clone_from(&absent);
-            held += self.fetch_ranges(log, author, from, absent).await?;
         }
     }
 

@@ -409,6 +409,34 @@ fn an_amendment_that_widens_the_audience_brings_the_body() {
 }
 
 #[test]
+fn bodies_that_nobody_has_hold_up_no_others() {
+    let t = Answers::new();
+    let mut chunk = t.good.clone();
+    for at in [0, 1, 3] {
+        answer(&mut chunk, at, BodyAnswer::Absent);
+    }
+    chunk.bodies.remove(3);
+    chunk.bodies.drain(..2);
+    t.reader
+        .accept_bodies(&t.log, &t.ledgers.member("hefei"), chunk)
+        .expect("a good answer");
+    let next = || t.reader.next_absent(&t.log, 2).expect("absent");
+    assert_eq!(next(), [(8, 10)]);
+    assert_eq!(next(), [(11, 12)], "not the first ones again");
+    assert_eq!(next(), [(8, 10)], "these again only now");
+    let late = t.owner_answer(11, 12);
+    t.reader
+        .accept_bodies(&t.log, &t.ledgers.member("hefei"), late)
+        .expect("the owner has it");
+    assert_eq!(next(), [(8, 10)], "what came is asked for no more");
+    let late = t.owner_answer(8, 10);
+    t.reader
+        .accept_bodies(&t.log, &t.ledgers.member("hefei"), late)
+        .expect("the owner has them");
+    assert!(next().is_empty());
+}
+
+#[test]
 fn a_late_body_that_was_stored_but_not_indexed_is_indexed_at_the_next_start() {
     let t = Answers::new();
     let author = t.ledgers.member("hefei");
