@@ -9,6 +9,7 @@ use casegate::config::Config;
 use casegate::keys::SigningKey;
 use casegate::node::{Listeners, Node, NodeError, NodeOptions};
 use casegate::pki::dev::{DevFederation, DevMember, dev_federation, dev_member};
+use casegate::pki::files::load_seed;
 use casegate::roster::{Draft, MemberRole};
 use casegate::rosters::{Rosters, RostersError};
 use casegate::setup::{OpenError, SetupError, open_ledger, options_of, rosters};
@@ -16,7 +17,7 @@ use casegate::store::Store;
 use casegate::wire::v1;
 use prost::Message;
 
-use crate::cluster::{NOW, id};
+use crate::cluster::{Cluster, NOW, id, wait_for};
 use crate::tamper::federation;
 
 fn member(name: &str) -> DevMember {
@@ -170,4 +171,32 @@ fn rosters_are_kept_as_they_are_taken_and_never_go_back() {
     let fork = v1::SignedRoster::decode(&fork[..]).expect("a roster");
     let forked = place.open(&[first[0].clone(), fork]).map(drop);
     assert_eq!(forked.expect_err("another roster 2").code(), "roster.fork");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_slept_past_its_roster_s_end_fetches_the_next_from_a_peer() {
+    let mut cluster = Cluster::new(&["hefei"]).await;
+    cluster.stop("hefei").await;
+    // The others took a roster that hefei's files do not have.
+    let mut draft = cluster.federation.next_roster();
+    draft.wire.expires_at += 60 * DAY_S;
+    let root = cluster.federation.member_dir(&id("hefei"));
+    let root = load_seed(&root.join("../root.seed")).expect("the root's key");
+    let signed = draft.sign(&[&root]);
+    let next = v1::SignedRoster::decode(&signed[..]).expect("a roster");
+    for node in cluster.federation.nodes.values() {
+        let (rosters, next) = (node.parts().rosters.clone(), next.clone());
+        let take = move || rosters.extend(&[next]);
+        let taken = tokio::task::spawn_blocking(take).await.expect("taken");
+        assert!(taken.expect("taken"));
+    }
+    cluster.clock.advance(40 * DAY_S);
+    cluster.restart("hefei").await;
+    let rosters = cluster.parts("hefei").rosters.clone();
+    wait_for("the next roster", || {
+        rosters.newest().version == draft.wire.version
+    })
+    .await;
+    assert!(!rosters.is_expired());
+    cluster.federation.stop().await;
 }

@@ -99,6 +99,30 @@ fn an_erasure_with_any_bad_field_is_refused_by_its_name() {
 }
 
 #[test]
+fn an_amendment_with_any_bad_field_is_refused() {
+    let good = bodies().into_iter().find(|b| matches!(b, Body::Amend(_)));
+    let good = v1::AmendBody::decode(good.expect("an amendment").encode()).expect("protobuf");
+    type Change = fn(&mut v1::AmendBody);
+    let cases: [(&str, Change); 7] = [
+        ("a short nonce", |b| b.nonce = Bytes::from_static(&[1; 15])),
+        ("a short leaf", |b| b.target_leaf = vec![3; 31].into()),
+        ("no audience", |b| b.audience = None),
+        ("an audience of nobody named", |b| {
+            b.audience = Some(v1::Audience::default());
+        }),
+        ("a long handling", |b| b.handling = "x".repeat(129)),
+        ("a terminal escape", |b| b.handling = "\u{1b}[2J".into()),
+        ("a negative end", |b| b.expires_at = -1),
+    ];
+    assert!(Body::decode(BodyType::Amend, &good.encode_to_vec()).is_ok());
+    for (why, change) in cases {
+        let mut bad = good.clone();
+        change(&mut bad);
+        refused(Body::decode(BodyType::Amend, &bad.encode_to_vec()), why);
+    }
+}
+
+#[test]
 fn a_receipt_with_any_bad_field_is_refused_by_its_name() {
     type Change = fn(&mut ReceiptBody);
     let cases: [(&str, Change); 4] = [

@@ -174,6 +174,18 @@ fn a_roster_of_more_than_a_mebibyte_is_not_looked_at() {
 }
 
 #[test]
+fn a_member_without_witnesses_has_nothing_witnessed_whatever_the_quorum() {
+    let roots = Roots::new();
+    let mut draft = first(&roots);
+    draft.wire.policy.get_or_insert_default().witness_quorum = 1;
+    draft.wire.members[0].witnesses = vec!["wuhu".into()];
+    let held = start(&draft, &roots).expect("a chain");
+    let of = |name: &str| held.newest().witnesses(&id(name));
+    assert_eq!((of("hefei").quorum, of("hefei").is_off()), (1, false));
+    assert_eq!((of("wuhu").quorum, of("wuhu").is_off()), (0, true));
+}
+
+#[test]
 fn a_chain_starts_with_version_1_alone() {
     let roots = Roots::new();
     let mut draft = first(&roots);
