@@ -14,9 +14,10 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::blame::{Blame, Blamed};
-use crate::checkpoint::{CheckpointError, SignedNote, cosigned_by};
+use crate::checkpoint::{CheckpointError, cosignature_of, cosigned_by, witness_name};
 use crate::evidence::Evidence;
 use crate::ids::{MemberId, TreeSize};
+use crate::keys::PublicKey;
 use crate::ledger::Ledger;
 use crate::replicate::PeerError;
 use crate::roster::Roster;
@@ -323,24 +324,22 @@ impl<T: RosterLogTransport> RosterLog<T> {
         }
     }
 
-    /// Takes a member's line, if it holds for the note that was asked about.
+    /// Takes a member's own line, if it holds for the note that was asked about:
+    /// other lines would take the room that other members' lines need.
     fn gather(&self, roster: &Roster, member: &MemberId, size: TreeSize, line: &Bytes) {
         let mut newest = self.lock();
         if line.is_empty() || newest.size != size || newest.by.len() >= LINES_MAX {
             return;
         }
-        let with = Bytes::from([&newest.note[..], line].concat());
-        let fits = SignedNote::parse(&with).is_ok_and(|note| {
-            SignedNote::parse(&newest.note).is_ok_and(|old| old.text() == note.text())
-        });
-        let by = cosigned_by(&with, &roster.federation, &roster.roster_witnesses());
-        match by {
-            Ok(by) if fits && by.contains_key(member) => {
-                newest.note = with;
-                newest.by = by.into_keys().collect();
+        let keys: Vec<&PublicKey> = roster.witness_keys(member).collect();
+        let name = witness_name(&roster.federation, member);
+        match cosignature_of(&newest.note, line, &name, &keys) {
+            Ok(own) => {
+                newest.note = [&newest.note[..], own.as_bytes()].concat().into();
+                newest.by.insert(member.clone());
             }
-            _ => {
-                tracing::warn!(peer.member = %member, "a cosignature on the roster log does not hold");
+            Err(e) => {
+                tracing::warn!(peer.member = %member, error = %e, "no cosignature on the roster log");
                 return;
             }
         }

@@ -295,9 +295,6 @@ fn unblind(
     blindings: &[Blinding],
     denominator: &Scalar,
 ) -> Result<Vec<[u8; 32]>, OprfError> {
-    if blindings.is_empty() {
-        return Ok(vec![]);
-    }
     let double = denominator + denominator;
     let mut scalars: Vec<Scalar> = blindings.iter().map(|b| b.0 * double).collect();
     Scalar::invert_batch_alloc(&mut scalars).zeroize();

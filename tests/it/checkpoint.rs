@@ -120,6 +120,39 @@ fn a_signed_text_that_is_no_checkpoint_is_refused() {
 }
 
 #[test]
+fn a_text_with_an_empty_line_is_no_checkpoint_of_anybody() {
+    let root = STANDARD.encode([7; 32]);
+    let more = format!("{LOG}\n5\n{root}\nmore\n");
+    let read = CheckpointText::parse(&more).expect("a checkpoint");
+    assert_eq!(read.extensions, ["more"]);
+    for text in [
+        format!("\n5\n{root}\n"),
+        format!("{LOG}\n5\n{root}\n\n"),
+        format!("{LOG}\n5\n{root}\n\nmore\n"),
+    ] {
+        let refused = CheckpointText::parse(&text);
+        let what = "an empty line";
+        assert_eq!(refused, Err(CheckpointError::Malformed { what }));
+    }
+}
+
+#[test]
+fn a_line_of_a_stranger_that_is_not_well_formed_spoils_the_note_too() {
+    let good = checkpoint().sign(&key(1));
+    let with = |name: &str| open(&format!("{good}\u{2014} {name} AQIDBAU=\n"));
+    assert_eq!(with("name"), Ok(checkpoint()));
+    for name in ["", "a+b", "a\u{a0}b", "a\u{1b}[2J", "a\u{7f}"] {
+        let refused = with(name);
+        let malformed = matches!(refused, Err(CheckpointError::MalformedNote { .. }));
+        assert!(malformed, "{name:?}: {refused:?}");
+    }
+    let control = note(&format!("{LOG}\u{8}\n5\n"));
+    let refused = SignedNote::parse(control.as_bytes());
+    let what = "a control character";
+    assert_eq!(refused, Err(CheckpointError::MalformedNote { what }));
+}
+
+#[test]
 fn what_is_no_signed_note_is_refused() {
     let good = checkpoint().sign(&key(1));
     let body = checkpoint().body();

@@ -82,6 +82,11 @@ fn requests_without_a_purpose_are_refused() {
     refused(&|r| r.segments[0].count = 0);
     refused(&|r| r.segments[0].count = 3);
     refused(&|r| r.segments.resize(5000, good.segments[0].clone()));
+    // As many points as segments: too many of both.
+    refused(&|r| {
+        r.segments.resize(4097, good.segments[0].clone());
+        r.points = good.points[..32].repeat(4097).into();
+    });
     refused(&|r| {
         r.segments[0].count = u32::MAX;
         r.segments.resize(3, r.segments[0].clone());
@@ -299,6 +304,41 @@ fn the_access_line_says_who_asked_why_and_how_much() {
     assert_eq!((seen.points, seen.charged, seen.outcome), (64, 64, "ok"));
     assert_eq!(seen.purposes.len(), 1);
     assert_eq!(seen.purposes[0].offence_class, "fraud");
+}
+
+/// The days of the counters in court's store, and how many answers it remembers.
+fn remembered(world: &mut World) -> (Vec<i64>, usize) {
+    let seat = &mut world.seats[0];
+    seat.custodian = None;
+    let store = open(seat.dir.path());
+    let read = |table| store.scan(table, b"").expect("read");
+    let day = |key: &[u8]| i64::from_be_bytes(key[1..9].try_into().expect("a day"));
+    let counters = read(Table::Budget).into_iter().filter(|c| c.0[0] != b'g');
+    let days = counters.map(|(key, _)| day(&key)).collect();
+    let answers = read(Table::Reply).len();
+    drop(store);
+    seat.restart(&world.clock.clone());
+    (days, answers)
+}
+
+#[test]
+fn counters_of_earlier_days_and_answers_that_ran_out_are_forgotten_and_no_others() {
+    let mut world = world(100);
+    let spend = |world: &World, points| world.ask(&world.request(points)).reply.is_ok();
+    assert!(spend(&world, 60));
+    assert_eq!(remembered(&mut world), (vec![20_000; 2], 1));
+    // The next morning: yesterday's noon is less than a day ago.
+    world.clock.advance(DAY_S / 2);
+    assert!(spend(&world, 70));
+    assert_eq!(remembered(&mut world), (vec![20_001; 2], 2));
+    // Later that day: nothing that counts today is forgotten by a restart.
+    world.clock.advance(DAY_S / 4);
+    assert!(!spend(&world, 31));
+    assert!(spend(&world, 30));
+    assert_eq!(world.spent(), 100);
+    world.clock.advance(DAY_S);
+    assert!(spend(&world, 1));
+    assert_eq!(remembered(&mut world), (vec![20_002; 2], 1));
 }
 
 #[test]

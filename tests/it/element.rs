@@ -67,6 +67,8 @@ fn text_that_looks_the_same_is_the_same() {
     refused(Kind::Qq, Refusal::Masked, &["123**6"]);
     refused(Kind::Wechat, Refusal::Control, &["abc\ndef"]);
     refused(Kind::Wechat, Refusal::TooLong, &[&"a".repeat(3000)]);
+    // One character that stands for a whole sentence.
+    refused(Kind::Wechat, Refusal::TooLong, &[&"\u{fdfa}".repeat(100)]);
 }
 
 #[test]

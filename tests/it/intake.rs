@@ -128,6 +128,12 @@ fn each_bad_row_says_line_column_value_and_reason_and_stops_nothing() {
             None,
             "intake.unclosed_quote",
         ),
+        // What an earlier import could not decode.
+        (
+            "c\u{fffd},scam,email,b@example.com,suspect\n",
+            Some((1, Field::CaseNo)),
+            "intake.encoding",
+        ),
     ];
     for (row, place, code) in cases {
         let reject = only_reject(row);
@@ -172,6 +178,13 @@ fn a_quote_that_is_never_closed_costs_one_line_also_in_a_long_file() {
     assert_eq!((good.len(), rejects.len()), (5_000, 1));
     assert_eq!(good[0].line, 3);
     assert_eq!(rejects[0].reason, Reason::UnclosedQuote);
+    let last = format!("{HEAD}{GOOD}c,scam,email,\"b,suspect");
+    let (good, rejects) = csv(&last);
+    assert_eq!((good.len(), rejects.len()), (1, 1), "in a last line, too");
+    assert_eq!(
+        (rejects[0].line, &rejects[0].reason),
+        (3, &Reason::UnclosedQuote)
+    );
 }
 
 #[test]
@@ -430,6 +443,25 @@ fn a_reader_that_fails_ends_the_parser_after_one_error() {
     let mut parser = Parser::new(file, Format::Csv, options()).unwrap();
     assert!(parser.any(|it| matches!(it, Err(IntakeError::Read(_)))));
     assert!(parser.next().is_none());
+}
+
+#[test]
+fn a_read_that_was_interrupted_is_made_again() {
+    struct Interrupted<R>(R, bool);
+    impl<R: std::io::Read> std::io::Read for Interrupted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            self.0.read(buffer)
+        }
+    }
+    let file = format!("{HEAD}{}", GOOD.repeat(5_000));
+    let file = Interrupted(file.as_bytes(), false);
+    let parser = Parser::new(file, Format::Csv, options()).unwrap();
+    let rows = parser.filter(|it| matches!(it, Ok(Parsed::Row(_))));
+    assert_eq!(rows.count(), 5_000);
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod keys;
 mod lang;
 mod links;
 mod merkle;
+mod node;
 mod normalization;
 mod officers;
 mod operation;

@@ -428,13 +428,15 @@ fn key_sets_that_do_not_belong_together_are_refused() {
     ));
 }
 
+mod refusals;
+
 mod keygen {
     use casegate::ids::{Digest, MemberId};
     use casegate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan};
 
     use super::*;
 
-    fn member(name: &str) -> MemberId {
+    pub(super) fn member(name: &str) -> MemberId {
         MemberId::new(name).expect("a name")
     }
 
@@ -443,14 +445,14 @@ mod keygen {
         Plan::new([7; 16], 1, threshold, custodians).expect("a plan")
     }
 
-    const NAMES: [&str; 3] = ["court", "procuracy", "university"];
+    pub(super) const NAMES: [&str; 3] = ["court", "procuracy", "university"];
 
-    struct Table {
+    pub(super) struct Table {
         plan: Plan,
-        seats: Vec<(MemberId, Ceremony, Vec<u8>)>,
+        pub(super) seats: Vec<(MemberId, Ceremony, Vec<u8>)>,
     }
 
-    fn table(threshold: u16, names: &[&str]) -> Table {
+    pub(super) fn table(threshold: u16, names: &[&str]) -> Table {
         let plan = plan(threshold, names);
         let seats = plan
             .custodians()
@@ -464,7 +466,7 @@ mod keygen {
     }
 
     impl Table {
-        fn round1(mut self) -> Self {
+        pub(super) fn round1(mut self) -> Self {
             let sent: Vec<_> = self
                 .seats
                 .iter()
@@ -481,7 +483,7 @@ mod keygen {
             self
         }
 
-        fn echoes(mut self) -> Self {
+        pub(super) fn echoes(mut self) -> Self {
             let sent: Vec<_> = self
                 .seats
                 .iter()

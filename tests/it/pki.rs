@@ -48,6 +48,21 @@ fn a_request_for_another_name_than_expected_is_refused() {
 }
 
 #[test]
+fn a_certificate_ends_after_it_begins() {
+    let ca = authority("hefei");
+    for to in [NOW, NOW - 1] {
+        let dates = Validity { from: NOW, to };
+        let refused = ca.issue(&node("hefei"), dates).map(drop);
+        assert!(matches!(refused, Err(PkiError::Dates)), "{to}");
+    }
+    let second = Validity {
+        from: NOW,
+        to: NOW + 1,
+    };
+    assert!(ca.issue(&node("hefei"), second).is_ok());
+}
+
+#[test]
 fn a_ca_does_not_name_other_members() {
     let ca = authority("hefei");
     let validity = Validity::days(NOW, 10);

@@ -1,5 +1,7 @@
 //! Statements, entries and bodies: everything but the one encoding is refused.
 
+mod sides;
+
 use bytes::Bytes;
 use casegate::ids::{CaseRef, Digest, FederationId, KeyId, LogIndex, MemberId, Origin, Token};
 use casegate::keys::SigningKey;

@@ -566,3 +566,4 @@ fn the_roots_tool_describes_signs_and_checks() {
     assert!(call(&["show", "--file", &file, "--pin", &"00".repeat(32)]).is_err());
 }
 mod keys;
+mod rules;

@@ -1,6 +1,8 @@
 //! The log of rosters: what its checkpoints say, who cosigns them, and what two
 //! rosters of one version leave behind.
 
+mod gathering;
+
 use std::sync::Arc;
 
 use casegate::blame::{Blame, Blamed};

@@ -1,6 +1,8 @@
 //! Real handshakes over loopback sockets: who gets in, who does not, and what
 //! each end is told.
 
+mod chains;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 

@@ -26,3 +26,18 @@ impl frost_ristretto255::rand_core::RngCore for OsGenerator {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use frost_ristretto255::rand_core::RngCore;
+
+    #[test]
+    fn every_way_to_ask_for_bytes_fills_them() {
+        let (mut one, mut two) = ([0; 32], [0; 32]);
+        OsGenerator.fill_bytes(&mut one);
+        OsGenerator.try_fill_bytes(&mut two).expect("bytes");
+        assert!(one != [0; 32] && two != [0; 32] && one != two);
+        assert_ne!(OsGenerator.next_u64(), OsGenerator.next_u64());
+    }
+}

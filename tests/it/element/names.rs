@@ -47,6 +47,7 @@ fn platform_accounts_are_lower_case_under_one_platform_name() {
     );
     all_are(Kind::Alipay, "+8613800138000", &["138 0013 8000"]);
     all_are(Kind::Alipay, "a@example.com", &["A@Example.COM"]);
+    all_are(Kind::Alipay, "2088123412341234", &["2088 1234-1234 1234"]);
     refused(
         Kind::Alipay,
         Refusal::AlipayShape,
@@ -120,6 +121,18 @@ fn internet_names_are_punycode_in_lower_case() {
             "a-.com",
             "exa mple!.com".replace(' ', "").as_str(),
         ],
+    );
+    // A name has 253 characters at most.
+    let long = ["a", "b", "c"].map(|c| c.repeat(63)).join(".") + "." + &"d".repeat(58);
+    all_are(
+        Kind::Domain,
+        &format!("{long}.cn"),
+        &[&format!("{long}.cn.")],
+    );
+    refused(
+        Kind::Domain,
+        Refusal::DomainLabel,
+        &[&format!("{long}d.cn")],
     );
 }
 

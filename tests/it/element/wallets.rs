@@ -40,6 +40,9 @@ fn a_wallet_has_its_chains_spelling() {
         "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5",
         "1BvBMsEYstWetqTFn5Au4m4GFg7xJaNVN2",
         "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8F3t4",
+        // A zero and a capital I, which base58 does not have.
+        "1BvBMsEYstWetqTFn5Au4m4GFg7xJaNVN0",
+        "TNPeeaaFB7K9cmo4uQpcU32zGK8G1NYqeI",
     ];
     refused(Kind::Wallet, Refusal::WalletChecksum, &wrong);
 }
@@ -67,7 +70,12 @@ fn bitcoin_cash_has_no_prefix_and_its_old_form_folds_only_when_named() {
     refused(
         Kind::Wallet,
         Refusal::WalletChecksum,
-        &["bitcoincash:qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6q"],
+        &[
+            "bitcoincash:qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6q",
+            "bitcoincash:qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6b",
+            "bitcoincash:qpm2qsznhks23z7629mms6s4cwef7",
+            "bitcoincash:Qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a",
+        ],
     );
 }
 
@@ -87,6 +95,10 @@ fn litecoin_scripts_and_ton_accounts_have_one_spelling() {
         raw,
         &["EQCD39VS5jcptHL8vMjEXrzGaRcCVYto7HUn4bpAOg8xqB2N"],
     );
+    // An account of 32 bytes may come without its leading zeros.
+    let account = format!("0x{}", "a1".repeat(31));
+    all_are(Kind::Wallet, &account, &[&account.to_uppercase()]);
+    refused(Kind::Wallet, Refusal::WalletUnknown, &[&account[..62]]);
     let nano = "nano_1111111111111111111111111111111111111111111111111111hifc8npp";
     all_are(Kind::Wallet, nano, &[&nano.replace("nano_", "xrb_")]);
 }
