@@ -362,6 +362,10 @@ fn json_lines_are_refused_one_by_one() {
             (1, 3, "1234567")
         );
     }
+    // A comma before a quote begins no field that could go on over the line's end.
+    let comma = good.replace("\"_x\":[1]", r#""contact":"x,""#);
+    let (rows, rejects) = read(format!("{comma}\n{good}").as_bytes(), Format::JsonLines);
+    assert_eq!((rows.len(), rejects.len()), (2, 0));
 }
 
 #[test]

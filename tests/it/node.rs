@@ -150,8 +150,12 @@ fn rosters_are_kept_as_they_are_taken_and_never_go_back() {
     unsigned.signatures.clear();
     let refused = rosters.extend(&[unsigned]).expect_err("nobody signed it");
     assert_eq!(refused.code(), "roster.too_few_signatures");
-    assert!(rosters.extend(&[next.clone()]).expect("roster 2"));
-    assert!(!rosters.extend(&[next.clone()]).expect("known"));
+    assert!(
+        rosters
+            .extend(std::slice::from_ref(&next))
+            .expect("roster 2")
+    );
+    assert!(!rosters.extend(std::slice::from_ref(&next)).expect("known"));
     let two = rosters.newest();
     assert_eq!(two.version, 2);
     drop(rosters);

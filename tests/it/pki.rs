@@ -45,6 +45,9 @@ fn a_request_for_another_name_than_expected_is_refused() {
     let request = pki::request(&officer).expect("a request");
     let refused = ca.sign_request(&request.csr_pem, &node("hefei"), Validity::days(NOW, 10));
     assert!(matches!(refused, Err(PkiError::OtherName { .. })));
+    let long = request.csr_pem.clone() + &"\n".repeat(pki::REQUEST_BYTES_MAX);
+    let refused = ca.sign_request(&long, &officer, Validity::days(NOW, 10));
+    assert!(matches!(refused, Err(PkiError::Request)), "16 KiB at most");
 }
 
 #[test]

@@ -136,3 +136,32 @@ fn a_private_package_that_is_too_long_or_none_is_refused_and_not_kept() {
     let taken = ceremony.receive_round2(&from, &[7; 16], good);
     assert_eq!(taken, Ok(()), "the right one is the first");
 }
+
+#[test]
+fn a_batch_has_a_point_at_least_and_4096_at_most() {
+    let point = padding(1);
+    for got in [0, BATCH_POINTS_MAX + 1] {
+        let refused = Points::decode(&point.repeat(got)).map(drop);
+        let (low, high) = (1, BATCH_POINTS_MAX);
+        assert_eq!(refused, Err(OprfError::BatchSize { got, low, high }));
+    }
+    let most = Points::decode(&point.repeat(BATCH_POINTS_MAX)).expect("points");
+    assert_eq!(most.count(), BATCH_POINTS_MAX);
+}
+
+#[test]
+fn a_key_is_not_there_before_every_private_package_is() {
+    let mut table = table(2, &NAMES).round1().echoes();
+    let sent = table.seats[1].1.round2().expect("round 2");
+    let (_, package) = sent.iter().find(|p| p.0 == member("court")).expect("sent");
+    let early = |missing| DkgError::TooEarly {
+        what: "the end",
+        missing,
+    };
+    let ceremony = &mut table.seats[0].1;
+    ceremony.round2().expect("round 2");
+    assert_eq!(ceremony.finish().err(), Some(early(2)));
+    let taken = ceremony.receive_round2(&member("procuracy"), &[7; 16], package);
+    assert_eq!(taken, Ok(()));
+    assert_eq!(ceremony.finish().err(), Some(early(1)));
+}
