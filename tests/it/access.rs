@@ -3,6 +3,7 @@
 //! officer's signature, and no line holds a value or a token.
 
 mod audit;
+mod closed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
