@@ -171,14 +171,17 @@ impl<P: PeerTransport> Replicator<P> {
     /// Opens the own log, unless somebody saw more of it than anybody has who
     /// answers; says whether it is open.
     async fn open_own(&self) -> Result<bool, LedgerError> {
-        let behind = self.blocking_own(|ledger, _| ledger.is_behind()).await?;
-        let standing = if behind {
+        let is_behind = || self.blocking_own(|ledger, _| ledger.is_behind());
+        let mut behind = is_behind().await?;
+        if !behind {
+            self.ledger.set_standing(Standing::Open);
+            // What was shown meanwhile closes only a log that is open.
+            behind = is_behind().await?;
+        }
+        if behind {
             tracing::warn!("others saw more of the own log, and nobody who has it answers");
-            Standing::Fenced
-        } else {
-            Standing::Open
-        };
-        self.ledger.set_standing(standing);
+            self.ledger.set_standing(Standing::Fenced);
+        }
         Ok(!behind)
     }
 

@@ -70,6 +70,11 @@ async fn each_reason_why_a_node_is_not_ready_is_said() {
     parts.ledger.set_standing(Standing::Superseded);
     let why = unready(&parts);
     assert!(why[0].starts_with("own log: ") && why.len() == 1, "{why:?}");
+    for other in [Standing::Open, Standing::Fenced, Standing::Conflict] {
+        parts.ledger.set_standing(other);
+        let kept = parts.ledger.standing();
+        assert_eq!(kept, Standing::Superseded, "a log that has ended stays so");
+    }
     drop((parts, wuhu));
     cluster.federation.stop().await;
 }

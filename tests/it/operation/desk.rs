@@ -33,7 +33,7 @@ async fn an_officer_needs_its_own_members_certificate_and_a_roster_that_lists_it
     let other = made(&at("other"), "jiangsu.example", &["hefei"]);
     let without = made(&at("without"), "anhui.example", &["wuhu"]);
     let config = |changes: &[(&str, String)]| {
-        let mut lines = vec![
+        let mut lines = [
             ("federation", "anhui.example".to_owned()),
             ("member", "hefei".to_owned()),
             ("desk", "127.0.0.1:7441".to_owned()),
