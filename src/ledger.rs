@@ -411,9 +411,21 @@ impl Ledger {
         self.0.standing.subscribe()
     }
 
-    /// Opens or closes the own records log for appending.
+    /// Opens or closes the own records log for appending. One that the roots have
+    /// ended stays closed, and one with two histories until they do.
     pub fn set_standing(&self, standing: Standing) {
-        self.0.standing.send_replace(standing);
+        self.0.standing.send_if_modified(|held| {
+            let ended = match *held {
+                Standing::Superseded => true,
+                Standing::Conflict => standing != Standing::Superseded,
+                Standing::Fenced | Standing::Recovering | Standing::Open => false,
+            };
+            if ended {
+                return false;
+            }
+            *held = standing;
+            true
+        });
     }
 
     /// Plans the next append from what is stored now, after a recovery.

@@ -566,4 +566,31 @@ mod tests {
             .collect();
         assert_eq!(from, vec![b"a5".to_vec()]);
     }
+
+    #[test]
+    fn after_a_write_whose_outcome_is_unknown_nothing_is_written_any_more() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let db = sled::open(dir.path()).expect("it opens");
+        // A file that the system does not sync.
+        let unsynced = File::open("/dev/null").expect("it is there");
+        let broken = AtomicBool::new(false);
+        let write = |key: &[u8]| {
+            let (sender, queue) = sync_channel(1);
+            let mut batch = sled::Batch::default();
+            batch.insert(key, b"1");
+            let (done, told) = sync_channel(1);
+            let done = Waiter::Thread(done);
+            sender.send(Write { batch, done }).expect("there is room");
+            drop(sender);
+            write_loop(&db, &unsynced, &queue, &broken);
+            told.recv().expect("told").expect_err("not durable")
+        };
+        for key in [b"a", b"b"] {
+            let refused = write(key);
+            assert!(matches!(refused, StoreError::OutcomeUnknown(_)));
+            assert!(broken.load(Ordering::SeqCst));
+        }
+        let second = db.get(b"b").expect("it reads");
+        assert_eq!(second, None, "the second was not begun");
+    }
 }

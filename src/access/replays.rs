@@ -88,4 +88,22 @@ mod tests {
         let seen = replays.0.lock().expect("not poisoned");
         assert_eq!(seen.nonces.len(), 1);
     }
+
+    #[test]
+    fn none_is_taken_that_could_not_be_remembered() {
+        let replays = Replays::default();
+        let now = 10_000;
+        let mut seen = replays.0.lock().expect("not poisoned");
+        let numbers = 0..NONCES_MAX as u128;
+        seen.nonces = numbers.map(|n| (n.to_be_bytes(), now)).collect();
+        seen.swept_at = now;
+        drop(seen);
+        let refused = replays.take(&request(7, now), now);
+        assert_eq!(refused, Err(OfficerSignatureError::TooMany));
+        let replayed = Err(OfficerSignatureError::Replayed);
+        assert_eq!(replays.take(&request(0, now), now), replayed);
+        let later = now + SKEW_S_MAX + 1;
+        let taken = replays.take(&request(7, later), later);
+        assert_eq!(taken, Ok(()), "there is room again");
+    }
 }

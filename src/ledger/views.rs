@@ -8,7 +8,7 @@ use super::log::{Head, Log};
 use super::tiles::TileReader;
 use super::{Ledger, LedgerError};
 use crate::checkpoint::{Checkpoint, CheckpointText, SignedNote, contradicts};
-use crate::ids::{Digest, Origin, TreeSize};
+use crate::ids::{Digest, LogName, Origin, TreeSize};
 use crate::keys::PublicKey;
 use crate::merkle::{self, TileNodes};
 use crate::roster::Member;
@@ -176,6 +176,17 @@ impl Ledger {
             .store
             .read(Table::Seen, origin.to_string().as_bytes())?;
         kept.map(|bytes| read_note(origin, &bytes)).transpose()
+    }
+
+    /// Whether the own records log here is smaller than a note of it that was
+    /// seen, which this member signed: what is appended would be signed twice.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn is_behind(&self) -> Result<bool, LedgerError> {
+        let log = self.own_log(LogName::Records);
+        let seen = self.last_seen(&log.origin)?;
+        Ok(seen.is_some_and(|seen| seen.checkpoint.size > log.size()))
     }
 
     /// Every note that was seen and is remembered, by log.

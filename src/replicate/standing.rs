@@ -140,8 +140,7 @@ impl<P: PeerTransport> Replicator<P> {
             return Ok(true);
         }
         let Some((from, highest, note)) = heard.highest else {
-            self.ledger.set_standing(Standing::Open);
-            return Ok(true);
+            return self.open_own().await.map_err(forked);
         };
         if self.look(&from, &log.origin, &note, true).await == Looked::Conflict {
             tracing::error!(peer.member = %from, "the own log conflicts with what others saw");
@@ -159,10 +158,7 @@ impl<P: PeerTransport> Replicator<P> {
             .blocking_own(move |ledger, log| ledger.extends(log, &highest))
             .await;
         match agrees {
-            Ok(()) => {
-                self.ledger.set_standing(Standing::Open);
-                Ok(true)
-            }
+            Ok(()) => self.open_own().await.map_err(forked),
             Err(e @ LedgerError::Root { .. }) => {
                 tracing::error!(peer.member = %from, error = %e, "the own log conflicts with what others saw");
                 self.ledger.set_standing(Standing::Conflict);
@@ -170,6 +166,23 @@ impl<P: PeerTransport> Replicator<P> {
             }
             Err(source) => Err(PullError::Refused { from, source }),
         }
+    }
+
+    /// Opens the own log, unless somebody saw more of it than anybody has who
+    /// answers; says whether it is open.
+    async fn open_own(&self) -> Result<bool, LedgerError> {
+        let is_behind = || self.blocking_own(|ledger, _| ledger.is_behind());
+        let mut behind = is_behind().await?;
+        if !behind {
+            self.ledger.set_standing(Standing::Open);
+            // What was shown meanwhile closes only a log that is open.
+            behind = is_behind().await?;
+        }
+        if behind {
+            tracing::warn!("others saw more of the own log, and nobody who has it answers");
+            self.ledger.set_standing(Standing::Fenced);
+        }
+        Ok(!behind)
     }
 
     async fn hear(&self, others: &[MemberId]) -> Heard {

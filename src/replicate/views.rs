@@ -137,10 +137,19 @@ impl<P: PeerTransport> Replicator<P> {
 
     /// Takes the standing again when somebody showed more of the own log.
     async fn stand_again(&self) {
-        if self.ledger.standing() == Standing::Fenced
-            && let Err(e) = self.try_standing().await
-        {
-            tracing::warn!(error = %e, "the own log is not open yet");
+        if self.ledger.standing() != Standing::Fenced {
+            return;
+        }
+        // The first look may fetch what is missing, the second one opens.
+        for _ in 0..2 {
+            match self.try_standing().await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(e) => tracing::warn!(error = %e, "the own log is not open yet"),
+            }
+        }
+        if self.ledger.standing() == Standing::Recovering {
+            self.ledger.set_standing(Standing::Fenced);
         }
     }
 
@@ -249,10 +258,6 @@ impl<P: PeerTransport> Replicator<P> {
                     return self.convict(from, origin, *evidence).await;
                 }
                 Ok(View::Fits | View::Open(_)) => {
-                    if origin.member == *self.ledger.own() {
-                        // Somebody saw more of the own log than is here.
-                        self.ledger.set_standing(Standing::Fenced);
-                    }
                     self.remember(origin, &pair.1.bytes, true).await?;
                     return Ok(Looked::Fits);
                 }
@@ -270,8 +275,18 @@ impl<P: PeerTransport> Replicator<P> {
         proven: bool,
     ) -> Result<(), LedgerError> {
         let (of, note) = (origin.clone(), note.clone());
-        self.with_ledger(move |ledger| ledger.remember_seen(&of, &note, proven))
-            .await
+        let is_own = origin.member == *self.ledger.own();
+        let remembered = self.with_ledger(move |ledger| {
+            ledger.remember_seen(&of, &note, proven)?;
+            Ok(is_own && ledger.is_behind()?)
+        });
+        let behind = remembered.await?;
+        // Whoever showed it need not have the log: it bears the own signature.
+        if behind && self.ledger.standing() == Standing::Open {
+            tracing::error!("others saw more of the own log than is here: it is closed");
+            self.ledger.set_standing(Standing::Fenced);
+        }
+        Ok(())
     }
 
     /// Keeps the evidence against a log's owner, and stops taking of it.

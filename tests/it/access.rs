@@ -3,6 +3,7 @@
 //! officer's signature, and no line holds a value or a token.
 
 mod audit;
+mod closed;
 mod gate;
 
 use std::collections::{BTreeMap, BTreeSet};

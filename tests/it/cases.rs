@@ -4,9 +4,10 @@
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
-use casegate::cases::case_ref;
+use casegate::blame::Blamed;
+use casegate::cases::{Cases, case_ref};
 use casegate::ids::{LogIndex, LogName};
-use casegate::import::{ImportRun, Importer};
+use casegate::import::{ImportError, ImportRun, Importer};
 use casegate::intake::Format;
 use casegate::ledger::OWN_RECORDS;
 use casegate::node::Parts;
@@ -14,6 +15,7 @@ use casegate::publish::PublishState;
 use casegate::wire::v1::{CaseRow, CaseState, Purpose};
 
 use crate::cluster::{Cluster, purpose, wait_for};
+use crate::tamper::Ledgers;
 
 const HEADER: &str = "case_no,category,kind,value,role\n";
 
@@ -94,6 +96,35 @@ async fn two_files_that_bring_the_same_new_case_make_one_case() {
     cluster.federation.stop().await;
 }
 
+#[test]
+fn a_number_that_is_taken_is_refused_and_the_first_case_stays_as_it_is() {
+    let ledgers = Ledgers::new();
+    let cases = Cases::new(ledgers.open("hefei"));
+    let row = |case_no: &str, title: &str| CaseRow {
+        case_no: case_no.into(),
+        title: title.into(),
+        ..Default::default()
+    };
+    let first = cases.add(row("HF-1", "first")).expect("it is new");
+    for (refused, code) in [
+        (row("HF-1", "second"), "case.exists"),
+        (row(" ", "blank"), "case.bad_number"),
+        (row("HF\n2", "control"), "case.bad_number"),
+    ] {
+        let added = cases.add_with(refused, |_| panic!("nothing may be committed"));
+        assert_eq!(added.expect_err("refused").code(), code);
+    }
+    cases.close("HF-1").expect("closed");
+    let again = cases
+        .add(row("HF-1", "third"))
+        .expect_err("closed, and taken");
+    assert_eq!(again.code(), "case.exists");
+    let all = cases.all().expect("cases");
+    assert_eq!(all.len(), 1);
+    let kept = (&*all[0].title, &all[0].case_ref);
+    assert_eq!(kept, ("first", &first.case_ref));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_case_that_an_officer_adds_during_an_import_is_the_case_of_its_rows() {
     let cluster = Cluster::new(&["hefei"]).await;
@@ -138,5 +169,27 @@ async fn a_case_that_is_closed_while_its_rows_are_published_stays_closed() {
         let row = parts.cases.find(&closed.case_no).expect("it reads");
         assert_eq!(row.expect("a case").state(), CaseState::Closed);
     }
+    cluster.federation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_stands_twice_is_taken_once_and_none_after_its_officer_has_gone() {
+    let cluster = Cluster::new(&["hefei"]).await;
+    let parts = Arc::clone(cluster.parts("hefei"));
+    let file = |rows: &str| Cursor::new(format!("{HEADER}{rows}").into_bytes());
+    let read = |rows: &str, told: bool| {
+        let run = || parts.importer.run(file(rows), &run_of(), &mut |_| told);
+        tokio::task::block_in_place(run)
+    };
+    let broken = "HF-1,loan,phone,none,suspect\nHF-1,loan,domain,one.example,suspect\n";
+    let refused = read(broken, false).expect_err("nobody hears of the refused row");
+    assert_eq!(refused.to_string(), ImportError::BrokenOff.to_string());
+    assert!(parts.ledger.is_queue_empty());
+    assert!(parts.cases.all().expect("cases").is_empty());
+
+    let twice = "HF-1,loan,domain,one.example,suspect\n".repeat(2);
+    let report = read(&twice, true).expect("it is taken in");
+    assert_eq!((report.rows, report.fresh, report.unchanged), (2, 1, 0));
+    assert_eq!(published_refs(&parts).await.len(), 1);
     cluster.federation.stop().await;
 }

@@ -38,6 +38,11 @@ fn held(cluster: &Cluster, reader: &str, origin: &Origin) -> Option<(u64, Digest
     (head.bodies_upto == head.size().0).then(|| (head.size().0, head.root()))
 }
 
+fn hefei_size(cluster: &Cluster) -> TreeSize {
+    let ledger = &cluster.parts("hefei").ledger;
+    ledger.own_log(LogName::Records).size()
+}
+
 async fn matches(cluster: &Cluster, member: &str, case: &str) -> Vec<String> {
     let answer = cluster.query(member, case).await;
     let mut found: Vec<_> = answer
@@ -216,6 +221,18 @@ async fn what_stood_above_the_end_is_dropped_and_published_again() {
         let report = cluster.import("hefei", &row(case, phone)).await;
         assert_eq!((report.fresh, report.unchanged), (0, 1), "{case}");
     }
+    // What stands in the ended log cannot be retracted any more, and says so.
+    let (old, size) = (old.size(), hefei_size(&cluster));
+    let request = v1::RetractRequest {
+        case_no: "HF-1".into(),
+        reason: v1::RetractReason::Mistake.into(),
+        ..Default::default()
+    };
+    let refused = cluster.desk("hefei").retract(request).await;
+    assert_eq!(refused.expect_err("refused").shown_code(), "query.ended");
+    let ended = cluster.parts("hefei").ledger.log(&records("hefei"));
+    assert_eq!(ended.expect("the ended log").size(), old);
+    assert_eq!(hefei_size(&cluster), size, "nothing was written");
     // A node that lost everything gets both generations from the others.
     cluster.stop("hefei").await;
     cluster.stop("wuhu").await;
@@ -228,6 +245,36 @@ async fn what_stood_above_the_end_is_dropped_and_published_again() {
     })
     .await;
     cluster.federation.stop().await;
+}
+
+/// hefei goes on to show wuhu a history of so many entries in place of the one
+/// that the roots kept; says how many answers wuhu refused until it had that.
+async fn shown_after_the_end(entries: u32) -> u64 {
+    let (mut cluster, tricks, _dir) = equivocate(entries).await;
+    let at_anqing = || held(&cluster, "anqing", &records("hefei"));
+    wait_for("anqing has all of it", || at_anqing().is_some()).await;
+    let (size, root) = at_anqing().expect("complete");
+    assert_eq!(size, 2);
+    end(&mut cluster, "hefei", size, root).await;
+    wait_for("wuhu has it from the others", || {
+        held(&cluster, "wuhu", &records("hefei")) == Some((size, root))
+    })
+    .await;
+    let counts = &cluster.parts("wuhu").replicator.counts;
+    let refused = counts.refused.load(std::sync::atomic::Ordering::Relaxed);
+    cluster.federation.stop().await;
+    drop(tricks);
+    refused
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_history_that_is_shorter_than_the_end_is_thrown_away_and_fetched_anew() {
+    shown_after_the_end(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_history_that_is_longer_than_the_end_is_refused_for_good() {
+    assert!(shown_after_the_end(7).await > 0, "and hefei is blamed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use casegate::roster::validity::Why;
 use casegate::roster::{Draft, KeyUse};
 use casegate::wire::v1;
 
-use crate::cluster::{Cluster, id, records, wait_for};
+use crate::cluster::{Cluster, id, purpose, records, wait_for};
 
 const MEMBERS: [&str; 3] = ["hefei", "wuhu", "late"];
 
@@ -52,6 +52,28 @@ fn key_invalid(cluster: &Cluster, reader: &str, owner: &str) -> u64 {
 
 fn hits(cluster: &Cluster, member: &str) -> usize {
     cluster.parts(member).ledger.hits().expect("hits").len()
+}
+
+async fn add_operation(cluster: &Cluster, member: &str) {
+    let row = v1::CaseRow {
+        case_no: "OP-1".into(),
+        category: "loan-fraud".into(),
+        operation: true,
+        ..Default::default()
+    };
+    let add = v1::AddCaseRequest { row: Some(row) };
+    cluster.desk(member).add_case(add).await.expect("added");
+}
+
+/// Pairs of cases that a member links.
+async fn pairs(cluster: &Cluster, member: &str) -> usize {
+    let request = v1::LinksRequest {
+        operation: "OP-1".into(),
+        purpose: Some(purpose()),
+        ..Default::default()
+    };
+    let answer = cluster.desk(member).links(request).await;
+    answer.expect("an answer").pairs.len()
 }
 
 fn lines<'a>(draft: &'a mut Draft, member: &str) -> &'a mut v1::RosterMember {
@@ -152,6 +174,12 @@ async fn a_key_revoked_in_use_signs_nothing_more_and_its_void_entries_count_nowh
     })
     .await;
     assert_eq!(hits(&cluster, "wuhu"), 3);
+    wait_for("the department has all of it", || {
+        cluster.bodies_upto("province", "hefei") == size
+    })
+    .await;
+    add_operation(&cluster, "province").await;
+    assert_eq!(pairs(&cluster, "province").await, 3);
 
     change_first(&mut cluster, |key| key.revoked_at_size = Some(good)).await;
     assert_eq!(
@@ -160,6 +188,7 @@ async fn a_key_revoked_in_use_signs_nothing_more_and_its_void_entries_count_nowh
         "the hits of void entries are gone"
     );
     assert_eq!(hits(&cluster, "hefei"), 1);
+    assert_eq!(pairs(&cluster, "province").await, 1, "nor do they link");
     assert_eq!(key_invalid(&cluster, "wuhu", "hefei"), size - good);
     let ledger = &cluster.parts("wuhu").ledger;
     let log = ledger.log(&records("hefei")).expect("the replica");

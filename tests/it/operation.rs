@@ -31,6 +31,7 @@ use clap::{CommandFactory, Parser};
 use serde::Serialize;
 
 mod answers;
+mod desk;
 
 #[derive(Clone, Default)]
 pub(crate) struct Paper(Arc<Mutex<Vec<u8>>>);

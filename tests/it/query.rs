@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use casegate::access::AccessLine;
 use casegate::access::officer::{Signed, redacted, verify_officer};
 use casegate::clock::DAY_S;
+use casegate::federation::OFFICER;
+use casegate::ids::OfficerName;
 use casegate::record::AccessBody;
 use casegate::rpc::desk_client::{DeskCallError, OfficerSignature};
 use casegate::rpc::status::code_of;
@@ -185,6 +187,15 @@ async fn a_query_needs_an_open_case_its_element_and_a_purpose_and_is_logged_eith
     cluster.federation.stop().await;
 }
 
+/// Gives hefei's officer these rights and no others.
+async fn set_rights(cluster: &Cluster, rights: &[&str]) {
+    let officers = cluster.parts("hefei").officers.clone();
+    let rights: Vec<_> = rights.iter().map(ToString::to_string).collect();
+    let set = move || officers.set(&OfficerName::new(OFFICER).expect("a name"), &rights);
+    let set = tokio::task::spawn_blocking(set).await.expect("it ends");
+    set.expect("set");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_with_add_publishes_the_element_first() {
     let cluster = Cluster::new(&["hefei", "wuhu"]).await;
@@ -215,6 +226,24 @@ async fn a_query_with_add_publishes_the_element_first() {
             .0
     };
     let before = size("hefei");
+    set_rights(&cluster, &["query", "admin"]).await;
+    let request = with("HF-2", "added.example");
+    assert_eq!(
+        code(desk.query(request.clone()).await),
+        "policy.missing_right",
+        "to ask is not to publish"
+    );
+    logged(
+        &cluster,
+        "hefei",
+        ("Desk.Query", &request),
+        "policy.missing_right",
+    )
+    .await;
+    let ledger = &cluster.parts("hefei").ledger;
+    assert!(size("hefei") == before && ledger.is_queue_empty());
+    desk.query(query("HF-2")).await.expect("asking goes on");
+    set_rights(&cluster, &["query", "admin", "publish"]).await;
     let answer = desk
         .query(with("HF-2", "added.example"))
         .await
@@ -276,6 +305,24 @@ async fn links_need_an_operation_of_the_askers_own_that_has_not_ended() {
         "{answer:?}"
     );
     logged(&cluster, "province", ("Desk.Links", &links("OP-1")), "ok").await;
+    for (category, found) in [("loan-fraud", (1, 1)), ("other", (0, 0))] {
+        let mut request = links("OP-1");
+        request.categories = vec![category.into()];
+        let answer = province.links(request).await.expect("an answer");
+        assert_eq!(
+            (answer.pairs.len(), answer.shared_tokens),
+            found,
+            "{category}"
+        );
+    }
+    let mut request = links("OP-1");
+    request.by = "token".into();
+    let answer = province.links(request).await.expect("an answer");
+    assert_eq!(
+        (answer.tokens.len(), answer.pairs.len()),
+        (1, 0),
+        "{answer:?}"
+    );
     let answer = province.links(links("OP-2")).await.expect("an answer");
     assert!(answer.pairs.is_empty(), "nobody is in the other region");
 

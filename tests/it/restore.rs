@@ -2,6 +2,7 @@
 //! not append, and a restored backup is brought up before it goes on.
 
 mod access;
+mod own;
 
 use std::sync::Arc;
 

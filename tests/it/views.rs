@@ -45,6 +45,16 @@ pub(crate) async fn fronted(member: &str) -> (Cluster, Tricks) {
 
 /// Another history of a member's records log, signed with its own keys.
 pub(crate) fn fork_of(cluster: &Cluster, member: &str, dir: &std::path::Path) -> Ledger {
+    history_of(cluster, member, dir, SealKey::new([9; 32]))
+}
+
+/// Opens a member's ledger in `dir`, with its own keys.
+pub(crate) fn history_of(
+    cluster: &Cluster,
+    member: &str,
+    dir: &std::path::Path,
+    seal: SealKey,
+) -> Ledger {
     let home = cluster.federation.member_dir(&id(member));
     let seed = |name: &str| load_seed(&home.join(name)).expect("a seed");
     let options = LedgerOptions {
@@ -56,7 +66,7 @@ pub(crate) fn fork_of(cluster: &Cluster, member: &str, dir: &std::path::Path) ->
             checkpoint: seed("checkpoint.seed"),
             witness: seed("witness.seed"),
         },
-        seal: Arc::new(SealKey::new([9; 32])),
+        seal: Arc::new(seal),
         clock: cluster.clock.clone(),
         records_generation: 1,
         access_generation: 1,
