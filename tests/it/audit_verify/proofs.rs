@@ -207,3 +207,15 @@ fn records_of_which_neither_entries_nor_hashes_are_there_are_in_no_tree() {
     assert_eq!(report.logs[0].proven, 0);
     assert!(!report.ok);
 }
+
+#[test]
+fn a_checkpoint_of_more_entries_than_anybody_could_list_is_found_in_time() {
+    let (records, key) = (&world().records, &world().member("hefei").checkpoint_key);
+    for size in [1 << 40, u64::MAX] {
+        let note = records.note_of(size, Digest([6; 32]), key);
+        let report = planted(|files| drop(files.insert(NEWEST.into(), note)));
+        let found = codes(&report);
+        assert!(found.contains(&"checkpoint.root"), "{size}: {found:?}");
+        assert_eq!((report.logs[0].proven, report.ok), (0, false), "{size}");
+    }
+}
