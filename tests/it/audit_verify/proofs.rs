@@ -65,6 +65,34 @@ fn a_receipt_under_another_number_than_its_own_confirms_nothing() {
 }
 
 #[test]
+fn a_receipt_that_its_member_logged_and_never_signed_confirms_nothing() {
+    let wuhu = world().member("wuhu");
+    let good = |files: &Files, part: &str| files[&format!("receipts/wuhu-1-1.{part}")].clone();
+    let report = finds(
+        |files| {
+            let mut entry = v1::Entry::decode(&good(files, "entry")[..]).expect("an entry");
+            let signature = entry.signature.as_mut().expect("a signature");
+            let mut bytes = signature.signature.to_vec();
+            bytes[0] ^= 1;
+            signature.signature = bytes.into();
+            let mut log = Log::new("wuhu", LogName::Records);
+            let first = Body::Element(element("wuhu", 0));
+            log.add(&wuhu.records_key, first, BEGAN);
+            log.append(entry.encode_to_vec().into(), good(files, "body"));
+            let note = log.note(2, &wuhu.checkpoint_key);
+            let (entry, proof) = (log.entries[1].to_vec(), log.proof(1, note));
+            files.insert("receipts/wuhu-1-1.entry".into(), entry);
+            files.insert("receipts/wuhu-1-1.proof".into(), proof);
+        },
+        &["receipt.forged"],
+        &[],
+    );
+    let what = "no key of the member signed it".to_owned();
+    assert_eq!(found(&report, "receipts/"), [("receipt.forged", what)]);
+    assert_eq!(report.logs[0].erasures.confirmed, 0);
+}
+
+#[test]
 fn a_receipt_about_another_generation_in_the_bundle_counts_there_alone() {
     let key = &world().member("hefei").records_key;
     let mut later = Log::new("hefei", LogName::Records);
@@ -190,6 +218,11 @@ fn a_wider_tile_serves_where_the_one_of_the_width_is_not() {
     assert_eq!(codes(&report), [""; 0], "{:#?}", report.found);
     assert!(report.ok);
     finds(|files| widen(files, 1), &["tile.root"], &[]);
+    // One that is longer than its name says is none.
+    for more in [1, 32] {
+        let longer = |files: &mut Files| edit(files, narrow, |t| t.extend(vec![9; more]));
+        finds(longer, &["tile.truncated"], &[]);
+    }
 }
 
 #[test]
