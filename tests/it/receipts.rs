@@ -314,6 +314,35 @@ fn who_was_told_that_a_body_is_not_there_signs_that_it_never_held_it() {
 }
 
 #[test]
+fn who_holds_no_replicas_says_so_once_and_takes_it_back_once() {
+    let ledgers = Ledgers::new();
+    let wuhu = ledgers.open("wuhu");
+    let others = [origin("hefei"), origin("anqing")];
+    let declare = |replicates| wuhu.declare_replicas(&others, replicates).expect("signed");
+    assert_eq!(
+        declare(true),
+        0,
+        "nothing was said that could be taken back"
+    );
+    assert_eq!((declare(false), declare(false)), (2, 0));
+    let log = |receipt: &ReceiptBody| receipt.origin.clone();
+    let said = receipts(&wuhu);
+    let about: Vec<_> = said.iter().map(|(_, receipt)| log(receipt)).collect();
+    assert_eq!(
+        about,
+        [origin("hefei"), origin("anqing")].map(|o| o.to_string())
+    );
+    let all = (0, u64::MAX, false, 0);
+    assert_eq!(items(&said), [all, all]);
+    assert_eq!((declare(true), declare(true)), (2, 0));
+    assert_eq!(items(&receipts(&wuhu))[2..], [(0, 1, false, 0); 2]);
+    wuhu.set_standing(Standing::Superseded);
+    assert_eq!(declare(false), 0, "a closed log says nothing");
+    wuhu.set_standing(Standing::Open);
+    assert_eq!(declare(false), 2, "but later");
+}
+
+#[test]
 fn ends_that_come_one_after_the_other_share_receipts_and_erasures() {
     let ledgers = Ledgers::new();
     let (hefei, wuhu) = (ledgers.open("hefei"), ledgers.open("wuhu"));

@@ -138,3 +138,38 @@ fn an_amendment_of_an_entry_that_is_another_changes_nothing() {
     carry(&ledgers, &owner, &reader, "hefei");
     assert_eq!(days(&reader), [20_222, before[1]]);
 }
+
+#[test]
+fn a_replica_that_is_thrown_away_leaves_nothing_of_its_history_in_the_next() {
+    let ledgers = Ledgers::new();
+    let (owner, reader) = (ledgers.open("hefei"), ledgers.open("wuhu"));
+    append(&owner, elements(0..2));
+    append(&owner, vec![notice(1)]);
+    append(
+        &owner,
+        vec![amendment(&owner, 0, 20_222, Audience::Federation)],
+    );
+    carry(&ledgers, &owner, &reader, "hefei");
+    let log = reader.log(&origin("hefei")).expect("the replica");
+    let day = || {
+        let element = reader.element(log.number, LogIndex(0));
+        element.expect("readable").map(|held| held.body.observed_on)
+    };
+    let before = holdings(&reader, &log);
+    assert_eq!((day(), postings(&reader).len()), (Some(20_222), 2));
+    reader.discard(&log).expect("thrown away");
+    let left = holdings(&reader, &log);
+    assert_eq!((left.size, left.bodies_upto), (TreeSize(0), 0));
+    assert!(left.entries.is_empty() && left.states.is_empty() && left.postings.is_empty());
+    assert_eq!(day(), None);
+    // Another history, in which nothing amends the first element.
+    let dir = ledgers.path("another");
+    let other = ledgers.open_in("hefei", &dir).expect("a ledger");
+    append(&other, elements(10..14));
+    carry(&ledgers, &other, &reader, "hefei");
+    assert!(day().is_some_and(|day| day != 20_222));
+    assert_eq!(postings(&reader).len(), 4);
+    reader.discard(&log).expect("thrown away");
+    carry(&ledgers, &owner, &reader, "hefei");
+    assert_eq!(holdings(&reader, &log), before);
+}
