@@ -194,7 +194,7 @@ async fn exported(cluster: &Cluster, lies: Lies, out: &Path) -> Result<Exported,
 }
 
 /// One entry more than there are, in the last bundle.
-fn longer(bundles: &mut Vec<v1::Tile>) {
+fn longer(bundles: &mut [v1::Tile]) {
     if let Some(bundle) = bundles.last_mut() {
         let data = [&bundle.data[..], &[0, 1, 9]].concat();
         bundle.data = data.into();
@@ -253,7 +253,7 @@ fn lies() -> Vec<(&'static str, Lies)> {
         (bundle, entries(|e| e[0].width += 1)),
         (bundle, entries(|e| e.push(e[0].clone()))),
         ("an entry bundle is missing", entries(Vec::clear)),
-        ("another number of entries", entries(longer)),
+        ("another number of entries", entries(|e| longer(e))),
         ("another number of entries", entries(|e| e[0].data.clear())),
         (unfit, bodies(|b| b[0].start += 1)),
         (unfit, bodies(|b| b[0].answers = vec![99; 2].into())),
