@@ -1,7 +1,5 @@
 //! Bundles as tar archives: the plain ones are read, the tricky ones refused.
 
-use std::path::Path;
-
 use casegate::audit::verify::{Code, Report, VerifyError, verify};
 
 use super::fixture::{Files, world, write};
@@ -83,9 +81,11 @@ fn an_archive_that_reaches_outside_or_lies_is_refused() {
         bytes: &[],
     };
     let long = "a/".repeat(40) + "b";
+    let outside = tempfile::tempdir().expect("a directory");
+    let evil = outside.path().join("evil");
     for bad in [
         file("../evil", b"x"),
-        file("/tmp/evil", b"x"),
+        file(evil.to_str().expect("text"), b"x"),
         file("a/../../evil", b"x"),
         file(&long, b"x"),
         file("bundle.json", b"twice"),
@@ -102,7 +102,7 @@ fn an_archive_that_reaches_outside_or_lies_is_refused() {
             "{name}: {refused:?}"
         );
     }
-    assert!(!Path::new("/tmp/evil").exists());
+    assert!(!evil.exists());
 }
 
 /// One member, with the first part of its path in the header's field for that.
@@ -127,14 +127,16 @@ fn a_path_in_two_parts_is_read_as_one_and_leads_out_in_neither() {
     split.extend(archive(&rest, &[file(sums, &last)]));
     let report = look(&split).expect("it can be looked at");
     assert!(report.ok, "{:#?}", report.found);
-    for (prefix, name) in [("..", "evil"), ("a", "../../evil"), ("/tmp", "evil")] {
+    let outside = tempfile::tempdir().expect("a directory");
+    let there = outside.path().to_str().expect("text");
+    for (prefix, name) in [("..", "evil"), ("a", "../../evil"), (there, "evil")] {
         let mut evil = with_prefix(prefix, name, b"x");
         evil.extend(archive(&world().files, &[]));
         let refused = look(&evil);
         let out = matches!(refused, Err(VerifyError::Archive("a path leads out of it")));
         assert!(out, "{prefix} {name}: {refused:?}");
     }
-    assert!(!Path::new("/tmp/evil").exists());
+    assert!(!outside.path().join("evil").exists());
 }
 
 #[test]
