@@ -241,7 +241,8 @@ impl Export<'_> {
         let mut selected = vec![];
         for log in states {
             let bundles = self.select(&log)?;
-            self.progress.total += covered(&log, bundles).1 - covered(&log, bundles).0;
+            let (first, end) = covered(&log, bundles);
+            self.progress.total = self.progress.total.saturating_add(end - first);
             selected.push((log, bundles));
         }
         let mut logs = vec![];

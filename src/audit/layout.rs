@@ -20,7 +20,8 @@ pub use content::{
 };
 pub use proof::{PROOF_HEADER, TlogProof, read_hashes, write_hashes};
 pub use tile::{
-    TILE_LEVELS, TileIndex, TilePath, entry_bundles, hash_tiles, tiles_of_level, tiles_of_run,
+    TILE_LEVELS, TileIndex, TilePath, entry_bundles, hash_tiles, tiles_at, tiles_of_level,
+    tiles_of_run,
 };
 
 /// Why a path or a file's content is refused.

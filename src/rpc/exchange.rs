@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -14,13 +13,14 @@ use tonic::{Request, Response, Status};
 use super::admit::{Admitted, Gate};
 use super::client::PeerClients;
 use super::status::to_peer;
+use crate::audit::local::rosters_after;
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::{BodyReader, Ledger, LedgerError, Log};
 use crate::policy::{Method, Permit};
 use crate::replicate::notice_of;
 use crate::roster::log::is_of_rosters;
 use crate::rosterlog::RosterLog;
-use crate::store::{StoreError, Table};
+use crate::store::StoreError;
 use crate::tls::RosterHandle;
 use crate::wire::v1::{self, exchange_server};
 use crate::witness::Witness;
@@ -78,21 +78,6 @@ impl Exchange {
             .map_err(|_| Status::unavailable("stopping"))?;
         Ok(Response::new(answer.map_err(|e| to_peer(&e))?))
     }
-
-    fn rosters(&self, after: u64) -> Result<Vec<v1::SignedRoster>, LedgerError> {
-        let mut out = vec![];
-        for item in self.ledger.store().iter(Table::Rosters, b"") {
-            let (key, value) = item?;
-            let version = key.try_into().map_or(0, u64::from_be_bytes);
-            if version > after {
-                out.extend(v1::SignedRoster::decode(value).ok());
-            }
-            if out.len() == ROSTERS_MAX {
-                break;
-            }
-        }
-        Ok(out)
-    }
 }
 
 #[tonic::async_trait]
@@ -109,9 +94,8 @@ impl exchange_server::Exchange for Exchange {
             .gate
             .admit(&request, Method::GetRoster)
             .map_err(|e| to_peer(&e))?;
-        let rosters = self
-            .rosters(request.get_ref().after)
-            .map_err(|e| to_peer(&e))?;
+        let after = request.get_ref().after;
+        let rosters = rosters_after(&self.ledger, after, ROSTERS_MAX).map_err(|e| to_peer(&e))?;
         Ok(Response::new(v1::GetRosterResponse {
             rosters,
             checkpoint: self.roster_log.note(),

@@ -158,6 +158,15 @@ async fn the_auditors_commands_say_the_same_fields_as_ever_and_end_as_they_shoul
         .collect();
     assert!(states.contains(&&Value::from("erased")) && !states.contains(&&Value::from("pending")));
 
+    let stranger = ["audit", "logs", "--member", "nobody"];
+    let config = auditors(&cluster);
+    let refused = casegate(&cluster.clock, &config, true, Lang::En, &stranger).await;
+    let words = refused.json()["message"].to_string();
+    assert!(
+        refused.code == 2 && words.contains("no member of this name"),
+        "{words}"
+    );
+
     let words = with(&["audit", "evidence"]);
     let none = casegate(&cluster.clock, &auditors(&cluster), true, Lang::En, &words).await;
     assert_eq!(

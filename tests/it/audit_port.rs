@@ -2,6 +2,8 @@
 //! log as any HTTPS client sees it, proofs by RPC, who sees which bodies, and
 //! that exports leave a line in the access log.
 
+mod lies;
+
 use std::sync::Arc;
 
 use casegate::audit::export::{BundleOut, Selection, export};

@@ -1,5 +1,7 @@
 //! Bureaus publish, exchange and meet over real mutual TLS.
 
+mod limits;
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use casegate::ids::{LogIndex, LogName};

@@ -8,7 +8,9 @@ use casegate::ids::{LogIndex, LogName};
 use casegate::ledger::{BodyState, Erasure, Ledger, Standing};
 use casegate::record::{Audience, Body, BodyType, Entry, ReceiptBody, RetractReason};
 use casegate::store::{Batch, Table};
-use casegate::wire::v1::{ErasedItem, ErasedRow, IndexRange, ReceiptState, RetractRequest};
+use casegate::wire::v1::{
+    BodyAnswer, BodyChunk, ErasedItem, ErasedRow, IndexRange, ReceiptState, RetractRequest,
+};
 use prost::Message;
 
 use crate::cluster::{Cluster, NOW, id, records, wait_for};
@@ -280,6 +282,64 @@ fn who_comes_late_never_held_it_and_says_so_in_one_range() {
     let history = ledgers.dev.chain.history();
     assert_eq!(anqing.write_receipts(history).expect("signed"), 1);
     assert_eq!(items(&receipts(&anqing)), [(0, 150, false, 201)]);
+}
+
+#[test]
+fn who_was_told_that_a_body_is_not_there_signs_that_it_never_held_it() {
+    let ledgers = Ledgers::new();
+    let (hefei, anqing) = (ledgers.open("hefei"), ledgers.open("anqing"));
+    let elements = (0..3).map(|n| element("hefei", n, Audience::Federation));
+    append(&hefei, elements.collect());
+    let theirs = hefei.log(&origin("hefei")).expect("the log");
+    let log = anqing.replica(&origin("hefei")).expect("a replica");
+    let author = ledgers.member("hefei");
+    let chunk = hefei.chunk(&theirs, LogIndex(0), 100).expect("readable");
+    anqing
+        .accept_chunk(&log, &author, chunk.expect("a chunk"))
+        .expect("a good chunk");
+    let absent = BodyChunk {
+        answers: vec![i32::from(BodyAnswer::Absent).to_le_bytes()[0]; 3].into(),
+        ..BodyChunk::default()
+    };
+    anqing
+        .accept_bodies(&log, &author, absent)
+        .expect("it may be so");
+    assert_eq!(anqing.absent(&log, 10).expect("absent"), [(0, 3)]);
+    append(&hefei, vec![retraction(0, 2)]);
+    carry(&ledgers, &hefei, &anqing, "hefei");
+    let history = ledgers.dev.chain.history();
+    assert_eq!(anqing.write_receipts(history).expect("signed"), 1);
+    assert_eq!(items(&receipts(&anqing)), [(0, 2, false, 4)]);
+    assert!(anqing.absent(&log, 10).expect("absent").is_empty());
+}
+
+#[test]
+fn who_holds_no_replicas_says_so_once_and_takes_it_back_once() {
+    let ledgers = Ledgers::new();
+    let wuhu = ledgers.open("wuhu");
+    let others = [origin("hefei"), origin("anqing")];
+    let declare = |replicates| wuhu.declare_replicas(&others, replicates).expect("signed");
+    assert_eq!(
+        declare(true),
+        0,
+        "nothing was said that could be taken back"
+    );
+    assert_eq!((declare(false), declare(false)), (2, 0));
+    let log = |receipt: &ReceiptBody| receipt.origin.clone();
+    let said = receipts(&wuhu);
+    let about: Vec<_> = said.iter().map(|(_, receipt)| log(receipt)).collect();
+    assert_eq!(
+        about,
+        [origin("hefei"), origin("anqing")].map(|o| o.to_string())
+    );
+    let all = (0, u64::MAX, false, 0);
+    assert_eq!(items(&said), [all, all]);
+    assert_eq!((declare(true), declare(true)), (2, 0));
+    assert_eq!(items(&receipts(&wuhu))[2..], [(0, 1, false, 0); 2]);
+    wuhu.set_standing(Standing::Superseded);
+    assert_eq!(declare(false), 0, "a closed log says nothing");
+    wuhu.set_standing(Standing::Open);
+    assert_eq!(declare(false), 2, "but later");
 }
 
 #[test]

@@ -776,3 +776,4 @@ fn a_body_that_is_signed_twice_in_a_log_is_refused() {
 }
 
 mod bodies;
+mod damage;

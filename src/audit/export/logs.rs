@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Bundles, Export, ExportError, ExportedLog, covered};
 use crate::audit::layout::{
     BundlePath, LogFile, TILE_LEVELS, TileIndex, TilePath, TlogProof, put_body, split_entries,
-    tiles_of_level, tiles_of_run, write_hashes,
+    tiles_at, tiles_of_level, tiles_of_run, write_hashes,
 };
 use crate::audit::local::size_of;
 use crate::audit::source::{LogState, Run};
@@ -47,7 +47,7 @@ impl Export<'_> {
     fn tiles(&mut self, log: &LogState, place: Place) -> Result<(), ExportError> {
         for level in 0..TILE_LEVELS {
             let mut wanted = tiles_of_level(log.size, level);
-            let count = tiles_of_level(log.size, level).count() as u64;
+            let count = tiles_at(log.size, level);
             if count == 0 {
                 return Ok(());
             }

@@ -164,6 +164,12 @@ fn count_at(size: TreeSize, level: u8) -> u64 {
         .unwrap_or(0)
 }
 
+/// How many tiles a level has in a tree of `size`.
+#[must_use]
+pub fn tiles_at(size: TreeSize, level: u8) -> u64 {
+    count_at(size, level).div_ceil(TILE_WIDTH)
+}
+
 /// The tiles of one level in a tree of `size`, the last one partial where the
 /// level's hashes do not fill it.
 pub fn tiles_of_level(size: TreeSize, level: u8) -> impl Iterator<Item = TilePath> {

@@ -121,7 +121,7 @@ impl LogContext<'_> {
         };
         match self.hashes.source(bundle.index.0) {
             Source::Tile => read_tile(self.tree, self.log, &tile),
-            Source::Entries | Source::Nowhere => None,
+            Source::Entries => None,
         }
     }
 

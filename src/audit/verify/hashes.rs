@@ -17,16 +17,17 @@ use crate::record::ENTRY_BYTES_MAX;
 
 /// Bytes of a full entry bundle at most.
 const BUNDLE_BYTES_MAX: u64 = TILE_WIDTH * (ENTRY_BYTES_MAX as u64 + 2);
+/// Blocks of which nothing is there, after which a tree is not followed further:
+/// a checkpoint may be signed for more entries than anybody could list.
+const MISSING_MAX: usize = 10_000;
 
 /// Where the leaves of a block stand that give the signed root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// In its hash tile.
+    /// In its hash tile, if anywhere.
     Tile,
     /// In its entries: the tile is damaged.
     Entries,
-    /// Nowhere: neither is there.
-    Nowhere,
 }
 
 /// What the hashes of a log say.
@@ -106,9 +107,14 @@ impl<'a> Hasher<'a> {
         let mut wanted = self.wanted.iter().copied().peekable();
         let empty = wanted.next_if(|size| size.0 == 0);
         out.roots.extend(empty.map(|size| (size, Digest::of(&[]))));
+        let mut missing = 0;
         for index in 0..self.size.0.div_ceil(TILE_WIDTH) {
             let path = self.tile(0, index);
             let block = self.block(&path, &mut upper, prefer, &mut out.findings);
+            missing += usize::from(block.root().is_none());
+            if missing > MISSING_MAX {
+                break;
+            }
             if block.source != Source::Tile {
                 out.exceptions.insert(index, block.source);
             }
@@ -184,9 +190,6 @@ impl<'a> Hasher<'a> {
         if entries_fit || (from_tile.is_none() && block.from_entries.is_some()) {
             block.leaves = entries;
             block.source = Source::Entries;
-        } else if from_tile.is_none() {
-            block.leaves = None;
-            block.source = Source::Nowhere;
         }
         block
     }
@@ -206,7 +209,6 @@ impl Block {
         match self.source {
             Source::Tile => self.from_tile,
             Source::Entries => self.from_entries,
-            Source::Nowhere => None,
         }
     }
 

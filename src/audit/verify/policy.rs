@@ -229,4 +229,45 @@ mod tests {
             assert!(Policy::parse(&bad).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn witnesses_that_do_not_fit_together_are_refused() {
+        let key = |seed| {
+            let key = SigningKey::from_seed(&[seed; 32]).expect("a key");
+            hex::encode(key.public_key().as_bytes())
+        };
+        let named =
+            |name: &str, seed| format!("[[witness]]\nname = \"{name}\"\nkey = \"{}\"\n", key(seed));
+        let policy = |head: &str, witnesses: &[String]| {
+            let lines = witnesses.concat();
+            Policy::parse(&format!(
+                "federation = \"a.example\"\nroster_pin = \"{PIN}\"\n{head}{lines}"
+            ))
+        };
+        let two = [named("w", 1), named("v", 2)];
+        assert!(policy("quorum = 2\n", &two).is_ok());
+        assert!(
+            policy("quorum = 3\n", &[]).is_ok(),
+            "the rosters' witnesses"
+        );
+        let quorum = PolicyError::Quorum {
+            quorum: 3,
+            witnesses: 2,
+        };
+        // One witness that counts twice would be a quorum by itself.
+        let twice = [named("w", 1), named("w", 2)];
+        let mut refused = vec![
+            (policy("quorum = 3\n", &two), quorum),
+            (
+                policy("quorum = 2\n", &twice),
+                PolicyError::Field("witness names"),
+            ),
+        ];
+        for name in ["", "a b", "a+b", "a\\tb", "a\\\"b", "a\\nb"] {
+            let one = policy("", &[named(name, 1)]);
+            refused.push((one, PolicyError::Field("witness name")));
+        }
+        let (said, want): (Vec<_>, Vec<_>) = refused.into_iter().unzip();
+        assert_eq!(said, want.into_iter().map(Err).collect::<Vec<_>>());
+    }
 }

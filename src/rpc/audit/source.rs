@@ -189,7 +189,7 @@ fn each_body(
     if bodies.next().is_some() {
         return Err(malformed());
     }
-    Ok(at + count)
+    Ok(at.saturating_add(count))
 }
 
 fn hashes(proof: v1::Proof) -> Result<Vec<Digest>, ExportError> {
@@ -229,10 +229,16 @@ impl Source for RemoteSource {
             let origin: Origin = log.origin.parse().map_err(|_| ExportError::Malformed {
                 what: "a log with a name that is none",
             })?;
+            let size = TreeSize(log.size);
+            if size_of(&log.checkpoint).unwrap_or(TreeSize(0)) != size {
+                return Err(ExportError::Malformed {
+                    what: "a log of another size than its checkpoint",
+                });
+            }
             Ok(LogState {
                 origin,
                 checkpoint: log.checkpoint,
-                size: TreeSize(log.size),
+                size,
             })
         });
         states.collect()

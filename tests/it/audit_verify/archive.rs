@@ -1,10 +1,8 @@
 //! Bundles as tar archives: the plain ones are read, the tricky ones refused.
 
-use std::path::Path;
+use casegate::audit::verify::{Code, Report, VerifyError, verify};
 
-use casegate::audit::verify::{Report, VerifyError, verify};
-
-use super::fixture::{Files, world};
+use super::fixture::{Files, world, write};
 use super::options;
 
 /// One member of an archive in the making.
@@ -83,9 +81,11 @@ fn an_archive_that_reaches_outside_or_lies_is_refused() {
         bytes: &[],
     };
     let long = "a/".repeat(40) + "b";
+    let outside = tempfile::tempdir().expect("a directory");
+    let evil = outside.path().join("evil");
     for bad in [
         file("../evil", b"x"),
-        file("/tmp/evil", b"x"),
+        file(evil.to_str().expect("text"), b"x"),
         file("a/../../evil", b"x"),
         file(&long, b"x"),
         file("bundle.json", b"twice"),
@@ -102,7 +102,75 @@ fn an_archive_that_reaches_outside_or_lies_is_refused() {
             "{name}: {refused:?}"
         );
     }
-    assert!(!Path::new("/tmp/evil").exists());
+    assert!(!evil.exists());
+}
+
+/// One member, with the first part of its path in the header's field for that.
+fn with_prefix(prefix: &str, name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![];
+    put(&mut out, &file(name, bytes));
+    out[345..345 + prefix.len()].copy_from_slice(prefix.as_bytes());
+    out[148..156].copy_from_slice(b"        ");
+    let sum: u32 = out[..512].iter().map(|byte| u32::from(*byte)).sum();
+    out[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    out
+}
+
+#[test]
+fn a_path_in_two_parts_is_read_as_one_and_leads_out_in_neither() {
+    let sums = "SHA256SUMS";
+    let mut rest = world().files.clone();
+    let last = rest.remove(sums).expect("the sums");
+    let (path, bytes) = rest.pop_last().expect("a file");
+    let (prefix, name) = path.split_once('/').expect("a directory");
+    let mut split = with_prefix(prefix, name, &bytes);
+    split.extend(archive(&rest, &[file(sums, &last)]));
+    let report = look(&split).expect("it can be looked at");
+    assert!(report.ok, "{:#?}", report.found);
+    let outside = tempfile::tempdir().expect("a directory");
+    let there = outside.path().to_str().expect("text");
+    for (prefix, name) in [("..", "evil"), ("a", "../../evil"), (there, "evil")] {
+        let mut evil = with_prefix(prefix, name, b"x");
+        evil.extend(archive(&world().files, &[]));
+        let refused = look(&evil);
+        let out = matches!(refused, Err(VerifyError::Archive("a path leads out of it")));
+        assert!(out, "{prefix} {name}: {refused:?}");
+    }
+    assert!(!outside.path().join("evil").exists());
+}
+
+#[test]
+fn an_archive_without_its_end_is_whole_when_its_files_are() {
+    let whole = archive(&world().files, &[]);
+    let files = &whole[..whole.len() - 1024];
+    let report = look(files).expect("it can be looked at");
+    assert!(report.ok, "{:#?}", report.found);
+    // Cut within the last header: that file is not there, and is missed.
+    let mut rest = world().files.clone();
+    let (name, bytes) = rest.pop_last().expect("a file");
+    let mut cut = archive(&rest, &[]);
+    cut.truncate(cut.len() - 1024);
+    put(&mut cut, &file(&name, &bytes));
+    let header = 512 + bytes.len().next_multiple_of(512);
+    cut.truncate(cut.len() - header + 300);
+    let report = look(&cut).expect("it can be looked at");
+    let missing = report.findings.iter().any(|f| f.code == Code::SumsMissing);
+    assert!(missing && !report.ok, "{:#?}", report.found);
+}
+
+#[test]
+fn directories_that_lie_too_deep_in_each_other_are_no_bundle() {
+    let mut files = world().files.clone();
+    for (depth, fits) in [(16, true), (17, false)] {
+        files.insert("d/".repeat(depth) + "file", vec![]);
+        let dir = write(&files);
+        let looked = verify(dir.path(), &world().policy(), options());
+        match looked {
+            Ok(report) => assert!(fits && !report.ok, "{depth}"),
+            Err(VerifyError::Unreadable { .. }) => assert!(!fits, "{depth}"),
+            Err(other) => panic!("{depth}: {other}"),
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use casegate::ledger::Ledger;
 use casegate::record::Audience;
 use casegate::replicate::PeerError;
 use casegate::roster::Roster;
-use casegate::wire::v1::{AddCheckpointRequest, AddCheckpointResponse};
+use casegate::wire::v1::{AddCheckpointRequest, AddCheckpointResponse, EvidencePair};
 use casegate::witness::Witness;
 use casegate::witnessing::{WitnessTransport, Witnessing};
 use tokio::sync::watch;
@@ -236,6 +236,23 @@ async fn a_quorum_makes_a_log_witnessed_and_a_replica_believes_only_the_note() {
     let replica = wuhu.log(&origin("hefei")).expect("a replica");
     assert_eq!(wuhu.witnessed_size(&replica), TreeSize(7));
     assert_eq!(replica.witnessed_note(), notes[1]);
+
+    // Nothing more counts of a log that contradicts itself.
+    scene.publish(7, 2);
+    scene.becomes_witnessed(9).await;
+    carry(&scene.ledgers, &scene.ledger, &wuhu, "hefei");
+    let pair = EvidencePair {
+        origin: origin("hefei").to_string(),
+        first: notes[0].clone(),
+        second: notes[1].clone(),
+        ..EvidencePair::default()
+    };
+    assert!(wuhu.evidence().keep(pair.clone()).expect("kept"));
+    assert!(!wuhu.evidence().keep(pair).expect("an answer"), "once");
+    let taken = wuhu.accept_witnessed(&replica, newest, &own.witnessed_note());
+    assert!(!taken.expect("an answer"), "it is forked");
+    assert_eq!(wuhu.witnessed_size(&replica), TreeSize(7));
+    assert_eq!(wuhu.evidence().count().expect("a count"), 1);
     scene.end().await;
 }
 
