@@ -9,6 +9,7 @@
 # RECORDS=100000 tests/independent/run.sh   the long form: the clean bundle of a
 #     log of at least so many records, the faults on the smaller ones
 # PART=selfmade   only the bundle that casegate did not make; PART=federation   only the rest
+# SAMPLE=40   records that the shell looks at in each, beside the one that a fault is in
 # FAULTS=a,b,c   only these faults in the federation's bundle (`faults.py --list`)
 # OUT=DIR   where everything is put (target/independent); PYTHON=python3
 #
@@ -20,6 +21,7 @@ here=tests/independent
 out=$(realpath -m "${OUT:-target/independent}")
 casegate=$(realpath "${1:-target/release/casegate}")
 records=${RECORDS:-0}
+sample=${SAMPLE:-40}
 python=${PYTHON:-python3}
 mkdir -p "$out"
 
@@ -141,7 +143,7 @@ part=${PART:-all}
 if [ "$part" != federation ]; then
     say "a bundle that casegate did not make"
     rm -rf "$out/selfmade"; "$python" "$here/make.py" --out "$out/selfmade"
-    agree "its faults" "$out/selfmade/bundle" "$out/selfmade/policy.toml" --quick --sample 40
+    agree "its faults" "$out/selfmade/bundle" "$out/selfmade/policy.toml" --quick --sample "$sample"
 fi
 if [ "$part" = selfmade ]; then
     printf '\n%d passed, %d failed\n' "$passed" "$failed"
@@ -150,16 +152,16 @@ fi
 federation
 if [ "$records" -gt 0 ]; then
     agree "the clean bundle of a log of $records records" "$out/hefei.bundle" "$out/policy.toml" \
-        --only none --sample 400
+        --only none --sample "$sample"0
     "$python" "$here/make.py" --out "$out/selfmade" --records "$records" --access 2000
     agree "$records records that casegate did not make" "$out/selfmade/bundle" \
-        "$out/selfmade/policy.toml" --only none --sample 400
+        "$out/selfmade/policy.toml" --only none --sample "$sample"0
 else
-    agree "hefei's bundle and its faults" "$out/hefei.bundle" "$out/policy.toml" --quick --sample 40 \
+    agree "hefei's bundle and its faults" "$out/hefei.bundle" "$out/policy.toml" --quick --sample "$sample" \
         ${FAULTS:+--only "$FAULTS"}
 fi
 for member in wuhu province; do
-    agree "$member's bundle" "$out/$member.bundle" "$out/policy.toml" --only none --sample 40
+    agree "$member's bundle" "$out/$member.bundle" "$out/policy.toml" --only none --sample "$sample"
 done
 by_hand
 printf '\n%d passed, %d failed\n' "$passed" "$failed"

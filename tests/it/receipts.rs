@@ -336,7 +336,7 @@ fn who_holds_no_replicas_says_so_once_and_takes_it_back_once() {
     assert_eq!(items(&said), [all, all]);
     assert_eq!((declare(true), declare(true)), (2, 0));
     assert_eq!(items(&receipts(&wuhu))[2..], [(0, 1, false, 0); 2]);
-    wuhu.set_standing(Standing::Superseded);
+    wuhu.set_standing(Standing::Fenced);
     assert_eq!(declare(false), 0, "a closed log says nothing");
     wuhu.set_standing(Standing::Open);
     assert_eq!(declare(false), 2, "but later");
