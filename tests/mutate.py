@@ -15,9 +15,9 @@ all, then only those run again with the place broken, the likeliest first.
     --tests N   at most N tests for a place (default 6; the more, the surer)
     --jobs N    tests at a time (default 2)
 
-Takes 7 minutes on 2 cores for the build and the first part, and some seconds a place for
-the second. What was found is kept in target/mutate/found.tsv, and a run that is
-repeated goes on after it, as long as the source is the same. The last line is
+The build and the first part take minutes, the second some seconds a place. What was
+found is kept in target/mutate/found.tsv, and a run that is repeated goes on after it, as
+long as the source is the same. The last line is
 `N places: R never reached, K noticed, S unnoticed`.
 """
 

@@ -11,7 +11,7 @@ use casegate::cli::{self, Cli};
 use casegate::clock::Clock;
 use casegate::ids::{Digest, LogName};
 use casegate::lang::Lang;
-use casegate::wire::v1::{self, EvidencePair};
+use casegate::wire::v1::EvidencePair;
 use clap::Parser;
 use serde_json::Value;
 
@@ -83,14 +83,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 async fn retracted(cluster: &Cluster) {
     cluster.import("hefei", ROWS).await;
     cluster.converge().await;
-    let request = v1::RetractRequest {
-        case_no: "HF-1".into(),
-        element: None,
-        reason: v1::RetractReason::Mistake.into(),
-        dry_run: false,
-    };
-    let done = cluster.desk("hefei").retract(request).await;
-    assert!(done.expect("retracted").retracted >= 1);
+    assert!(cluster.retract("hefei", "HF-1").await.retracted >= 1);
     let ledger = cluster.parts("hefei").ledger.clone();
     wait_for("everybody has signed for it", || {
         let erasures = ledger.erasures().expect("a report");

@@ -206,6 +206,18 @@ impl Cluster {
         };
         desk.query(request).await.expect("an answer")
     }
+
+    /// Takes a case of a member back, as a mistake.
+    pub(crate) async fn retract(&self, member: &str, case_no: &str) -> v1::RetractResponse {
+        let request = v1::RetractRequest {
+            case_no: case_no.into(),
+            element: None,
+            reason: v1::RetractReason::Mistake.into(),
+            dry_run: false,
+        };
+        let done = self.desk(member).retract(request).await;
+        done.expect("retracted")
+    }
 }
 
 /// The records log of a member.

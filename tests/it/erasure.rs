@@ -14,7 +14,7 @@ use casegate::shred::ShredError;
 use casegate::store::{Batch, Table};
 use casegate::wire::v1::{
     ElementKind, ElementSpec, ErasedItem, ErasedRow, HeldElement, ImportOptions, IndexRange,
-    QueryRequest, ReceiptState, RetractReason, RetractRequest, RetractResponse,
+    QueryRequest, ReceiptState,
 };
 use prost::Message;
 
@@ -24,17 +24,6 @@ use crate::tamper::{Ledgers, append, carry, element, retraction};
 use scanner::{Needles, scan};
 
 const HEAD: &str = "case_no,category,kind,value,role,title,expires_on\n";
-
-async fn retract(cluster: &Cluster, member: &str, case_no: &str) -> RetractResponse {
-    let request = RetractRequest {
-        case_no: case_no.into(),
-        element: None,
-        reason: RetractReason::Mistake as i32,
-        dry_run: false,
-    };
-    let done = cluster.desk(member).retract(request).await;
-    done.expect("retracted")
-}
 
 /// What the owner held of its record at `index`, and the record's commitment.
 fn held(ledger: &Ledger, index: u64) -> (HeldElement, [u8; 32]) {
@@ -157,8 +146,8 @@ async fn nothing_that_was_erased_can_be_read_from_any_directory_with_every_key_l
     }
 
     drop_what_waits(&mut cluster, &mut own).await;
-    assert_eq!(retract(&cluster, "hefei", "HF-1").await.retracted, 2);
-    let noted = retract(&cluster, "hefei", "HF-4").await;
+    assert_eq!(cluster.retract("hefei", "HF-1").await.retracted, 2);
+    let noted = cluster.retract("hefei", "HF-4").await;
     assert_eq!((noted.retracted, noted.waiting), (0, 2), "the notes");
     cluster.clock.advance(2 * 86_400);
     wait_for("everybody has confirmed", || {
@@ -257,7 +246,7 @@ async fn drop_what_waits(cluster: &mut Cluster, own: &mut Needles) {
     wait_for("a batch is pending", || pending() > 0).await;
     own.add("waiting phone", b"13722223333");
     own.add("waiting domain", b"waiting-one.example");
-    let dropped = retract(cluster, "hefei", "HF-9").await;
+    let dropped = cluster.retract("hefei", "HF-9").await;
     assert_eq!((dropped.retracted, dropped.waiting), (0, 2));
     assert!(cluster.parts("hefei").ledger.is_queue_empty());
     wait_for("nothing is pending", || pending() == 0).await;
@@ -274,7 +263,7 @@ async fn a_restored_backup_erases_again_and_says_so() {
     cluster.converge().await;
     let (lonely, commitment) = held(&cluster.parts("hefei").ledger, 0);
     let backup = Backup::of(&mut cluster, "wuhu").await;
-    retract(&cluster, "hefei", "HF-1").await;
+    cluster.retract("hefei", "HF-1").await;
     wait_for("all have confirmed", || all_confirmed(&cluster, "hefei", 1)).await;
     cluster.converge().await;
 

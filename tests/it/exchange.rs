@@ -8,7 +8,6 @@ use casegate::ids::{LogIndex, LogName};
 use casegate::ledger::BodyState;
 use casegate::record::Audience;
 use casegate::store::{Batch, Table};
-use casegate::wire::v1::{RetractReason, RetractRequest};
 
 use crate::cluster::link::{Fault, Link};
 use crate::cluster::{Cluster, id, records, wait_for};
@@ -153,21 +152,6 @@ async fn a_body_reaches_its_audience_and_nobody_else_also_through_a_relay() {
     cluster.federation.stop().await;
 }
 
-async fn retract(cluster: &Cluster, member: &str, case_no: &str) -> u64 {
-    let request = RetractRequest {
-        case_no: case_no.into(),
-        element: None,
-        reason: RetractReason::Mistake as i32,
-        dry_run: false,
-    };
-    cluster
-        .desk(member)
-        .retract(request)
-        .await
-        .expect("retracted")
-        .retracted
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retraction_takes_body_posting_and_hit_away_and_a_late_peer_never_gets_the_body() {
     let mut cluster = Cluster::new(&["hefei", "wuhu", "anqing"]).await;
@@ -179,7 +163,7 @@ async fn a_retraction_takes_body_posting_and_hit_away_and_a_late_peer_never_gets
         let parts = cluster.parts(member);
         wait_for("a hit", || parts.ledger.hits().is_ok_and(|h| h.len() == 1)).await;
     }
-    assert_eq!(retract(&cluster, "hefei", "HF-1").await, 2);
+    assert_eq!(cluster.retract("hefei", "HF-1").await.retracted, 2);
     cluster.converge().await;
     let erased = |cluster: &Cluster, reader: &str| {
         count(&cluster.states(reader, "hefei"), &BodyState::Erased)

@@ -286,13 +286,7 @@ async fn a_receipt_above_the_end_is_given_again_in_the_next_generation() {
     let log = Arc::clone(cluster.parts("hefei").ledger.own_log(LogName::Records));
     let (size, root) = (log.size().0, log.head().root());
     drop(log);
-    let request = v1::RetractRequest {
-        case_no: "WH-1".into(),
-        reason: v1::RetractReason::Mistake.into(),
-        ..Default::default()
-    };
-    let retracted = cluster.desk("wuhu").retract(request).await;
-    retracted.expect("retracted");
+    cluster.retract("wuhu", "WH-1").await;
     let given = |cluster: &Cluster| -> Option<Origin> {
         let erasures = cluster.parts("wuhu").ledger.erasures().expect("a report");
         let mut said = erasures.first()?.confirmations.iter();

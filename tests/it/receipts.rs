@@ -8,9 +8,7 @@ use casegate::ids::{LogIndex, LogName};
 use casegate::ledger::{BodyState, Erasure, Ledger, Standing};
 use casegate::record::{Audience, Body, BodyType, Entry, ReceiptBody, RetractReason};
 use casegate::store::{Batch, Table};
-use casegate::wire::v1::{
-    BodyAnswer, BodyChunk, ErasedItem, ErasedRow, IndexRange, ReceiptState, RetractRequest,
-};
+use casegate::wire::v1::{BodyAnswer, BodyChunk, ErasedItem, ErasedRow, IndexRange, ReceiptState};
 use prost::Message;
 
 use crate::cluster::{Cluster, NOW, id, records, wait_for};
@@ -44,15 +42,6 @@ fn items(receipts: &[(u64, ReceiptBody)]) -> Vec<(u64, u64, bool, u64)> {
     .collect()
 }
 
-fn retract_request(case_no: &str) -> RetractRequest {
-    RetractRequest {
-        case_no: case_no.into(),
-        element: None,
-        reason: RetractReason::Mistake as i32,
-        dry_run: false,
-    }
-}
-
 fn report(cluster: &Cluster, member: &str) -> Vec<Erasure> {
     let ledger = &cluster.parts(member).ledger;
     ledger.erasures().expect("a report")
@@ -78,8 +67,7 @@ async fn every_member_in_the_audience_signs_for_a_retraction_and_the_owner_can_t
     cluster.import("hefei", &rows).await;
     cluster.converge().await;
     for case in ["HF-1", "HF-2"] {
-        let done = cluster.desk("hefei").retract(retract_request(case)).await;
-        assert_eq!(done.expect("retracted").retracted, 1);
+        assert_eq!(cluster.retract("hefei", case).await.retracted, 1);
     }
     let all = |cluster: &Cluster, at: usize| {
         let report = report(cluster, "hefei");

@@ -343,14 +343,7 @@ async fn an_own_officer_has_receipts_from_his_own_node_and_from_nowhere_else() {
     let cluster = Cluster::audited(&["hefei", "wuhu"]).await;
     cluster.import("hefei", HEFEI).await;
     cluster.converge().await;
-    let request = v1::RetractRequest {
-        case_no: "HF-1".into(),
-        element: None,
-        reason: v1::RetractReason::Mistake.into(),
-        dry_run: false,
-    };
-    let done = cluster.desk("hefei").retract(request).await;
-    assert!(done.expect("retracted").retracted >= 1);
+    assert!(cluster.retract("hefei", "HF-1").await.retracted >= 1);
     let ledger = cluster.parts("hefei").ledger.clone();
     let place = || {
         let erasures = ledger.erasures().ok()?;

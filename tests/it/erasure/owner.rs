@@ -9,7 +9,7 @@ use casegate::replicate::PeerTransport;
 use casegate::wire::v1::BodyAnswer;
 
 use super::scanner::{Needles, scan};
-use super::{HEAD, all_confirmed, held, retract, secrets};
+use super::{HEAD, all_confirmed, held, secrets};
 use crate::backup::Backup;
 use crate::cluster::{Cluster, id, records, wait_for};
 
@@ -23,7 +23,7 @@ async fn retracted_since(cluster: &mut Cluster) -> (Backup, Needles) {
     secrets(&mut needles, "retracted", &record, &commitment);
     needles.add("token", &record.token);
     let backup = Backup::of(cluster, "hefei").await;
-    assert_eq!(retract(cluster, "hefei", "HF-1").await.retracted, 1);
+    assert_eq!(cluster.retract("hefei", "HF-1").await.retracted, 1);
     wait_for("all have confirmed", || all_confirmed(cluster, "hefei", 1)).await;
     cluster.converge().await;
     (backup, needles)
