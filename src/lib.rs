@@ -52,6 +52,7 @@ pub mod wire;
 pub mod blame;
 pub mod clock;
 pub mod config;
+pub mod features;
 pub mod ids;
 pub mod keys;
 pub mod lang;
