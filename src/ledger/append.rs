@@ -163,6 +163,7 @@ impl Ledger {
     /// flushed, synced and indexed. Blocks the thread; all or nothing.
     ///
     /// # Errors
+    /// [`LedgerError::MembersBehind`] while a member's node would not read it;
     /// [`LedgerError::Store`] when the outcome of the write is unknown.
     pub fn append(
         &self,
@@ -208,6 +209,9 @@ impl Ledger {
         let standing = self.access_standing();
         if name == LogName::Access && standing != Standing::Open {
             return Err(LedgerError::AccessClosed(standing));
+        }
+        if name == LogName::Records {
+            self.check_readers(&entries)?;
         }
         let own = self.writer(name);
         let guess = own.next();

@@ -273,3 +273,37 @@ fn macs_differ_by_key_use_and_field_borders() {
     }
     assert_eq!(format!("{one:?}"), "IndexKey(..)");
 }
+
+#[test]
+fn an_index_of_another_format_is_made_anew() {
+    for found in [0_u32, 2, u32::MAX] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = || Postings::open(dir.path(), PostingsOptions::default()).expect("it opens");
+        let postings = open();
+        let mut batch = PostingsBatch::default();
+        batch.set_position(7, 9);
+        postings.apply(batch).expect("written");
+        let other = found.to_be_bytes();
+        postings
+            .inner
+            .index
+            .insert(FORMAT_KEY, other)
+            .expect("written");
+        drop(postings);
+        assert_eq!(
+            open().position(7).expect("read"),
+            0,
+            "{found}: nothing is left"
+        );
+        let postings = open();
+        let mut batch = PostingsBatch::default();
+        batch.set_position(7, 9);
+        postings.apply(batch).expect("written");
+        drop(postings);
+        assert_eq!(
+            open().position(7).expect("read"),
+            9,
+            "{found}: and it is kept then"
+        );
+    }
+}

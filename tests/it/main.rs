@@ -55,5 +55,6 @@ mod timeouts;
 mod tls;
 mod torsion;
 mod validity;
+mod versions;
 mod views;
 mod witness;
