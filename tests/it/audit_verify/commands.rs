@@ -118,7 +118,7 @@ fn a_fault_exits_with_1_and_what_cannot_be_looked_at_above() {
     let nothing = dir.path().display().to_string();
     let none = casegate(&["--json", "audit", "verify", &nothing, "--policy", &policy]);
     assert_eq!(none.status.code(), Some(2), "{none:?}");
-    assert_eq!(told(&none)["code"], "bundle.no_member");
+    assert_eq!(told(&none)["code"], "bundle.no_format");
     let no_policy = casegate(&["audit", "verify", &at, "--policy", &nothing]);
     assert_eq!(no_policy.status.code(), Some(2), "{no_policy:?}");
     let matched = casegate(&["--json", "audit", "match", &at, "--policy", &policy]);
