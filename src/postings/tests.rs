@@ -50,22 +50,6 @@ fn filled(postings: &Postings) {
 }
 
 #[test]
-fn another_format_is_refused_in_words() {
-    let (dir, postings) = index();
-    postings
-        .inner
-        .index
-        .insert(FORMAT_KEY, 2_u32.to_be_bytes())
-        .unwrap();
-    drop(postings);
-    let error = Postings::open(&dir.path().join("index"), PostingsOptions::default()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the token index has format 2; this casegate reads 1: run `casegate store reindex`"
-    );
-}
-
-#[test]
 fn a_damaged_posting_is_an_error_and_not_a_missing_one() {
     let (_dir, postings) = index();
     filled(&postings);
