@@ -203,11 +203,11 @@ pub(super) const SERVICE_NUMBERS: &[ServiceNumbers] = &[
     service("95", 5, 8),
     service("400", 10, 10),
     service("800", 10, 10),
-    service("106", 8, 9),
-    // After the country code, ten digits from 106 are a line in Beijing.
+    service("106", 8, 8),
+    // After the country code, nine or ten digits from 106 are a line in Beijing.
     ServiceNumbers {
         after_country_code: false,
-        ..service("106", 10, 10)
+        ..service("106", 9, 10)
     },
     service("106", 11, 20),
 ];
