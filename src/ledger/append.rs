@@ -193,12 +193,7 @@ impl Ledger {
         }
     }
 
-    fn plan(
-        &self,
-        name: LogName,
-        entries: Vec<NewEntry>,
-        mut with: Batch,
-    ) -> Result<Appending, LedgerError> {
+    fn check_open(&self, name: LogName) -> Result<(), LedgerError> {
         if !self.is_writable() {
             return Err(LedgerError::Stopped);
         }
@@ -210,6 +205,16 @@ impl Ledger {
         if name == LogName::Access && standing != Standing::Open {
             return Err(LedgerError::AccessClosed(standing));
         }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        name: LogName,
+        entries: Vec<NewEntry>,
+        mut with: Batch,
+    ) -> Result<Appending, LedgerError> {
+        self.check_open(name)?;
         if name == LogName::Records {
             self.check_readers(&entries)?;
         }

@@ -56,8 +56,9 @@ pub(super) fn threads(jobs: Option<u16>) -> usize {
 /// Tells why a bundle could not be looked at.
 pub(super) fn refuse(error: &VerifyError, output: &Output) -> anyhow::Result<Exit> {
     let sentence = match error {
-        VerifyError::Newer { found, software } => output.lang().text(
-            "audit.verify.newer",
+        VerifyError::Newer { found, software } => output.lang().coded(
+            "error",
+            error.code(),
             &[
                 ("found", &found.to_string()),
                 ("known", &BUNDLE_FORMAT.to_string()),
