@@ -97,6 +97,8 @@ pub enum Table {
     Lost = 34,
     /// (log number, index) → who may have received an own element by amendments.
     Audiences = 40,
+    /// (log number, index) of bodies that are not read: newer, or against a rule.
+    Opaque = 41,
     /// Calls under way whose line is not in the access log yet, sealed.
     Begun = 30,
 }
