@@ -142,7 +142,7 @@ fn length(of: usize) -> [u8; 4] {
 }
 
 fn parse(at: &[u8], plain: &[u8]) -> Option<Pending> {
-    let (_, rest) = at.split_first_chunk::<4>()?;
+    let (_key_id, rest) = at.split_first_chunk::<8>()?;
     let (epoch, rest) = rest.split_first_chunk::<4>()?;
     rest.split_first_chunk::<8>()?;
     let (count, mut rest) = plain.split_first_chunk::<4>()?;

@@ -183,7 +183,8 @@ impl<'a> NoteReader<'a> {
         let opened = SizedRoot::open(bytes, &self.name, all).map_err(told)?;
         let counts = |end: Option<u64>| end.is_none_or(|end| opened.size.0 <= end);
         let still = self.keys.iter().filter(|(_, end)| counts(*end));
-        SizedRoot::open(bytes, &self.name, still.map(|(key, _)| *key)).map_err(told)
+        SizedRoot::open(bytes, &self.name, still.map(|(key, _)| *key))
+            .map_err(|error| (code_of(&error), error.to_string()))
     }
 
     /// Says whether a line's name is that of a member with a witness key whose
