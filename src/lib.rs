@@ -27,6 +27,7 @@ pub mod publish;
 pub mod replicate;
 pub mod rosterlog;
 pub mod rosters;
+pub mod spoken;
 pub mod tokens;
 pub mod witness;
 pub mod witnessing;

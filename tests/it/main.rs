@@ -55,5 +55,7 @@ mod timeouts;
 mod tls;
 mod torsion;
 mod validity;
+mod values;
+mod versions;
 mod views;
 mod witness;

@@ -48,6 +48,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "replicate",
             "rosterlog",
             "rosters",
+            "spoken",
             "tokens",
             "witness",
             "witnessing",
