@@ -218,7 +218,7 @@ fn element(origin: &Origin, number: u64) -> ElementBody {
         case_ref: CaseRef([2; 16]),
         kind: ElementKind::Phone,
         token: Token(nonce),
-        token_key_id: KeyId([4; 4]),
+        token_key_id: KeyId([4; 8]),
         commitment: Digest::of(&nonce),
         role: ElementRole::Suspect,
         observed_on: 20_000,

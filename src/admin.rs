@@ -66,6 +66,13 @@ pub fn unready(parts: &Parts) -> Vec<String> {
         why.push("roster: the newest roster has run out; get a newer one".to_owned());
     }
     let newest = parts.rosters.newest();
+    let lacking = newest.lacking();
+    if !lacking.is_empty() {
+        let words = lacking.join(", ");
+        why.push(format!(
+            "roster: it requires what this casegate does not speak: {words}; install a newer one"
+        ));
+    }
     if newest.member(parts.ledger.own()).is_none() {
         why.push("roster: the newest roster does not list this member any more".to_owned());
     }

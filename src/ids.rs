@@ -154,8 +154,9 @@ bytes_type!(
 );
 debug_hex!(QueryId);
 bytes_type!(
-    /// The first four bytes of SHA-256 of a public key.
-    KeyId, 4, "key id"
+    /// The number of a key's algorithm, then the first 7 bytes of SHA-256(that
+    /// number ‖ public key).
+    KeyId, 8, "key id"
 );
 debug_hex!(KeyId);
 bytes_type!(
@@ -176,11 +177,13 @@ impl Digest {
 }
 
 impl KeyId {
-    /// The id of a public key.
+    /// The id of a public key of the algorithm with this number.
     #[must_use]
-    pub fn of(public_key: &[u8]) -> Self {
-        let d = Digest::of(public_key).0;
-        Self([d[0], d[1], d[2], d[3]])
+    pub fn of(algorithm: u8, public_key: &[u8]) -> Self {
+        let digest = Digest::of(&[&[algorithm], public_key].concat());
+        let mut id = [algorithm; 8];
+        id[1..].copy_from_slice(&digest.0[..7]);
+        Self(id)
     }
 }
 

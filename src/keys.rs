@@ -14,6 +14,10 @@ use zeroize::Zeroizing;
 use crate::blame::{Blame, Blamed};
 use crate::ids::{KeyId, random};
 
+mod algorithm;
+
+pub use algorithm::{Algorithm, KEY_BYTES_MAX, ListedKey};
+
 /// Bytes of an Ed25519 signature.
 pub const SIGNATURE_BYTES: usize = 64;
 
@@ -23,6 +27,12 @@ pub enum KeyError {
     /// A public key has 32 bytes.
     #[error("an Ed25519 public key has 32 bytes, not {got}")]
     Length {
+        /// The length that it had.
+        got: usize,
+    },
+    /// A public key of an unknown algorithm has 1 to [`KEY_BYTES_MAX`] bytes.
+    #[error("a public key has 1 to {KEY_BYTES_MAX} bytes, not {got}")]
+    NewerLength {
         /// The length that it had.
         got: usize,
     },
@@ -48,6 +58,7 @@ impl Blamed for KeyError {
         match self {
             Self::Seed => Blame::Internal,
             Self::Length { .. }
+            | Self::NewerLength { .. }
             | Self::NotAPoint
             | Self::NotCanonical
             | Self::SmallOrder
@@ -57,7 +68,7 @@ impl Blamed for KeyError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Length { .. } => "keys.length",
+            Self::Length { .. } | Self::NewerLength { .. } => "keys.length",
             Self::NotAPoint => "keys.not_a_point",
             Self::NotCanonical => "keys.not_canonical",
             Self::SmallOrder => "keys.small_order",
@@ -177,7 +188,7 @@ impl PublicKey {
         }
         Ok(Self {
             point: key,
-            id: KeyId::of(bytes),
+            id: Algorithm::ED25519.id_of(bytes),
         })
     }
 
@@ -187,7 +198,7 @@ impl PublicKey {
         self.point.as_bytes()
     }
 
-    /// Returns the first four bytes of SHA-256 of the key.
+    /// Returns the key's id, which begins with its algorithm.
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.id

@@ -49,6 +49,9 @@ pub enum PublishError {
     /// The question is not in the access log, and was not asked.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The roster requires what this software does not speak.
+    #[error("the roster requires what this casegate does not speak: {}", .0.join(", "))]
+    Features(Vec<String>),
     /// The roster names no current token key of that class.
     #[error("the roster names no current token key for {0:?} kinds")]
     NoTokenKey(TokenClass),
@@ -183,6 +186,10 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         // One roster for the whole batch: tokens are signed under the key that
         // made them.
         let roster = self.roster.load_full();
+        let lacking = roster.lacking();
+        if !lacking.is_empty() {
+            return Err(PublishError::Features(lacking));
+        }
         let (this, planned_by) = (Arc::clone(&self), Arc::clone(&roster));
         let plan = blocking(move || this.plan(&planned_by)).await?;
         let inputs = plan.as_ref().map(Plan::inputs).unwrap_or_default();

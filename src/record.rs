@@ -8,6 +8,7 @@ mod audience;
 mod body;
 mod codec;
 mod entry;
+mod envelope;
 mod mac;
 mod newer;
 mod receipts;
@@ -23,7 +24,10 @@ pub use body::{
     AccessBody, AmendBody, Body, CaseNoticeBody, ENDED_ITEMS_MAX, ElementBody, ErasureBody,
     NONCE_BYTES, ReceiptBody, RetractBody,
 };
-pub use entry::{ENTRY_BYTES_MAX, Entry, PAYLOAD_TYPE, pae};
+pub use entry::{Entry, EntrySignature, PAYLOAD_TYPE, pae};
+pub use envelope::{
+    ENTRY_BYTES_MAX, ENTRY_ED25519_BYTES_MAX, ENTRY_FURTHER_BYTES, ENTRY_SIGNATURES_MAX,
+};
 pub use mac::{SALT_BYTES, commitment, purpose_commitment, typed_commitment, withheld_bytes};
 pub use newer::reading_version;
 pub use receipts::{Answer, NO_END, ReceiptPlace, Receipts};

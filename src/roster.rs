@@ -10,13 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::clock::{DAY_S, UnixSeconds};
+use crate::features;
 use crate::ids::{Digest, FederationId, KeyId, LogName, MemberId, Origin};
-use crate::keys::PublicKey;
+use crate::keys::ListedKey;
 
 pub mod chain;
 pub mod draft;
 mod error;
 pub mod log;
+mod newer;
 pub mod read;
 mod rules;
 mod succession;
@@ -26,6 +28,7 @@ pub use crate::element::TokenClass;
 pub use chain::{Accepted, RosterChain};
 pub use draft::{Draft, MemberDraft};
 pub use error::RosterError;
+pub use newer::{Newer, What};
 pub use read::ShareCheck;
 pub use rules::Witnesses;
 
@@ -60,10 +63,12 @@ pub enum MemberRole {
     Department,
     /// Checks logs and signatures; sees no bodies of its own accord.
     Auditor,
+    /// A role that is not known here: it has no rights.
+    Unknown(i32),
 }
 
 impl MemberRole {
-    /// Every role, in the order of the wire.
+    /// Every role that is known, in the order of the wire.
     pub const ALL: [Self; 3] = [Self::Bureau, Self::Department, Self::Auditor];
 
     /// The word that stands in certificates and config files.
@@ -73,6 +78,7 @@ impl MemberRole {
             Self::Bureau => "bureau",
             Self::Department => "department",
             Self::Auditor => "auditor",
+            Self::Unknown(_) => "unknown",
         }
     }
 
@@ -98,6 +104,8 @@ pub enum KeyUse {
     Checkpoint,
     /// Cosignatures on other members' checkpoints.
     Witness,
+    /// A use that is not known here: nothing.
+    Unknown(i32),
 }
 
 /// Where a token key stands in its life (PROTOCOL.md section 9).
@@ -120,8 +128,8 @@ pub struct MemberKey {
     pub usage: KeyUse,
     /// Its id.
     pub id: KeyId,
-    /// The key; canonical, of large order and torsion-free.
-    pub key: PublicKey,
+    /// The key; an Ed25519 key is canonical, of large order and torsion-free.
+    pub key: ListedKey,
     /// The first second at which it counts.
     pub valid_from: UnixSeconds,
     /// The first second at which it no longer counts; `None` for no end.
@@ -277,15 +285,19 @@ pub struct Roster {
     /// SHA-256 of the previous version's bytes; `None` in version 1.
     pub previous: Option<Digest>,
     /// The keys whose holders decide on rosters.
-    pub roots: Vec<PublicKey>,
+    pub roots: Vec<ListedKey>,
     /// How many of them must sign.
     pub root_threshold: usize,
     /// The members.
     pub members: BTreeMap<MemberId, Member>,
-    /// The token keys, in the roster's order.
+    /// The token keys that can be used here, in the roster's order.
     pub token_keys: Vec<TokenKey>,
     /// Budgets and quorum.
     pub policy: Policy,
+    /// The words for what every node must speak, sorted.
+    pub required_features: Vec<String>,
+    /// What stands in it and is not known here.
+    pub newer: Vec<Newer>,
     /// When it was issued.
     pub issued_at: UnixSeconds,
     /// The first second at which it is no longer current.
@@ -303,10 +315,13 @@ impl Roster {
         self.members.get(id)
     }
 
-    /// The members other than `own` that have a node, by name.
+    /// The members other than `own` that have a node with which this one can
+    /// speak, by name.
     pub fn other_nodes<'a>(&'a self, own: &'a MemberId) -> impl Iterator<Item = &'a MemberId> {
         let others = self.members.values().filter(move |m| m.id != *own);
-        others.filter(|m| m.has_node()).map(|m| &m.id)
+        others
+            .filter(|m| m.has_node() && !matches!(m.role, MemberRole::Unknown(_)))
+            .map(|m| &m.id)
     }
 
     /// Looks a member's key up by use and id; `None` means unknown, not bad.
@@ -398,6 +413,13 @@ impl Roster {
             .fold(self.daily_points(class), |sum, grant| {
                 sum.saturating_add(grant.points)
             })
+    }
+
+    /// What the roster requires of every node and this software does not speak;
+    /// empty when it may be acted on.
+    #[must_use]
+    pub fn lacking(&self) -> Vec<String> {
+        features::lacking(&self.required_features)
     }
 
     /// Says whether the roster has run out at `now`.

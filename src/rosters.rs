@@ -61,7 +61,14 @@ pub fn newest_in(
     pin: Digest,
     file: &[v1::SignedRoster],
 ) -> Result<Arc<Roster>, RostersError> {
-    let store = Store::open(&dir.join("store"), cache_bytes)?;
+    let stored = dir.join("store");
+    if !stored.exists() {
+        // A new node is told what it lacks before anything is written.
+        if let Some(chain) = chained(pin, file.iter().map(Message::encode_to_vec))? {
+            spoken(chain.newest())?;
+        }
+    }
+    let store = Store::open(&stored, cache_bytes)?;
     Ok(Rosters::open(store, clock.clone(), pin, file)?.newest())
 }
 
@@ -81,31 +88,19 @@ impl Rosters {
     ///
     /// # Errors
     /// [`RostersError`]; an expired newest version is no error, since the node
-    /// must come up to fetch a newer one.
+    /// must come up to fetch a newer one. One that requires what this software
+    /// does not speak is one, and nothing is written.
     pub fn open(
         store: Store,
         clock: Clock,
         pin: Digest,
         file: &[v1::SignedRoster],
     ) -> Result<Self, RostersError> {
-        let mut chain: Option<RosterChain> = None;
         let stored = store.scan(Table::Rosters, b"")?;
         let held = stored.into_iter().map(|(_, bytes)| bytes.to_vec());
-        let mut fresh = vec![];
-        for signed in held.chain(file.iter().map(Message::encode_to_vec)) {
-            match &mut chain {
-                None => {
-                    chain = Some(RosterChain::start(pin, &signed, shares_fit)?);
-                    fresh.push(signed);
-                }
-                Some(chain) => {
-                    if let Accepted::New(_) = chain.extend(&signed)? {
-                        fresh.push(signed);
-                    }
-                }
-            }
-        }
+        let chain = chained(pin, held.chain(file.iter().map(Message::encode_to_vec)))?;
         let chain = chain.ok_or(RostersError::None)?;
+        spoken(chain.newest())?;
         let newest = Arc::new(ArcSwap::from(Arc::clone(chain.newest())));
         let history = Arc::new(ArcSwap::from_pointee(chain.history().to_vec()));
         let rosters = Self {
@@ -198,6 +193,33 @@ impl Rosters {
         }
         Ok(self.store.commit(batch)?)
     }
+}
+
+/// Checks rosters as a chain from the pin on; `None` when there are none.
+fn chained(
+    pin: Digest,
+    rosters: impl Iterator<Item = Vec<u8>>,
+) -> Result<Option<RosterChain>, RosterError> {
+    let mut chain: Option<RosterChain> = None;
+    for signed in rosters {
+        match &mut chain {
+            None => chain = Some(RosterChain::start(pin, &signed, shares_fit)?),
+            Some(chain) => drop(chain.extend(&signed)?),
+        }
+    }
+    Ok(chain)
+}
+
+/// Refuses a roster that requires what this software does not speak.
+fn spoken(newest: &Roster) -> Result<(), RosterError> {
+    let words = newest.lacking();
+    if words.is_empty() {
+        return Ok(());
+    }
+    Err(RosterError::Features {
+        version: newest.version,
+        words,
+    })
 }
 
 /// Checks that the public shares of a token key make up its public key for

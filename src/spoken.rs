@@ -214,6 +214,13 @@ impl Spoken {
     /// is none and it is not the word that every version speaks.
     #[must_use]
     pub fn behind(&self, roster: &Roster, own: &MemberId, word: &str) -> Vec<MemberId> {
+        if roster
+            .required_features
+            .iter()
+            .any(|required| required == word)
+        {
+            return vec![];
+        }
         let rows = self.0.rows.read().unwrap_or_else(PoisonError::into_inner);
         let reads = |id: &MemberId| match rows.get(id) {
             Some(said) => said.features.contains(word),

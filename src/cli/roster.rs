@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use prost::Message;
 use serde::Deserialize;
@@ -23,7 +23,9 @@ use crate::keys::PublicKey;
 use crate::pki::files::load_seed;
 use crate::roster::draft::sign as add_signatures;
 use crate::roster::read::RawRoster;
-use crate::roster::{Draft, KeyUse, MemberDraft, MemberRole, Roster, RosterChain, ShareCheck};
+use crate::roster::{
+    Draft, KeyUse, MemberDraft, MemberRole, Roster, RosterChain, ShareCheck, What,
+};
 use crate::wire::v1;
 
 use self::generations::EndedLines;
@@ -110,6 +112,9 @@ struct Description {
     roots: Vec<String>,
     root_threshold: u32,
     days: i64,
+    /// The words for what every node must speak.
+    #[serde(default)]
+    required_features: Vec<String>,
     member: Vec<MemberLines>,
     #[serde(default)]
     policy: PolicyLines,
@@ -222,6 +227,7 @@ fn new(
     };
     let mut draft = describe(&lines, base, now)?;
     if let Some(chain) = &before {
+        know_all(chain.newest())?;
         follow(&mut draft, chain.newest(), now, lines.days);
     }
     for (member, lines) in draft.wire.members.iter_mut().zip(&lines.member) {
@@ -262,6 +268,10 @@ fn describe(lines: &Description, base: &Path, now: UnixSeconds) -> anyhow::Resul
         now,
         lines.days * DAY_S,
     );
+    draft
+        .wire
+        .required_features
+        .clone_from(&lines.required_features);
     for member in &lines.member {
         let at = || format!("member {}", member.id);
         draft = draft.member(member_draft(member, base).with_context(at)?);
@@ -313,6 +323,19 @@ fn keys_of(lines: &MemberLines) -> anyhow::Result<Vec<(KeyUse, PublicKey)>> {
 fn public(text: &str) -> anyhow::Result<PublicKey> {
     let bytes = hex::decode(text).context("a public key is 64 hexadecimal digits")?;
     Ok(PublicKey::from_slice(&bytes)?)
+}
+
+/// Refuses to make the successor of a roster that has parts which are not known
+/// here: they would be missing in it.
+fn know_all(newest: &Roster) -> anyhow::Result<()> {
+    let Some(newer) = newest.newer.iter().find(|n| n.what == What::Fields) else {
+        return Ok(());
+    };
+    bail!(
+        "roster {} was made with a newer casegate ({newer}): its successor would lose what this \
+         one does not know; use a newer one",
+        newest.version
+    )
 }
 
 /// Makes a description follow a roster: token keys and grants that still run

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use super::keys::{self, HeldKey};
 use super::{Custodian, CustodianError};
 use crate::ids::{Digest, MemberId};
+use crate::keys::Algorithm;
 use crate::oprf::dkg::{Ceremony, DkgError, GeneratedKey, Plan, PrivatePackage};
 use crate::wire::v1::{CustodianShare, KeygenPlan, TokenClass, TokenKey, TokenKeyState};
 
@@ -195,6 +196,7 @@ impl Custodian {
                 .collect(),
             epoch: 1,
             state: TokenKeyState::Current.into(),
+            suite: Algorithm::RISTRETTO255_SHA512.number().into(),
         };
         let held =
             HeldKey::new(generated.index, &generated.share, &key).ok_or(CustodianError::Share)?;

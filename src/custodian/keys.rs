@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::CustodianError;
 use crate::ids::KeyId;
+use crate::keys::Algorithm;
 use crate::oprf::{Evaluator, KeySet};
 use crate::seal::SealKey;
 use crate::store::{Batch, Store, Table};
@@ -56,7 +57,8 @@ impl HeldKey {
         let fits = shares
             .iter()
             .any(|(i, y)| *i == index && y == evaluator.public_share());
-        let key_id = KeyId::of(&public_key);
+        let suite = Algorithm::of_tokens(key.suite).filter(|suite| suite.is_known())?;
+        let key_id = suite.id_of(&public_key);
         fits.then_some(Self {
             key_id,
             epoch: key.epoch,

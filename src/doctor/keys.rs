@@ -71,7 +71,7 @@ impl Uses {
             .iter()
             .filter(|k| k.usage == self.usage)
             .collect();
-        let said = |key: &PublicKey| listed.iter().copied().find(|k| k.key == *key);
+        let said = |key: &PublicKey| listed.iter().copied().find(|k| k.key.is(key));
         let mut findings = vec![];
         let mut mine = vec![];
         for (place, (path, seed)) in held.iter().enumerate() {

@@ -187,7 +187,7 @@ impl Shelf {
             case_ref: case(n / 10),
             kind: ElementKind::Phone,
             token: Token(random()),
-            token_key_id: KeyId([1; 4]),
+            token_key_id: KeyId([1; 8]),
             commitment: Digest(random()),
             role: ElementRole::Suspect,
             observed_on: 20_000,

@@ -4,9 +4,11 @@ use super::{Standing, segment};
 use crate::blame::{Blame, Blamed};
 use crate::checkpoint::CheckpointError;
 use crate::ids::{KeyId, LogIndex, MemberId, Origin};
+use crate::keys::Algorithm;
 use crate::merkle::MerkleError;
 use crate::postings::PostingsError;
 use crate::record::RecordError;
+use crate::roster::Member;
 use crate::roster::validity::Why;
 use crate::shred::ShredError;
 use crate::store::StoreError;
@@ -70,6 +72,15 @@ pub enum LedgerError {
         origin: Origin,
         /// The entry.
         index: LogIndex,
+    },
+    /// What is signed with a key of an algorithm that is not known here waits
+    /// for a newer software.
+    #[error("{origin} needs a newer casegate: key algorithm {algorithm}")]
+    NewerKey {
+        /// The log.
+        origin: Origin,
+        /// The algorithm.
+        algorithm: Algorithm,
     },
     /// An entry is signed with a key that may not sign there.
     #[error("entry {index} of {origin} is refused: its key {key} may not sign it: {why}")]
@@ -153,6 +164,7 @@ impl Blamed for LedgerError {
             | Self::KeyRefused { .. }
             | Self::Forked(_)
             | Self::Malformed { .. } => Blame::Misbehaved,
+            Self::NewerKey { .. } => Blame::Incompatible,
             Self::UnknownKey { .. } | Self::NewerRoster(_) => Blame::Stale,
             Self::NoLog(_) => Blame::NotFound,
             Self::Closed(_)
@@ -179,6 +191,7 @@ impl Blamed for LedgerError {
             Self::Root { .. } => "ledger.wrong_root",
             Self::Malformed { .. } => "ledger.malformed",
             Self::UnknownKey { .. } => "ledger.unknown_key",
+            Self::NewerKey { .. } => "ledger.newer_key",
             Self::KeyRefused { .. } => "ledger.key_refused",
             Self::NoKey { .. } => "ledger.no_key",
             Self::NoCheckpointKey(_) => "ledger.no_checkpoint_key",
@@ -244,5 +257,24 @@ impl From<segment::RunError> for LedgerError {
             segment::RunError::Store(e) => e.into(),
             segment::RunError::Shred(e) => e.into(),
         }
+    }
+}
+
+/// Why a note of a log was refused; one that only keys of an unknown algorithm
+/// may have signed is nobody's fault.
+pub(super) fn note_refused(
+    origin: &Origin,
+    author: &Member,
+    source: CheckpointError,
+) -> LedgerError {
+    match author.newer_checkpoint_key() {
+        Some(algorithm) if source == CheckpointError::NotSigned => LedgerError::NewerKey {
+            origin: origin.clone(),
+            algorithm,
+        },
+        _ => LedgerError::Checkpoint {
+            origin: origin.clone(),
+            source,
+        },
     }
 }

@@ -11,8 +11,8 @@ use crate::spoken::Spoken;
 
 /// Whether the roots require every node to speak `word`: a node that does not
 /// refuses to serve, so that nobody waits for it.
-fn is_required(_roster: &Roster, _word: &str) -> bool {
-    false
+fn is_required(roster: &Roster, word: &str) -> bool {
+    roster.required_features.iter().any(|w| w == word)
 }
 
 impl Ledger {

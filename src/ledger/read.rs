@@ -14,6 +14,10 @@ use crate::record::{Body, ElementBody, Entry};
 use crate::store::{StoreError, Table};
 use crate::wire::v1;
 
+/// The most bytes of the entries of one chunk that is sent, unless one alone has
+/// more: it has to fit into a message.
+const CHUNK_BYTES_MAX: usize = 4 << 20;
+
 /// An element record as it stands now, with its newest amendment applied.
 #[derive(Clone, Debug)]
 pub struct StoredElement {
@@ -206,10 +210,19 @@ impl Ledger {
             return Ok(None);
         }
         let end = size.0.min(start.0.saturating_add(entries_max));
-        let entries = self.entries(log.number, start, end)?;
+        let mut entries = self.entries(log.number, start, end)?;
         if entries.len() as u64 != end - start.0 {
             return Err(StoreError::Damaged("entry run").into());
         }
+        // An entry may be large, if it is signed with a newer algorithm.
+        let mut bytes = 0_usize;
+        let fit = entries.iter().take_while(|entry| {
+            bytes += entry.len();
+            bytes <= CHUNK_BYTES_MAX
+        });
+        let fit = fit.count().max(1);
+        entries.truncate(fit);
+        let end = start.0 + entries.len() as u64;
         let consistency = if end == size.0 {
             vec![]
         } else {

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 
+use super::error::note_refused;
 use super::log::{Head, Log};
 use super::seen::SeenBodies;
 use super::signers::key_of;
@@ -228,7 +229,8 @@ impl Ledger {
     /// Opens a checkpoint of `log` under the checkpoint keys of its author.
     ///
     /// # Errors
-    /// [`LedgerError::Checkpoint`].
+    /// [`LedgerError::Checkpoint`]; [`LedgerError::NewerKey`] when none of the
+    /// keys that can be used here signed it, and there are others.
     pub fn open_checkpoint(
         &self,
         log: &Log,
@@ -236,10 +238,8 @@ impl Ledger {
         note: &Bytes,
     ) -> Result<Checkpoint, LedgerError> {
         let keys: Vec<&PublicKey> = author.checkpoint_keys().collect();
-        Checkpoint::open(note, &log.origin, &keys).map_err(|source| LedgerError::Checkpoint {
-            origin: log.origin.clone(),
-            source,
-        })
+        Checkpoint::open(note, &log.origin, &keys)
+            .map_err(|source| note_refused(&log.origin, author, source))
     }
 }
 
@@ -268,6 +268,9 @@ fn verify_entries(
         let key_id = entry.statement.key_id;
         let key = key_of(timeline.signer(key_id, index), log, index, key_id)?;
         entry.verify(key).map_err(refuse)?;
+        entry
+            .verify_further(|id| timeline.named(id))
+            .map_err(refuse)?;
         leaves.push(entry.leaf_hash());
         bodies.push(entry.statement.body_sha256);
     }

@@ -10,7 +10,7 @@ use super::{Ledger, LedgerError, LogKeys};
 use crate::checkpoint::{cosign, witness_name};
 use crate::clock::UnixSeconds;
 use crate::ids::{KeyId, LogIndex, LogName, Origin};
-use crate::keys::{PublicKey, SigningKey};
+use crate::keys::{ListedKey, PublicKey, SigningKey};
 use crate::roster::validity::{KeyTimeline, Signer, Validity};
 use crate::roster::{Member, Roster};
 
@@ -34,12 +34,12 @@ impl<'a> Signers<'a> {
         due.and_then(|key| self.own(key))
             .ok_or_else(|| LedgerError::NoKey {
                 index,
-                due: due.map(PublicKey::id),
+                due: due.map(ListedKey::id),
             })
     }
 
-    fn own(&self, key: &PublicKey) -> Option<&'a SigningKey> {
-        self.held().find(|own| own.public_key() == key)
+    fn own(&self, key: &ListedKey) -> Option<&'a SigningKey> {
+        self.held().find(|own| key.is(own.public_key()))
     }
 
     fn held(&self) -> impl Iterator<Item = &'a SigningKey> {
@@ -162,6 +162,10 @@ pub(super) fn key_of<'a>(
             index,
             key,
             why,
+        }),
+        Signer::Newer(algorithm) => Err(LedgerError::NewerKey {
+            origin: log.origin.clone(),
+            algorithm,
         }),
         Signer::Unknown => Err(LedgerError::UnknownKey {
             origin: log.origin.clone(),

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 
+use super::error::note_refused;
 use super::log::{Head, Log};
 use super::tiles::TileReader;
 use super::{Ledger, LedgerError};
@@ -263,10 +264,7 @@ fn beside_notes(shown: Note, here: [Option<Note>; 2]) -> View {
 fn open_note(origin: &Origin, author: &Member, note: &Bytes) -> Result<Note, LedgerError> {
     let keys: Vec<&PublicKey> = author.checkpoint_keys().collect();
     let opened = Checkpoint::open(note, origin, &keys);
-    let checkpoint = opened.map_err(|source| LedgerError::Checkpoint {
-        origin: origin.clone(),
-        source,
-    })?;
+    let checkpoint = opened.map_err(|source| note_refused(origin, author, source))?;
     Ok(Note {
         bytes: note.clone(),
         checkpoint,

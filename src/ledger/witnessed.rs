@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 
+use super::error::note_refused;
 use super::log::Log;
 use super::{Ledger, LedgerError};
 use crate::checkpoint::{self, Checkpoint};
@@ -144,10 +145,7 @@ impl Ledger {
         let keys: Vec<&PublicKey> = author.checkpoint_keys().collect();
         let found =
             checkpoint::witnessed(note, &log.origin, &keys, &witnesses.keys, witnesses.quorum)
-                .map_err(|source| LedgerError::Checkpoint {
-                    origin: log.origin.clone(),
-                    source,
-                })?;
+                .map_err(|source| note_refused(&log.origin, author, source))?;
         let mut keeping = log.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(found) = found.filter(|f| f.size > log.witnessed_size() && f.size <= log.size())
         else {

@@ -148,13 +148,37 @@ impl KeySet {
                 .shares
                 .iter()
                 .all(|(x, (point, _))| at(*x).as_ref() == Some(point));
-        if fits {
-            Ok(())
-        } else {
-            Err(OprfError::BadKeySet {
+        if !fits {
+            return Err(OprfError::BadKeySet {
                 reason: "a share is not on the key's polynomial",
-            })
+            });
         }
+        if self.fewer_suffice(key, &first) {
+            return Err(OprfError::BadKeySet {
+                reason: "fewer custodians than the threshold says could answer",
+            });
+        }
+        Ok(())
+    }
+
+    /// Says whether Y and all shares lie on a polynomial of a lower degree than
+    /// the threshold says: then `threshold - 1` custodians make up the key. They
+    /// lie on the one through the first `threshold` shares; if Y lies on the one
+    /// through one share fewer, that one is the same.
+    fn fewer_suffice(&self, key: &RistrettoPoint, first: &[u16]) -> bool {
+        let Some((_, fewer)) = first.split_last().filter(|(_, fewer)| !fewer.is_empty()) else {
+            return false;
+        };
+        let Some(weights) = lagrange::weights_at(fewer, 0) else {
+            return true;
+        };
+        let sum = weights
+            .iter()
+            .zip(fewer)
+            .try_fold(RistrettoPoint::identity(), |sum, (weight, i)| {
+                self.shares.get(i).map(|(point, _)| sum + point * weight)
+            });
+        sum.as_ref() == Some(key)
     }
 
     /// How many custodians are needed.

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{Evaluator, KeySet, OprfError};
 use crate::ids::{Digest, KeyId, MemberId};
+use crate::keys::Algorithm;
 
 use generator::OsGenerator;
 
@@ -82,7 +83,7 @@ impl GeneratedKey {
     /// The id by which the roster and requests name the key.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
-        KeyId::of(&self.public_key)
+        Algorithm::RISTRETTO255_SHA512.id_of(&self.public_key)
     }
 }
 

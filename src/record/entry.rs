@@ -1,4 +1,4 @@
-//! What a log holds: a statement with its one signature, as DSSE v1.
+//! What a log holds: a statement with its signatures, as DSSE v1.
 //!
 //! The payload type is fixed and so not carried; `dsse_json` gives the envelope
 //! that other tools read.
@@ -8,17 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::ids::{Digest, Origin};
-use crate::keys::{PublicKey, SIGNATURE_BYTES, SigningKey};
+use crate::ids::{Digest, KeyId, Origin};
+use crate::keys::{PublicKey, SigningKey};
 use crate::merkle;
+use crate::record::envelope::{ENTRY_BYTES_MAX, bytes_max, split};
 use crate::record::{Body, RecordError, Statement, codec};
 use crate::wire::v1;
 
 /// The DSSE payload type of every statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.casegate.statement.v1+protobuf";
-
-/// The largest entry, in bytes.
-pub const ENTRY_BYTES_MAX: usize = 512;
 
 /// Builds the bytes that DSSE v1 signs:
 /// `DSSEv1 SP len(type) SP type SP len(payload) SP payload`.
@@ -37,8 +35,18 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// An entry whose form is checked. Its signature is not, until
-/// [`Entry::verify`], nor its place, until [`Entry::check_place`].
+/// One signature over an entry's statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntrySignature {
+    /// The key that it says made it.
+    pub key_id: KeyId,
+    /// Its bytes; 64 for Ed25519.
+    pub bytes: Bytes,
+}
+
+/// An entry whose form is checked. Its signatures are not, until
+/// [`Entry::verify`] and [`Entry::verify_further`], nor its place, until
+/// [`Entry::check_place`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The entry's bytes, as they stand in the log.
@@ -46,7 +54,8 @@ pub struct Entry {
     /// The statement, decoded.
     pub statement: Statement,
     signed: Bytes,
-    signature: [u8; SIGNATURE_BYTES],
+    signature: EntrySignature,
+    further: Vec<EntrySignature>,
 }
 
 impl Entry {
@@ -62,13 +71,16 @@ impl Entry {
             "a statement names the key that signs it"
         );
         let signed = statement.encode();
-        let signature = key.sign(&pae(PAYLOAD_TYPE, &signed));
+        let signature = EntrySignature {
+            key_id: key.id(),
+            bytes: Bytes::copy_from_slice(&key.sign(&pae(PAYLOAD_TYPE, &signed))),
+        };
         let bytes = v1::Entry {
             statement: signed.clone(),
-            signature: Some(v1::Signature {
-                key_id: Bytes::copy_from_slice(key.id().as_bytes()),
-                signature: Bytes::copy_from_slice(&signature),
-            }),
+            signatures: vec![v1::Signature {
+                key_id: Bytes::copy_from_slice(signature.key_id.as_bytes()),
+                signature: signature.bytes.clone(),
+            }],
         }
         .encode_to_vec();
         Self {
@@ -76,33 +88,43 @@ impl Entry {
             statement: statement.clone(),
             signed,
             signature,
+            further: vec![],
         }
     }
 
-    /// Reads an entry: fields in order, nothing else, at most
-    /// [`ENTRY_BYTES_MAX`] bytes, and one key id in envelope and statement.
+    /// Reads an entry: fields in order, nothing else, no more bytes than its
+    /// signatures' algorithms allow, no key id twice, and the first signature
+    /// by the key that the statement names.
     ///
     /// # Errors
-    /// [`RecordError`] for anything else. The signature is not looked at.
+    /// [`RecordError`] for anything else. The signatures are not looked at.
     pub fn parse(bytes: Bytes) -> Result<Self, RecordError> {
         const WHAT: &str = "entry";
         codec::within(WHAT, &bytes, ENTRY_BYTES_MAX)?;
-        let (signed, signature) = split(&bytes).ok_or(RecordError::NotCanonical { what: WHAT })?;
+        let malformed = || RecordError::NotCanonical { what: WHAT };
+        let (signed, fields) = split(&bytes).ok_or_else(malformed)?;
+        codec::within(WHAT, &bytes, bytes_max(&fields))?;
         let statement = Statement::decode(signed)?;
-        if signature.key_id != statement.key_id.as_bytes() {
+        let mut signatures = fields.into_iter().map(|field| EntrySignature {
+            key_id: field.key_id,
+            bytes: bytes.slice_ref(field.bytes),
+        });
+        let signature = signatures.next().ok_or_else(malformed)?;
+        if signature.key_id != statement.key_id {
             return Err(RecordError::Field {
                 what: "entry key id",
             });
         }
         Ok(Self {
             signed: bytes.slice_ref(signed),
-            signature: *signature.bytes,
+            signature,
+            further: signatures.collect(),
             statement,
             bytes,
         })
     }
 
-    /// Checks the signature strictly.
+    /// Checks the first signature strictly: the one that decides.
     ///
     /// # Errors
     /// [`RecordError::OtherKey`] when the entry names another key,
@@ -114,8 +136,27 @@ impl Entry {
                 key: key.id(),
             });
         }
-        key.verify(&pae(PAYLOAD_TYPE, &self.signed), &self.signature)
+        key.verify(&pae(PAYLOAD_TYPE, &self.signed), &self.signature.bytes)
             .map_err(|_| RecordError::BadSignature)
+    }
+
+    /// Checks each further signature whose key `key_of` knows as one of the
+    /// author's; the others are passed over. Nobody but the author could add
+    /// them: the leaf hash covers them.
+    ///
+    /// # Errors
+    /// [`RecordError::BadSignature`] when one does not hold.
+    pub fn verify_further<'a>(
+        &self,
+        key_of: impl Fn(KeyId) -> Option<&'a PublicKey>,
+    ) -> Result<(), RecordError> {
+        for one in &self.further {
+            if let Some(key) = key_of(one.key_id) {
+                key.verify(&pae(PAYLOAD_TYPE, &self.signed), &one.bytes)
+                    .map_err(|_| RecordError::BadSignature)?;
+            }
+        }
+        Ok(())
     }
 
     /// Checks that author, log, generation and federation are those of the log
@@ -188,56 +229,25 @@ impl Entry {
         &self.signed
     }
 
-    /// Returns the 64 bytes of the signature.
-    #[must_use]
-    pub fn signature(&self) -> &[u8; SIGNATURE_BYTES] {
-        &self.signature
+    /// Returns the signatures in their order, the one that decides first.
+    pub fn signatures(&self) -> impl Iterator<Item = &EntrySignature> {
+        std::iter::once(&self.signature).chain(&self.further)
     }
 
-    /// Writes the entry as a standard DSSE JSON envelope; the key id is hex.
+    /// Writes the entry as a standard DSSE JSON envelope; key ids are hex.
     #[must_use]
     pub fn dsse_json(&self) -> String {
+        let signature = |one: &EntrySignature| {
+            serde_json::json!({
+                "keyid": one.key_id.to_string(),
+                "sig": STANDARD.encode(&one.bytes),
+            })
+        };
         serde_json::json!({
             "payloadType": PAYLOAD_TYPE,
             "payload": STANDARD.encode(&self.signed),
-            "signatures": [{
-                "keyid": self.statement.key_id.to_string(),
-                "sig": STANDARD.encode(self.signature),
-            }],
+            "signatures": self.signatures().map(signature).collect::<Vec<_>>(),
         })
         .to_string()
-    }
-}
-
-/// The signature field of an entry, borrowed.
-struct SignatureField<'a> {
-    key_id: &'a [u8],
-    bytes: &'a [u8; SIGNATURE_BYTES],
-}
-
-/// Splits an entry by its fixed layout: tag 1, statement, tag 2, {tag 1, four
-/// bytes, tag 2, 64 bytes}. Taken apart by hand because it runs for every entry
-/// that is received, and so that there is no second way to write one.
-fn split(bytes: &[u8]) -> Option<(&[u8], SignatureField<'_>)> {
-    const SIGNATURE_FIELD: usize = 2 + 4 + 2 + SIGNATURE_BYTES;
-    let rest = bytes.strip_prefix(&[0x0a])?;
-    let (length, rest) = length(rest)?;
-    let (statement, rest) = rest.split_at_checked(length)?;
-    let rest = rest.strip_prefix(&[0x12, u8::try_from(SIGNATURE_FIELD).ok()?])?;
-    let rest = rest.strip_prefix(&[0x0a, 4])?;
-    let (key_id, rest) = rest.split_at_checked(4)?;
-    let rest = rest.strip_prefix(&[0x12, u8::try_from(SIGNATURE_BYTES).ok()?])?;
-    let bytes = rest.try_into().ok()?;
-    Some((statement, SignatureField { key_id, bytes }))
-}
-
-/// A varint of one or two bytes, in its shortest form: enough for 512 bytes.
-fn length(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    match bytes {
-        [low, rest @ ..] if *low < 0x80 => Some((usize::from(*low), rest)),
-        [low, high @ 1..0x80, rest @ ..] => {
-            Some((usize::from(low & 0x7f) | usize::from(*high) << 7, rest))
-        }
-        _ => None,
     }
 }

@@ -187,7 +187,8 @@ impl RosterChain {
     /// The newest version, if it may be acted on at `now`.
     ///
     /// # Errors
-    /// [`RosterError::Expired`] or [`RosterError::NotYetIssued`].
+    /// [`RosterError::Expired`], [`RosterError::NotYetIssued`], or
+    /// [`RosterError::Features`] when it requires what is not spoken here.
     pub fn current(&self, now: UnixSeconds) -> Result<&Arc<Roster>, RosterError> {
         let newest = self.newest();
         let version = newest.version;
@@ -197,6 +198,10 @@ impl RosterChain {
                 version,
                 seconds_ago,
             });
+        }
+        let words = newest.lacking();
+        if !words.is_empty() {
+            return Err(RosterError::Features { version, words });
         }
         let seconds_ahead = newest.issued_at.saturating_sub(now);
         if seconds_ahead > CLOCK_SLACK_S {

@@ -7,7 +7,7 @@ use prost::Message;
 use super::{KeyUse, MemberRole, PAYLOAD_TYPE, Roster, TokenClass, signed_bytes};
 use crate::clock::UnixSeconds;
 use crate::ids::{Digest, FederationId, MemberId};
-use crate::keys::{PublicKey, SigningKey};
+use crate::keys::{Algorithm, PublicKey, SigningKey};
 use crate::wire::v1;
 
 /// One member as it will stand in a roster.
@@ -44,7 +44,7 @@ impl MemberDraft {
             .collect();
         v1::RosterMember {
             id: self.id.to_string(),
-            role: wire_role(self.role).into(),
+            role: wire_role(self.role),
             name: self.name,
             region: self.region,
             ca_certificate: self.ca.into(),
@@ -80,10 +80,7 @@ impl Draft {
         let wire = v1::Roster {
             version: 1,
             federation: federation.to_string(),
-            root_keys: roots
-                .iter()
-                .map(|key| Bytes::copy_from_slice(key.as_bytes()))
-                .collect(),
+            root_keys: roots.iter().map(root_key).collect(),
             root_threshold,
             policy: Some(v1::Policy::default()),
             issued_at: now,
@@ -190,26 +187,38 @@ pub fn sign(mut signed: v1::SignedRoster, roots: &[&SigningKey]) -> v1::SignedRo
 #[must_use]
 pub fn wire_key(usage: KeyUse, key: &PublicKey, now: UnixSeconds) -> v1::MemberKey {
     let wire_use = match usage {
-        KeyUse::Records => v1::KeyUse::Records,
-        KeyUse::Checkpoint => v1::KeyUse::Checkpoint,
-        KeyUse::Witness => v1::KeyUse::Witness,
+        KeyUse::Records => v1::KeyUse::Records.into(),
+        KeyUse::Checkpoint => v1::KeyUse::Checkpoint.into(),
+        KeyUse::Witness => v1::KeyUse::Witness.into(),
+        KeyUse::Unknown(number) => number,
     };
     v1::MemberKey {
-        r#use: wire_use.into(),
+        r#use: wire_use,
         key_id: Bytes::copy_from_slice(&key.id().0),
         public_key: Bytes::copy_from_slice(key.as_bytes()),
         valid_from: now,
         valid_to: 0,
         revoked_at_size: None,
         from_size: 0,
+        algorithm: Algorithm::ED25519.number().into(),
     }
 }
 
-fn wire_role(role: MemberRole) -> v1::MemberRole {
+/// Writes one root key.
+#[must_use]
+pub fn root_key(key: &PublicKey) -> v1::RootKey {
+    v1::RootKey {
+        algorithm: Algorithm::ED25519.number().into(),
+        public_key: Bytes::copy_from_slice(key.as_bytes()),
+    }
+}
+
+fn wire_role(role: MemberRole) -> i32 {
     match role {
-        MemberRole::Bureau => v1::MemberRole::Bureau,
-        MemberRole::Department => v1::MemberRole::Department,
-        MemberRole::Auditor => v1::MemberRole::Auditor,
+        MemberRole::Bureau => v1::MemberRole::Bureau.into(),
+        MemberRole::Department => v1::MemberRole::Department.into(),
+        MemberRole::Auditor => v1::MemberRole::Auditor.into(),
+        MemberRole::Unknown(number) => number,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::blame::{Blame, Blamed};
 use crate::ids::{Digest, KeyId, MemberId};
-use crate::keys::KeyError;
+use crate::keys::{Algorithm, KeyError};
 
 /// Why a roster was refused.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -52,6 +52,35 @@ pub enum RosterError {
         got: usize,
         /// How many must.
         want: usize,
+    },
+    /// Roots have signed whose keys cannot be checked here.
+    #[error(
+        "roster {version}: only {got} of {want} needed roots of roster {of} can be checked here, \
+         since others signed with a newer algorithm ({algorithm}): upgrade casegate"
+    )]
+    Incompatible {
+        /// The roster's version.
+        version: u64,
+        /// The version whose roots were counted.
+        of: u64,
+        /// How many signatures hold.
+        got: usize,
+        /// How many must.
+        want: usize,
+        /// An algorithm that is not known here.
+        algorithm: Algorithm,
+    },
+    /// It requires what this software does not speak.
+    #[error(
+        "roster {version} requires what this casegate does not speak: {}; install a newer \
+         casegate, which goes on where this one stopped",
+        .words.join(", ")
+    )]
+    Features {
+        /// The roster's version.
+        version: u64,
+        /// The words.
+        words: Vec<String>,
     },
     /// Roster 1 is not the one that the config pins.
     #[error("roster 1 has SHA-256 {got}, but the pin is {want}")]
@@ -159,6 +188,7 @@ impl Blamed for RosterError {
             | Self::Revocation { .. }
             | Self::KeyChanged { .. }
             | Self::Fork { .. } => Blame::Misbehaved,
+            Self::Incompatible { .. } | Self::Features { .. } => Blame::Incompatible,
             Self::Gap { .. }
             | Self::OlderThanSeen { .. }
             | Self::Expired { .. }
@@ -173,6 +203,8 @@ impl Blamed for RosterError {
             Self::Key { .. } => "roster.weak_key",
             Self::BadSignature { .. } => "roster.bad_signature",
             Self::TooFewSignatures { .. } => "roster.too_few_signatures",
+            Self::Incompatible { .. } => "roster.incompatible",
+            Self::Features { .. } => "roster.features",
             Self::NotPinned { .. } => "roster.not_pinned",
             Self::BrokenChain { .. } => "roster.broken_chain",
             Self::Gap { .. } => "roster.gap",

@@ -1,5 +1,6 @@
 //! Turns signed bytes into a checked [`Roster`]: the form of every field, the
-//! strength of every key, no identity twice, and enough of its own roots.
+//! strength of every key, no identity twice, and enough of its own roots. What
+//! is not known here is no error: it is listed, and has no effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +9,17 @@ use prost::Message;
 use rustls::pki_types::CertificateDer;
 
 use super::{
-    CUSTODIAN_POINTS_PER_DAY, CustodianShare, ENUMERABLE_POINTS_PER_DAY, Frozen, GRANTS_MAX, Grant,
-    KEYS_PER_USE_MAX, KeyUse, MEMBERS_MAX, Member, MemberKey, MemberRole, OPEN_POINTS_PER_DAY,
-    Policy, ROOTS_MAX, ROSTER_BYTES_MAX, Roster, RosterError, TOKEN_KEYS_MAX, TokenClass, TokenKey,
-    TokenKeyState, signed_bytes,
+    Frozen, KEYS_PER_USE_MAX, KeyUse, MEMBERS_MAX, Member, MemberKey, MemberRole, Newer, ROOTS_MAX,
+    ROSTER_BYTES_MAX, Roster, RosterError, TokenKey, What, signed_bytes,
 };
-use crate::ids::{Digest, FederationId, KeyId, MemberId};
-use crate::keys::PublicKey;
+use crate::features;
+use crate::ids::{Digest, FederationId, MemberId};
+use crate::keys::{Algorithm, ListedKey};
 use crate::wire::v1;
+
+mod tokens;
+
+use tokens::{read_policy, read_token_keys};
 
 /// Says whether a token key's public shares fit its public key
 /// (`Σ λ_i·Y_i = Y` for every threshold set); the OPRF part has the rule.
@@ -23,8 +27,6 @@ pub type ShareCheck = fn(&TokenKey) -> bool;
 
 /// The most bytes of a name, region or contact.
 const TEXT_BYTES_MAX: usize = 256;
-/// The most custodians of a token key.
-const CUSTODIANS_MAX: usize = 255;
 
 /// A decoded signed roster whose fields are not yet checked.
 #[derive(Clone, Debug)]
@@ -76,16 +78,23 @@ impl RawRoster {
     ///
     /// # Errors
     /// [`RosterError::BadSignature`] when a signature in a root's name does not
-    /// hold, [`RosterError::TooFewSignatures`] when too few hold.
-    pub fn signed_by(&self, roots: &[PublicKey], want: usize, of: u64) -> Result<(), RosterError> {
+    /// hold, [`RosterError::TooFewSignatures`] when too few hold, or
+    /// [`RosterError::Incompatible`] when there would be enough, if those under
+    /// keys of unknown algorithms could be checked here.
+    pub fn signed_by(&self, roots: &[ListedKey], want: usize, of: u64) -> Result<(), RosterError> {
         let version = self.roster.version;
         let message = signed_bytes(&self.bytes);
         let mut signers = BTreeSet::new();
+        let mut unchecked = BTreeSet::new();
         for signature in &self.signatures {
-            let Some(root) = roots
+            let Some(listed) = roots
                 .iter()
                 .find(|root| root.id().0[..] == signature.key_id[..])
             else {
+                continue;
+            };
+            let Some(root) = listed.usable() else {
+                unchecked.insert(listed.id());
                 continue;
             };
             root.verify(&message, &signature.signature)
@@ -95,11 +104,24 @@ impl RawRoster {
                 })?;
             signers.insert(root.id());
         }
-        if signers.len() < want {
+        let got = signers.len();
+        if let Some(newer) = unchecked.first()
+            && got < want
+            && got + unchecked.len() >= want
+        {
+            return Err(RosterError::Incompatible {
+                version,
+                of,
+                got,
+                want,
+                algorithm: Algorithm::of(*newer),
+            });
+        }
+        if got < want {
             return Err(RosterError::TooFewSignatures {
                 version,
                 of,
-                got: signers.len(),
+                got,
                 want,
             });
         }
@@ -121,14 +143,21 @@ pub fn read(raw: RawRoster, shares: ShareCheck) -> Result<Roster, RosterError> {
     }
     let federation = FederationId::new(&wire.federation)
         .map_err(|_| at.field("federation", "is not a federation's name"))?;
-    let (roots, root_threshold) = read_roots(at, wire)?;
+    let newer = &mut Vec::new();
+    if wire.encode_to_vec() != raw.bytes {
+        newer.push(Newer {
+            place: "roster".into(),
+            what: What::Fields,
+        });
+    }
+    let (roots, root_threshold) = read_roots(at, wire, newer)?;
     raw.signed_by(&roots, root_threshold, wire.version)?;
     if wire.expires_at <= wire.issued_at {
         return Err(at.field("expires_at", "is not after issued_at"));
     }
-    let members = read_members(at, wire)?;
-    let token_keys = read_token_keys(at, wire, &members, shares)?;
-    let policy = read_policy(at, wire.policy.as_ref(), &members)?;
+    let members = read_members(at, wire, newer)?;
+    let token_keys = read_token_keys(at, wire, &members, shares, newer)?;
+    let policy = read_policy(at, wire.policy.as_ref(), &members, newer)?;
     check_quorum(at, &members, policy.witness_quorum)?;
     Ok(Roster {
         version: wire.version,
@@ -139,6 +168,8 @@ pub fn read(raw: RawRoster, shares: ShareCheck) -> Result<Roster, RosterError> {
         members,
         token_keys,
         policy,
+        required_features: read_features(at, &wire.required_features)?,
+        newer: std::mem::take(newer),
         issued_at: wire.issued_at,
         expires_at: wire.expires_at,
         digest: raw.digest,
@@ -178,12 +209,28 @@ impl At {
         }
     }
 
-    fn key(self, field: &str, bytes: &[u8]) -> Result<PublicKey, RosterError> {
-        PublicKey::from_slice(bytes).map_err(|source| RosterError::Key {
+    /// Reads a key of an algorithm, and lists it where that is not known.
+    fn key(
+        self,
+        field: &str,
+        algorithm: u32,
+        bytes: &[u8],
+        newer: &mut Vec<Newer>,
+    ) -> Result<ListedKey, RosterError> {
+        let algorithm = Algorithm::of_signatures(algorithm)
+            .ok_or_else(|| self.field(field, "have an algorithm that is not 1 to 64"))?;
+        let key = ListedKey::read(algorithm, bytes).map_err(|source| RosterError::Key {
             version: self.version,
             field: field.into(),
             source,
-        })
+        })?;
+        if key.usable().is_none() {
+            newer.push(Newer {
+                place: format!("{field}[{}]", key.id()),
+                what: What::Algorithm(algorithm.number()),
+            });
+        }
+        Ok(key)
     }
 
     fn text(self, field: &str, text: &str) -> Result<String, RosterError> {
@@ -208,14 +255,33 @@ fn read_previous(at: At, wire: &v1::Roster) -> Result<Option<Digest>, RosterErro
     }
 }
 
-fn read_roots(at: At, wire: &v1::Roster) -> Result<(Vec<PublicKey>, usize), RosterError> {
+/// The words that a roster requires: sorted, each once.
+fn read_features(at: At, words: &[String]) -> Result<Vec<String>, RosterError> {
+    let field = "required_features";
+    if words.len() > features::WORDS_MAX {
+        return Err(at.field(field, "are more than 64"));
+    }
+    if !words.iter().all(|word| features::is_word(word)) {
+        return Err(at.field(field, "are not words of 1 to 63 of a-z, 0-9, '-', '.'"));
+    }
+    if !words.is_sorted_by(|a, b| a < b) {
+        return Err(at.field(field, "are not sorted, each once"));
+    }
+    Ok(words.to_vec())
+}
+
+fn read_roots(
+    at: At,
+    wire: &v1::Roster,
+    newer: &mut Vec<Newer>,
+) -> Result<(Vec<ListedKey>, usize), RosterError> {
     if wire.root_keys.is_empty() || wire.root_keys.len() > ROOTS_MAX {
         return Err(at.field("root_keys", "are not 1 to 16 keys"));
     }
     let mut seen = BTreeSet::new();
     let mut roots = Vec::new();
-    for bytes in &wire.root_keys {
-        let key = at.key("root_keys", bytes)?;
+    for root in &wire.root_keys {
+        let key = at.key("root_keys", root.algorithm, &root.public_key, newer)?;
         if !seen.insert(key.id()) {
             return Err(at.field("root_keys", "name one key twice"));
         }
@@ -228,16 +294,21 @@ fn read_roots(at: At, wire: &v1::Roster) -> Result<(Vec<PublicKey>, usize), Rost
     Ok((roots, threshold))
 }
 
-fn read_members(at: At, wire: &v1::Roster) -> Result<BTreeMap<MemberId, Member>, RosterError> {
+fn read_members(
+    at: At,
+    wire: &v1::Roster,
+    newer: &mut Vec<Newer>,
+) -> Result<BTreeMap<MemberId, Member>, RosterError> {
     if wire.members.is_empty() || wire.members.len() > MEMBERS_MAX {
         return Err(at.field("members", "are not 1 to 1,000 members"));
     }
     let mut members = BTreeMap::new();
     let mut endpoints = BTreeSet::new();
     let mut authorities = BTreeSet::new();
-    let mut keys: BTreeSet<Vec<u8>> = wire.root_keys.iter().map(|k| k.to_vec()).collect();
+    let roots = wire.root_keys.iter();
+    let mut keys: BTreeSet<Vec<u8>> = roots.map(|k| k.public_key.to_vec()).collect();
     for wire_member in &wire.members {
-        let member = read_member(at, wire_member)?;
+        let member = read_member(at, wire_member, newer)?;
         let field = format!("members[{}]", member.id);
         for (name, endpoint) in [
             ("peer_endpoint", &member.peer_endpoint),
@@ -273,23 +344,33 @@ fn read_members(at: At, wire: &v1::Roster) -> Result<BTreeMap<MemberId, Member>,
     Ok(members)
 }
 
-fn read_member(at: At, wire: &v1::RosterMember) -> Result<Member, RosterError> {
+fn read_member(
+    at: At,
+    wire: &v1::RosterMember,
+    newer: &mut Vec<Newer>,
+) -> Result<Member, RosterError> {
     let id = at.member("members.id", &wire.id)?;
     let field = |name: &str| format!("members[{id}].{name}");
     let role = match v1::MemberRole::try_from(wire.role) {
         Ok(v1::MemberRole::Bureau) => MemberRole::Bureau,
         Ok(v1::MemberRole::Department) => MemberRole::Department,
         Ok(v1::MemberRole::Auditor) => MemberRole::Auditor,
-        Ok(v1::MemberRole::Unspecified) | Err(_) => {
-            return Err(at.field(field("role"), "is none that is known"));
+        Ok(v1::MemberRole::Unspecified) => return Err(at.field(field("role"), "is not given")),
+        Err(_) => {
+            newer.push(Newer {
+                place: field("role"),
+                what: What::Role(wire.role),
+            });
+            MemberRole::Unknown(wire.role)
         }
     };
     let ca = CertificateDer::from(wire.ca_certificate.to_vec());
     if webpki::anchor_from_trusted_cert(&ca).is_err() {
         return Err(at.field(field("ca_certificate"), "is no DER certificate"));
     }
-    // An auditor needs no node of its own; everybody else has one.
-    let without_node = role == MemberRole::Auditor && wire.peer_endpoint.is_empty();
+    // An auditor needs no node of its own; bureaus and departments have one.
+    let may_lack = !matches!(role, MemberRole::Bureau | MemberRole::Department);
+    let without_node = may_lack && wire.peer_endpoint.is_empty();
     if !without_node && !endpoint_ok(&wire.peer_endpoint) {
         return Err(at.field(field("peer_endpoint"), "is not host:port"));
     }
@@ -314,7 +395,7 @@ fn read_member(at: At, wire: &v1::RosterMember) -> Result<Member, RosterError> {
         ca: wire.ca_certificate.to_vec(),
         peer_endpoint: wire.peer_endpoint.clone(),
         audit_endpoint: wire.audit_endpoint.clone(),
-        keys: read_keys(at, &id, &wire.keys)?,
+        keys: read_keys(at, &id, &wire.keys, newer)?,
         records_generation: wire.records_generation,
         access_generation: wire.access_generation,
         witnesses,
@@ -336,7 +417,12 @@ fn endpoint_ok(endpoint: &str) -> bool {
     host_ok && port.parse::<u16>().is_ok_and(|number| number != 0)
 }
 
-fn read_keys(at: At, id: &MemberId, wire: &[v1::MemberKey]) -> Result<Vec<MemberKey>, RosterError> {
+fn read_keys(
+    at: At,
+    id: &MemberId,
+    wire: &[v1::MemberKey],
+    newer: &mut Vec<Newer>,
+) -> Result<Vec<MemberKey>, RosterError> {
     let field = format!("members[{id}].keys");
     let mut keys: Vec<MemberKey> = Vec::new();
     for key in wire {
@@ -344,11 +430,16 @@ fn read_keys(at: At, id: &MemberId, wire: &[v1::MemberKey]) -> Result<Vec<Member
             Ok(v1::KeyUse::Records) => KeyUse::Records,
             Ok(v1::KeyUse::Checkpoint) => KeyUse::Checkpoint,
             Ok(v1::KeyUse::Witness) => KeyUse::Witness,
-            Ok(v1::KeyUse::Unspecified) | Err(_) => {
-                return Err(at.field(field, "have a use that is not known"));
+            Ok(v1::KeyUse::Unspecified) => return Err(at.field(field, "have a use not given")),
+            Err(_) => {
+                newer.push(Newer {
+                    place: format!("{field}[{}]", hex::encode(&key.key_id)),
+                    what: What::Use(key.r#use),
+                });
+                KeyUse::Unknown(key.r#use)
             }
         };
-        let public = at.key(&field, &key.public_key)?;
+        let public = at.key(&field, key.algorithm, &key.public_key, newer)?;
         if key.key_id[..] != public.id().0[..] {
             return Err(at.field(field, "have an id that is not the key's"));
         }
@@ -358,7 +449,8 @@ fn read_keys(at: At, id: &MemberId, wire: &[v1::MemberKey]) -> Result<Vec<Member
         if keys.iter().any(|k| k.usage == usage && k.id == public.id()) {
             return Err(at.field(field, "have one id twice"));
         }
-        if key.from_size != 0 && usage != KeyUse::Records {
+        let has_no_range = matches!(usage, KeyUse::Checkpoint | KeyUse::Witness);
+        if key.from_size != 0 && has_no_range {
             return Err(at.field(field, "have a first index, but do not sign records"));
         }
         keys.push(MemberKey {
@@ -394,142 +486,4 @@ fn read_frozen(at: At, id: &MemberId, wire: &v1::RosterMember) -> Result<Vec<Fro
         });
     }
     Ok(frozen)
-}
-
-fn class_of(at: At, field: &str, wire: i32) -> Result<TokenClass, RosterError> {
-    match v1::TokenClass::try_from(wire) {
-        Ok(v1::TokenClass::Enumerable) => Ok(TokenClass::Enumerable),
-        Ok(v1::TokenClass::Open) => Ok(TokenClass::Open),
-        Ok(v1::TokenClass::Unspecified) | Err(_) => {
-            Err(at.field(field, "has a token class that is not known"))
-        }
-    }
-}
-
-fn read_token_keys(
-    at: At,
-    wire: &v1::Roster,
-    members: &BTreeMap<MemberId, Member>,
-    shares: ShareCheck,
-) -> Result<Vec<TokenKey>, RosterError> {
-    let field = "token_keys";
-    if wire.token_keys.len() > TOKEN_KEYS_MAX {
-        return Err(at.field(field, "are more than 32"));
-    }
-    let mut keys: Vec<TokenKey> = Vec::new();
-    for one in &wire.token_keys {
-        let key = read_token_key(at, one, members)?;
-        if keys.iter().any(|other| other.id == key.id) {
-            return Err(at.field(field, "have one id twice"));
-        }
-        let current = |k: &TokenKey| k.class == key.class && k.state == TokenKeyState::Current;
-        if current(&key) && keys.iter().any(current) {
-            return Err(at.field(field, "have two current keys of one class"));
-        }
-        if !shares(&key) {
-            return Err(at.field(field, "have public shares that do not make the public key"));
-        }
-        keys.push(key);
-    }
-    Ok(keys)
-}
-
-fn read_token_key(
-    at: At,
-    wire: &v1::TokenKey,
-    members: &BTreeMap<MemberId, Member>,
-) -> Result<TokenKey, RosterError> {
-    let field = "token_keys";
-    let point = |bytes: &[u8]| {
-        <[u8; 32]>::try_from(bytes).map_err(|_| at.field(field, "have a point without 32 bytes"))
-    };
-    let state = match v1::TokenKeyState::try_from(wire.state) {
-        Ok(v1::TokenKeyState::Next) => TokenKeyState::Next,
-        Ok(v1::TokenKeyState::Dual) => TokenKeyState::Dual,
-        Ok(v1::TokenKeyState::Current) => TokenKeyState::Current,
-        Ok(v1::TokenKeyState::Retired) => TokenKeyState::Retired,
-        Ok(v1::TokenKeyState::Unspecified) | Err(_) => {
-            return Err(at.field(field, "have a state that is not known"));
-        }
-    };
-    let public_key = point(&wire.public_key)?;
-    let id = KeyId::of(&public_key);
-    if wire.key_id[..] != id.0[..] {
-        return Err(at.field(field, "have an id that is not the key's"));
-    }
-    if wire.shares.len() > CUSTODIANS_MAX {
-        return Err(at.field(field, "have more than 255 custodians"));
-    }
-    let mut shares = Vec::new();
-    let mut holders = BTreeSet::new();
-    for (place, share) in (1_u16..).zip(&wire.shares) {
-        let member = at.member(field, &share.member)?;
-        if !members.contains_key(&member) || !holders.insert(member.clone()) {
-            return Err(at.field(field, "have a custodian that is a stranger or stands twice"));
-        }
-        if share.index != u32::from(place) {
-            return Err(at.field(field, "do not number their custodians 1 to n in order"));
-        }
-        shares.push(CustodianShare {
-            member,
-            index: place,
-            public_share: point(&share.public_share)?,
-        });
-    }
-    let threshold = u16::try_from(wire.threshold).unwrap_or(u16::MAX);
-    if threshold == 0 || usize::from(threshold) > shares.len() {
-        return Err(at.field(field, "have a threshold that is not between 1 and n"));
-    }
-    Ok(TokenKey {
-        id,
-        class: class_of(at, field, wire.token_class)?,
-        threshold,
-        public_key,
-        shares,
-        epoch: wire.epoch,
-        state,
-    })
-}
-
-fn read_policy(
-    at: At,
-    wire: Option<&v1::Policy>,
-    members: &BTreeMap<MemberId, Member>,
-) -> Result<Policy, RosterError> {
-    let wire = wire.cloned().unwrap_or_default();
-    let field = "policy.grants";
-    if wire.grants.len() > GRANTS_MAX {
-        return Err(at.field(field, "are more than 4,000"));
-    }
-    let mut grants = Vec::new();
-    for grant in &wire.grants {
-        let member = at.member(field, &grant.member)?;
-        if !members.contains_key(&member) {
-            return Err(at.field(field, "name a stranger"));
-        }
-        if grant.valid_to <= grant.valid_from {
-            return Err(at.field(field, "end before they begin"));
-        }
-        grants.push(Grant {
-            member,
-            class: class_of(at, field, grant.token_class)?,
-            points: grant.points,
-            valid_from: grant.valid_from,
-            valid_to: grant.valid_to,
-        });
-    }
-    let or_default = |value: u64, default: u64| if value == 0 { default } else { value };
-    Ok(Policy {
-        enumerable_points_per_day: or_default(
-            wire.enumerable_points_per_day,
-            ENUMERABLE_POINTS_PER_DAY,
-        ),
-        open_points_per_day: or_default(wire.open_points_per_day, OPEN_POINTS_PER_DAY),
-        custodian_points_per_day: or_default(
-            wire.custodian_points_per_day,
-            CUSTODIAN_POINTS_PER_DAY,
-        ),
-        witness_quorum: wire.witness_quorum,
-        grants,
-    })
 }

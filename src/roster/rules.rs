@@ -2,7 +2,7 @@
 //! its logs, and whether it is in an audience.
 
 use crate::ids::{LogName, MemberId, Origin};
-use crate::keys::PublicKey;
+use crate::keys::{Algorithm, PublicKey};
 use crate::record::Audience;
 
 use super::{Frozen, KeyUse, Member, Roster};
@@ -19,7 +19,7 @@ impl Member {
     pub fn names(&self, usage: KeyUse, key: &PublicKey) -> bool {
         self.keys
             .iter()
-            .any(|known| known.usage == usage && known.key == *key)
+            .any(|known| known.usage == usage && known.key.is(key))
     }
 
     /// The keys that may cosign other members' checkpoints.
@@ -27,7 +27,7 @@ impl Member {
         self.keys
             .iter()
             .filter(|key| key.usage == KeyUse::Witness && key.revoked_at_size.is_none())
-            .map(|key| &key.key)
+            .filter_map(|key| key.key.usable())
     }
 
     /// The keys that may sign the member's checkpoints.
@@ -35,14 +35,25 @@ impl Member {
         self.keys
             .iter()
             .filter(|key| key.usage == KeyUse::Checkpoint && key.revoked_at_size.is_none())
-            .map(|key| &key.key)
+            .filter_map(|key| key.key.usable())
+    }
+
+    /// The algorithm of a checkpoint key that is not revoked and cannot be used
+    /// here, if there is one: a note that no other key signed may be under it.
+    #[must_use]
+    pub fn newer_checkpoint_key(&self) -> Option<Algorithm> {
+        self.keys
+            .iter()
+            .filter(|key| key.usage == KeyUse::Checkpoint && key.revoked_at_size.is_none())
+            .find(|key| key.key.usable().is_none())
+            .map(|key| key.key.algorithm())
     }
 
     /// Says whether the roster names `public` as the member's witness key.
     #[must_use]
     pub fn has_witness_key(&self, public: &PublicKey) -> bool {
         self.keys.iter().any(|key| {
-            key.usage == KeyUse::Witness && key.revoked_at_size.is_none() && key.key == *public
+            key.usage == KeyUse::Witness && key.revoked_at_size.is_none() && key.key.is(public)
         })
     }
 
@@ -91,7 +102,7 @@ impl Roster {
     pub fn witness_keys(&self, member: &MemberId) -> impl Iterator<Item = &PublicKey> {
         self.keys(member, KeyUse::Witness)
             .filter(|key| key.revoked_at_size.is_none())
-            .map(|key| &key.key)
+            .filter_map(|key| key.key.usable())
     }
 
     /// Who witnesses the logs of `member`, by this roster. Revoked keys are left out.

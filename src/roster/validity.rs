@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{KeyUse, Member, Roster};
 use crate::clock::UnixSeconds;
 use crate::ids::{KeyId, LogIndex, LogName, Origin};
-use crate::keys::PublicKey;
+use crate::keys::{Algorithm, ListedKey, PublicKey};
 
 /// What the rosters say of an entry's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,8 @@ pub fn judge(
 pub enum Signer<'a> {
     /// The entry is to be verified with this key.
     Key(&'a PublicKey),
+    /// The key's algorithm is not known here: its entries wait for a newer software.
+    Newer(Algorithm),
     /// The key may not sign there: its author broke a rule.
     Refused(Why),
     /// No version ever named the key: the rosters here are too old.
@@ -128,7 +130,7 @@ struct Version {
 /// One records key as one version states it.
 #[derive(Clone, Debug)]
 struct Span {
-    key: PublicKey,
+    key: ListedKey,
     valid_from: UnixSeconds,
     valid_to: Option<UnixSeconds>,
     start: Place,
@@ -222,6 +224,9 @@ impl KeyTimeline {
         let Some(span) = self.newest(key) else {
             return Signer::Unknown;
         };
+        let Some(usable) = span.key.usable() else {
+            return Signer::Newer(span.key.algorithm());
+        };
         let place = (self.generation, index.0);
         if self.log == LogName::Records {
             if span.is_revoked_at(place) && span.end.is_none_or(|end| end <= place) {
@@ -231,7 +236,14 @@ impl KeyTimeline {
                 return Signer::Refused(why);
             }
         }
-        Signer::Key(&span.key)
+        Signer::Key(usable)
+    }
+
+    /// The key of this id, if any version names it as one of the author's and it
+    /// can be used here: what is to hold of an entry's further signatures.
+    #[must_use]
+    pub fn named(&self, key: KeyId) -> Option<&PublicKey> {
+        self.newest(key)?.key.usable()
     }
 
     /// The key with which the author is to sign what speaks for it now, other
@@ -241,7 +253,10 @@ impl KeyTimeline {
         match self.newest(key) {
             None => Signer::Unknown,
             Some(span) if span.revoked.is_some() => Signer::Refused(Why::Revoked),
-            Some(span) => Signer::Key(&span.key),
+            Some(span) => match span.key.usable() {
+                Some(key) => Signer::Key(key),
+                None => Signer::Newer(span.key.algorithm()),
+            },
         }
     }
 
@@ -249,7 +264,7 @@ impl KeyTimeline {
     /// the time `now`: not revoked there, within its dates and its range and, of
     /// several, the latest to start.
     #[must_use]
-    pub fn due(&self, index: LogIndex, now: UnixSeconds) -> Option<&PublicKey> {
+    pub fn due(&self, index: LogIndex, now: UnixSeconds) -> Option<&ListedKey> {
         let place = (self.generation, index.0);
         let spans = &self.versions.last()?.spans;
         spans

@@ -33,6 +33,9 @@ pub enum AdmitError {
     /// The newest roster here has run out.
     #[error("the roster of this node has run out; it needs a newer one")]
     RosterExpired,
+    /// The newest roster here requires what this software does not speak.
+    #[error("this node answers again after an upgrade: the roster requires {}", .0.join(", "))]
+    RosterFeatures(Vec<String>),
     /// The policy table says no.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -49,6 +52,7 @@ impl Blamed for AdmitError {
         match self {
             Self::NoIdentity | Self::NotInRoster(_) => Blame::Denied,
             Self::RosterExpired => Blame::Stale,
+            Self::RosterFeatures(_) => Blame::Unavailable,
             Self::Denied(e) => e.blame(),
             Self::TooMany(_) | Self::TooFast(_) => Blame::Busy,
         }
@@ -59,6 +63,7 @@ impl Blamed for AdmitError {
             Self::NoIdentity => "admit.no_identity",
             Self::NotInRoster(_) => "admit.not_in_roster",
             Self::RosterExpired => "admit.roster_expired",
+            Self::RosterFeatures(_) => "admit.roster_features",
             Self::Denied(e) => e.code(),
             Self::TooMany(_) => "admit.too_many_calls",
             Self::TooFast(_) => "admit.too_fast",
@@ -197,6 +202,10 @@ impl Gate {
         }
         if roster.expires_at <= self.clock.now() && !method.works_on_expired_roster() {
             return Err(AdmitError::RosterExpired);
+        }
+        let lacking = roster.lacking();
+        if !lacking.is_empty() && !method.works_on_expired_roster() {
+            return Err(AdmitError::RosterFeatures(lacking));
         }
         // The certificate is judged as in a new handshake: one that ended, or
         // whose CA the roster no longer names, is out on open connections too.

@@ -142,7 +142,7 @@ fn length(of: usize) -> [u8; 4] {
 }
 
 fn parse(at: &[u8], plain: &[u8]) -> Option<Pending> {
-    let (_, rest) = at.split_first_chunk::<4>()?;
+    let (_key_id, rest) = at.split_first_chunk::<8>()?;
     let (epoch, rest) = rest.split_first_chunk::<4>()?;
     rest.split_first_chunk::<8>()?;
     let (count, mut rest) = plain.split_first_chunk::<4>()?;
@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn sizes(count: usize) -> Vec<usize> {
-        let made = make(KeyId([1; 4]), 1, 0, inputs(count)).unwrap();
+        let made = make(KeyId([1; 8]), 1, 0, inputs(count)).unwrap();
         assert_eq!(made.iter().map(|b| b.inputs().len()).sum::<usize>(), count);
         made.iter().map(|batch| batch.points().count()).collect()
     }
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_batch_opens_to_the_same_bytes_only_with_its_key_and_place() {
         let (_dir, seal) = keys();
-        let batch = &make(KeyId([1; 4]), 7, 9, inputs(3)).unwrap()[0];
+        let batch = &make(KeyId([1; 8]), 7, 9, inputs(3)).unwrap()[0];
         let sealed = batch.sealed(&seal).unwrap();
         let again = Pending::open(&seal, batch.at(), &sealed).unwrap();
         assert_eq!(again.points().bytes(), batch.points().bytes());
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn truncated_batches_are_refused() {
-        let batch = &make(KeyId([1; 4]), 1, 0, inputs(2)).unwrap()[0];
+        let batch = &make(KeyId([1; 8]), 1, 0, inputs(2)).unwrap()[0];
         let (_dir, shred) = keys();
         let sealed = batch.sealed(&shred).unwrap();
         let slot = slot_of(&sealed).unwrap();

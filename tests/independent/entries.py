@@ -22,15 +22,32 @@ TABLES = {
     RETRACT: wire.RETRACT, RECEIPT: wire.RECEIPT, ERASURE: wire.ERASURE,
 }
 HELD, NOT_FOR_YOU, ABSENT, ERASED, LOST = 1, 2, 3, 4, 5
-ENTRY_BYTES_MAX = 512
+ENTRY_BYTES_MAX = 16 * 1024    # with a signature of an unknown algorithm
+ED25519_BYTES_MAX, FURTHER_BYTES = 512, 78
+SIGNATURES_MAX = 4
 
 
 class Forged(Exception):
     """An entry or a body that is not what it should be."""
 
 
+def check_signatures(raw, signatures):
+    """The form of an entry's signatures, and the size that they allow."""
+    ids = [bytes(one["key_id"]) for one in signatures]
+    if not 1 <= len(ids) <= SIGNATURES_MAX or len(set(ids)) < len(ids):
+        raise Forged("signatures")
+    for number, one in zip(ids, signatures):
+        known = len(number) == 8 and number[0] == rosters.ED25519
+        if len(number) != 8 or not one["signature"] or known and len(one["signature"]) != 64:
+            raise Forged("signatures")
+    most = ED25519_BYTES_MAX + FURTHER_BYTES * (len(ids) - 1)
+    if len(raw) > most and all(number[0] == rosters.ED25519 for number in ids):
+        raise Forged("size")
+
+
 def open_entry(raw, origin, key_of):
-    """Returns the statement of an entry that stands in `origin` and is signed."""
+    """Returns the statement of an entry that stands in `origin` and is signed, and
+    what `key_of` has on its key; of an unknown algorithm it is not checked."""
     if len(raw) > ENTRY_BYTES_MAX:
         raise Forged("size")
     try:
@@ -38,7 +55,8 @@ def open_entry(raw, origin, key_of):
         statement = wire.read(entry["statement"], wire.STATEMENT)
     except wire.Malformed as why:
         raise Forged(str(why)) from None
-    signature = entry["signature"] or {"key_id": b"", "signature": b""}
+    check_signatures(raw, entry["signatures"])
+    signature = entry["signatures"][0]
     federation, author, kind, generation = origin.split("/")
     wanted = (1, federation, LOGS[kind], int(generation), author)
     found = tuple(statement[f] for f in ("version", "federation", "log", "generation", "author"))
@@ -46,11 +64,12 @@ def open_entry(raw, origin, key_of):
         raise Forged("statement")
     if len(statement["body_sha256"]) != 32 or statement["key_id"] != signature["key_id"]:
         raise Forged("statement")
-    key = key_of(bytes(statement["key_id"]))
     signed = rosters.pae(TYPE, bytes(entry["statement"]))
-    if key is not None and not strict.holds(key, signature["signature"], signed):
-        raise Forged("signature")
-    return statement, key
+    for one in entry["signatures"]:
+        span = key_of(bytes(one["key_id"]))
+        if span and span["known"] and not strict.holds(span["key"], one["signature"], signed):
+            raise Forged("signature")
+    return statement, key_of(bytes(statement["key_id"]))
 
 
 def open_body(raw, statement):
@@ -75,7 +94,6 @@ def open_body(raw, statement):
 def is_dsse(row, raw):
     """Says whether a line is the entry as a DSSE envelope."""
     entry = wire.read(raw, wire.ENTRY)
-    signature = entry["signature"]
     try:
         found = json.loads(row)
     except ValueError:
@@ -83,8 +101,9 @@ def is_dsse(row, raw):
     return found == {
         "payloadType": TYPE.decode(),
         "payload": base64.b64encode(entry["statement"]).decode(),
-        "signatures": [{"keyid": signature["key_id"].hex(),
-                        "sig": base64.b64encode(signature["signature"]).decode()}],
+        "signatures": [{"keyid": one["key_id"].hex(),
+                        "sig": base64.b64encode(one["signature"]).decode()}
+                       for one in entry["signatures"]],
     }
 
 
@@ -122,8 +141,7 @@ class LogVerifier:
         self.judge_absent()
 
     def key_of(self, number):
-        span = self.rule.newest(number)
-        return span["key"] if span else None
+        return self.rule.newest(number)
 
     def bundle(self, number, width):
         log = self.log
@@ -185,6 +203,9 @@ class LogVerifier:
             log.bundle.find("entry.forged", name)
             return "forged"
         self.signed = True
+        newer = key is not None and not key["known"]
+        if newer:
+            log.bundle.find("key.newer", name)
         state, content = body
         if state == HELD:
             try:
@@ -204,6 +225,8 @@ class LogVerifier:
         verdict = "key_invalid"
         if key is not None:
             verdict = self.rule.judge(bytes(statement["key_id"]), index, self.time(index))
+        if newer and verdict != "key_invalid":
+            return "unchecked"
         if verdict == "key_invalid" or withheld:
             return verdict
         if state == ERASED:
@@ -240,28 +263,28 @@ class LogVerifier:
 
 
 def check_receipt(stem, parts, origins, trust):
-    """A receipt of a member: its entry, body and place in that member's log."""
+    """The finding about a member's receipt, its entry, body and place in that
+    member's log; None when it holds."""
     found = re.fullmatch(r"(.+)-(\d+)-(\d+)", stem)
     if not found:
-        return False
+        return "receipt.forged"
     member, generation, index = found.groups()
     origin = f"{trust.federation}/{member}/records/{generation}"
     rule = rosters.KeyRule(trust, member, "records", int(generation))
 
-    def key_of(number):
-        span = rule.newest(number)
-        return span["key"] if span else None
-
     try:
-        statement, key = open_entry(parts["entry"], origin, key_of)
+        statement, key = open_entry(parts["entry"], origin, rule.newest)
+        if key is not None and not key["known"]:
+            return "key.newer"
         if key is None or statement["body_type"] != RECEIPT:
-            return False
+            return "receipt.forged"
         body = open_body(parts["body"], statement)
         place, path, note = notes.read_proof(parts["proof"])
         opened = notes.open_checkpoint(note, origin, trust.checkpoint_keys(member))
     except (Forged, notes.Malformed, notes.Refused):
-        return False
-    return (body["origin"] in origins and str(place) == index
+        return "receipt.forged"
+    holds = (body["origin"] in origins and str(place) == index
             and rule.judge(bytes(statement["key_id"]), place, None) != "key_invalid"
             and notes.included(place, opened.size, path, tree.leaf_hash(parts["entry"]),
                                opened.root))
+    return None if holds else "receipt.forged"

@@ -573,7 +573,7 @@ def instead(target, name):
     made = target.source.parent / "instead" / name
     if not made.is_dir():
         raise Nothing
-    for path in (p for p in made.glob("*/*") if p.is_file()):
+    for path in (p for p in made.glob("*/**/*") if p.is_file()):
         shutil.copyfile(path, target.root / path.relative_to(made))
     return json.loads((made / "delta.json").read_text())
 
@@ -582,6 +582,27 @@ def instead(target, name):
 def element_for_a_receipt(target):
     """Another body of the same member: signed and logged, and no receipt."""
     return instead(target, "element_for_a_receipt")
+
+
+@fault("key.newer", delta={})
+def newer_receipt(target):
+    return instead(target, "newer_receipt")
+
+
+# Nothing is false; some cannot be checked with what is known today.
+@fault("key.newer")
+def newer_key(target):
+    return instead(target, "newer_key")
+
+
+@fault("entry.forged", delta={"forged": 1, "valid": -1})
+def second_signature_bit(target):
+    """A further signature by one of the member's keys has to hold as well."""
+    entries, target.also = read_entries(target.bundle()), 42
+    if len(entries) <= 42 or len(entries[42]) < 3309:    # make.py signs it three times
+        raise Nothing
+    entries[42] = entries[42][:-1] + bytes([entries[42][-1] ^ 1])
+    write_entries(target.bundle(), entries)
 
 
 # Nothing is said of what is in it: a verifier of that format may find it whole.

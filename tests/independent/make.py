@@ -6,8 +6,9 @@ without any code of casegate: what `casegate audit verify` must accept.
 
 writes DIR/bundle and DIR/policy.toml. The member hefei has rotated its records
 key half-way, retracted four records, let one expire, and has two receipts of
-wuhu for one erasure; its last five records are not witnessed. The third of its
-rosters only says so again.
+wuhu for one erasure; its last five records are not witnessed. Some records have a
+second signature, of an old key or of an algorithm that nobody knows yet. The third of
+its rosters lists keys of that algorithm, for each use, and requires a feature.
 
 DIR/instead/NAME has files that the roots or members could have signed instead of those
 of the bundle, and in `delta.json` how many records change their verdict by them.
@@ -30,6 +31,7 @@ from tlog_scales import signing, tlog
 
 import rosters
 import tree
+import wire
 from entries import TYPE
 
 FEDERATION = "selfmade.example"
@@ -37,6 +39,7 @@ MEMBERS = {"hefei": 1, "wuhu": 1, "bengbu": 1, "audit-office": 3}
 DAY = 86400
 NOW = int(time.time())
 RECORDS, CHECKPOINT, WITNESS = 1, 2, 3
+NEWER = 9
 
 
 def varint(n):
@@ -69,7 +72,7 @@ def public(key):
 
 
 def number(key):
-    return hashlib.sha256(public(key)).digest()[:4]
+    return rosters.key_number(rosters.ED25519, public(key))
 
 
 def authority(name):
@@ -85,6 +88,12 @@ def authority(name):
     return made.public_bytes(serialization.Encoding.DER)
 
 
+def newer_key(name, use):
+    """(id, key) of an algorithm that nobody knows yet."""
+    key = hashlib.sha512(f"{name} {use}".encode()).digest() * 20
+    return rosters.key_number(NEWER, key), key
+
+
 class Member:
     def __init__(self, name, role, port):
         self.name, self.role, self.port = name, role, port
@@ -92,24 +101,31 @@ class Member:
         self.keys = {use: [Ed25519PrivateKey.generate()] for use in (RECORDS, CHECKPOINT, WITNESS)}
         self.from_size = {}
         self.revoked = {}    # key number -> ("keep", size)
+        self.newer_from = None    # first index of the records key that nobody knows yet
 
     def roster_message(self, witnesses, issued_at):
         keys = [message((1, use), (2, number(key)), (3, public(key)), (4, NOW - 30 * DAY),
                         (6, self.revoked.get(number(key), 0)),
-                        (7, self.from_size.get(number(key), 0)))
+                        (7, self.from_size.get(number(key), 0)), (8, rosters.ED25519))
                 for use, all_keys in self.keys.items() for key in all_keys]
+        for use in self.keys if self.newer_from is not None else ():
+            key_id, key = newer_key(self.name, use)
+            keys.append(message(
+                (1, use), (2, key_id), (3, key), (4, NOW - 30 * DAY),
+                (7, self.newer_from if use == RECORDS else 0), (8, NEWER)))
         return message(
             (1, self.name), (2, self.role), (3, self.name), (4, "anhui"), (5, self.ca),
             (6, f"127.0.0.1:{self.port}"), (7, keys), (8, 1), (9, 1), (10, witnesses))
 
 
-def make_roster(version, previous, members, roots, issued_at):
+def make_roster(version, previous, members, roots, issued_at, required=()):
     """Signed by the first two of three roots."""
     everyone = [m.roster_message(sorted(n for n in MEMBERS if n != m.name), issued_at)
                 for m in members.values()]
     raw = message(
-        (1, version), (2, FEDERATION), (3, previous), (4, [public(r) for r in roots]), (5, 2),
-        (6, everyone), (8, message((4, 2))), (9, issued_at), (10, NOW + 365 * DAY))
+        (1, version), (2, FEDERATION), (3, previous), (4, [message((1, rosters.ED25519), (2, public(r))) for r in roots]), (5, 2),
+        (6, everyone), (8, message((4, 2))), (9, issued_at), (10, NOW + 365 * DAY),
+        (11, list(required)), (1023, list(required)))    # and a field that nobody knows yet
     signed = [message((1, number(r)), (2, r.sign(rosters.pae(rosters.TYPE, raw))))
               for r in roots[:2]]
     return raw, message((1, raw), (2, signed))
@@ -149,23 +165,31 @@ class Log:
         self.entries, self.bodies = [], []
         self.key = member.keys[RECORDS][0]
 
-    def append(self, body_type, body, expires_at=0, state=1):
+    def append(self, body_type, body, expires_at=0, state=1, newer=False):
+        """An entry; with `newer` under a key of an algorithm that nobody knows yet."""
+        key_id = newer_key(self.member.name, RECORDS)[0] if newer else number(self.key)
         statement = message(
             (1, 1), (2, FEDERATION), (3, 1 if self.kind == "records" else 2), (4, 1),
             (5, self.member.name), (6, body_type), (7, hashlib.sha256(body).digest()),
-            (8, NOW - 20 * DAY + len(self.entries)), (9, expires_at), (10, number(self.key)))
-        signature = self.key.sign(rosters.pae(TYPE, statement))
+            (8, NOW - 20 * DAY + len(self.entries)), (9, expires_at), (10, key_id))
+        signed = rosters.pae(TYPE, statement)
+        signatures = [(key_id, b"\x5a" * 3309 if newer else self.key.sign(signed))]
+        if len(self.entries) in (40, 42):
+            signatures.append((newer_key(self.member.name, RECORDS)[0], b"\xa5" * 3309))
+        other = self.member.keys[RECORDS][-1]
+        if len(self.entries) in (41, 42) and other is not self.key:
+            signatures.append((number(other), other.sign(signed)))
         self.entries.append(message(
-            (1, statement), (2, message((1, number(self.key)), (2, signature)))))
+            (1, statement), (2, [message((1, i), (2, s)) for i, s in signatures])))
         self.bodies.append((state, body if state == 1 else b""))
         return len(self.entries) - 1
 
-    def element(self, expires_at=0, state=1, scope=1):
+    def element(self, expires_at=0, state=1, scope=1, newer=False):
         body = message(
             (1, os.urandom(16)), (2, FEDERATION), (3, self.member.name), (4, os.urandom(16)),
-            (5, 1), (6, os.urandom(16)), (7, os.urandom(4)), (8, os.urandom(32)), (9, 1),
+            (5, 1), (6, os.urandom(16)), (7, b"\x41" + os.urandom(7)), (8, os.urandom(32)), (9, 1),
             (11, message((1, scope))), (13, expires_at), (14, 1))
-        return self.append(1, body, expires_at, state)
+        return self.append(1, body, expires_at, state, newer)
 
     def grow(self):
         self.tree = tree.Tree([tree.leaf_hash(e) for e in self.entries])
@@ -215,11 +239,11 @@ def write_log(root, log, sizes, witnesses):
 
 
 def dsse(entry):
-    statement, key_number, signature = entry[:-74], entry[-70:-66], entry[-64:]
-    statement = statement[2 if statement[1] < 128 else 3:]
+    read = wire.read(entry, wire.ENTRY)
     return json.dumps({
-        "payloadType": TYPE.decode(), "payload": b64(statement),
-        "signatures": [{"keyid": key_number.hex(), "sig": b64(signature)}]}, separators=(",", ":"))
+        "payloadType": TYPE.decode(), "payload": b64(read["statement"]),
+        "signatures": [{"keyid": one["key_id"].hex(), "sig": b64(one["signature"])}
+                       for one in read["signatures"]]}, separators=(",", ":"))
 
 
 def fill_records(log, records, members):
@@ -263,8 +287,11 @@ def main():
     hefei.from_size[number(new_key)] = args.records // 2
     raw2, signed2 = make_roster(
         2, hashlib.sha256(raw1).digest(), members, roots, NOW - 15 * DAY)
+    hefei.newer_from, members["wuhu"].newer_from = args.records // 2, 0
+
     def third():
-        return make_roster(3, hashlib.sha256(raw2).digest(), members, roots, NOW - 5 * DAY)
+        return make_roster(3, hashlib.sha256(raw2).digest(), members, roots, NOW - 5 * DAY,
+                           ["records-1"])
     raw3, signed3 = third()
     for version, signed in enumerate((signed1, signed2, signed3), 1):
         write(root, f"roster/{version:06}", signed)
@@ -312,6 +339,24 @@ def main():
     element = args.out / "instead/element_for_a_receipt"
     logged(element, "receipts/wuhu-1-0", 0)
     write(element, "delta.json", "{}")
+    # A receipt under a key that cannot be checked yet, in a log of its own making.
+    receipt = args.out / "instead/newer_receipt"
+    item = message((1, message((1, 20), (2, 24))), (2, 1), (3, marks[0] + 1), (4, NOW - 2 * DAY))
+    last = wuhu.append(5, message((1, os.urandom(16)), (2, log.origin), (3, [item])), newer=True)
+    wuhu.grow()
+    note = wuhu.checkpoint(last + 1)
+    logged(receipt, f"receipts/wuhu-1-{last}", last)
+    write(receipt, "delta.json", "{}")
+    # The last two records, not witnessed yet, under such a key.
+    del log.entries[-2:], log.bodies[-2:]
+    for _ in range(2):
+        log.element(newer=True)
+    log.grow()
+    where = args.out / "instead/newer_key"
+    note = write_log(where, log, sizes, witnesses)
+    for index in (0, *marks):
+        write(where, f"proofs/1-{index}.proof", log.proof(index, note))
+    write(where, "delta.json", json.dumps({"unchecked": 2, "provisional": -2}))
 
     write(root, "bundle.json", json.dumps({
         "format": 1, "software": "make.py", "federation": FEDERATION, "member": "hefei",

@@ -106,8 +106,11 @@ class Checkpoint:
     findings: list = field(default_factory=list)  # codes of cosignatures
 
 
-def open_checkpoint(raw, origin, log_keys, witnesses=None):
+def open_checkpoint(raw, origin, log_keys, witnesses=None, newer=False, passed=()):
     """Verifies a note: form, origin, log signature, then its cosignatures.
+
+    `newer` says that a key of an unknown algorithm may have signed it, `passed`
+    under which witnesses' names lines of such keys may stand.
 
     `log_keys` maps a key to the size up to which it may sign (None: any).
     `witnesses` maps (name, key) to the times in which it counts; without it
@@ -127,17 +130,20 @@ def open_checkpoint(raw, origin, log_keys, witnesses=None):
             if not strict.holds(key, signature, note.text.encode()):
                 raise Refused("checkpoint.signature")
             signed += end is None or note.size <= end
+    if not signed and newer and not any(name == origin and number in ids
+                                        for name, number, _ in note.lines):
+        raise Refused("key.newer")
     if not signed:
         raise Refused("checkpoint.signature")
     if note.extended:
         raise Refused("checkpoint.malformed")
     opened = Checkpoint(note.origin, note.size, note.root)
     if witnesses is not None:
-        cosignatures(note, opened, ids, witnesses)
+        cosignatures(note, opened, ids, witnesses, passed)
     return opened
 
 
-def cosignatures(note, opened, log_ids, witnesses):
+def cosignatures(note, opened, log_ids, witnesses, passed):
     known = {(name, key_id(name, 4, key)): (key, spans)
              for (name, key), spans in witnesses.items()}
     for name, number, signature in note.lines:
@@ -145,7 +151,8 @@ def cosignatures(note, opened, log_ids, witnesses):
             continue
         key, spans = known.get((name, number), (None, ()))
         if key is None:
-            opened.findings.append("cosignature.unknown")
+            if name not in passed:
+                opened.findings.append("cosignature.unknown")
             continue
         time = int.from_bytes(signature[:8], "big")
         signed = f"cosignature/v1\ntime {time}\n{note.text}".encode()

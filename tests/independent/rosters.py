@@ -16,22 +16,38 @@ def pae(kind, payload):
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def key_number(key):
-    return hashlib.sha256(bytes(key)).digest()[:4]
+ED25519 = 1
+
+
+class Newer(Exception):
+    """A key whose algorithm is not known here would have to be used."""
+
+
+def key_number(algorithm, key):
+    """The id of a key: its algorithm, and the start of a digest of both."""
+    start = bytes([algorithm])
+    return start + hashlib.sha256(start + bytes(key)).digest()[:7]
 
 
 def signed_by(roster, raw, signatures, whose):
-    """True when enough roots of `whose` signed and no root's signature is bad."""
-    roots = {key_number(key): key for key in whose["root_keys"]}
-    signers = set()
+    """True when enough roots of `whose` signed and no root's signature is bad.
+    Those under unknown algorithms are passed over; raises Newer where they decide."""
+    roots = {key_number(root["algorithm"], root["public_key"]): root
+             for root in whose["root_keys"]}
+    signers, unchecked, wanted = set(), set(), max(1, whose["root_threshold"])
     for one in signatures:
-        key = roots.get(bytes(one["key_id"]))
-        if key is None:
+        root = roots.get(bytes(one["key_id"]))
+        if root is None:
             continue
-        if not strict.holds(key, one["signature"], pae(TYPE, raw)):
+        if root["algorithm"] != ED25519:
+            unchecked.add(bytes(one["key_id"]))
+            continue
+        if not strict.holds(root["public_key"], one["signature"], pae(TYPE, raw)):
             return False
         signers.add(bytes(one["key_id"]))
-    return len(signers) >= max(1, whose["root_threshold"])
+    if len(signers) < wanted <= len(signers) + len(unchecked):
+        raise Newer
+    return len(signers) >= wanted
 
 
 def chain(bundle, policy):
@@ -54,9 +70,15 @@ def chain(bundle, policy):
                 or roster["version"] != number or roster["federation"] != policy["federation"]):
             bundle.find("roster.chain", path)
             return versions
-        roots = [roster] + versions[-1:]
-        if not all(signed_by(roster, body, signed["signatures"], r) for r in roots):
-            bundle.find("roster.signature", path)
+        roots = versions[-1:] + [roster]
+        try:
+            code = "roster.signature"
+            if all(signed_by(roster, body, signed["signatures"], r) for r in roots):
+                code = None
+        except Newer:
+            code = "key.newer"
+        if code:
+            bundle.find(code, path)
             return versions
         versions.append(roster | {"raw": body})
         previous = digest
@@ -80,9 +102,21 @@ class Trust:
         for roster in self.versions:
             who = self.of(roster, member)
             for key in who["keys"] if who else []:
-                if key["use"] == use and key_number(key["public_key"]) == bytes(key["key_id"]):
+                if key["use"] == use and key["algorithm"] == ED25519:
                     words[bytes(key["public_key"])] = key
         return words
+
+    def has_newer(self, members, use):
+        """Whether one of the members has a key of an unknown algorithm for a use."""
+        return any(key["use"] == use and key["algorithm"] != ED25519
+                   for roster in self.versions for member in roster["members"]
+                   if members is None or member["id"] in members for key in member["keys"])
+
+    def newer_witnesses(self):
+        """The names under which lines of unknown algorithms may stand."""
+        members = {member["id"] for roster in self.versions for member in roster["members"]}
+        return {f"{self.federation}/{name}/witness" for name in members
+                if self.has_newer([name], WITNESS)}
 
     def checkpoint_keys(self, member):
         """{key: the size up to which it may sign, or None}."""
@@ -94,7 +128,8 @@ class Trust:
         checkpoint keys of all members may sign the roster log."""
         keys = {}
         for roster in self.versions:
-            for key in (k for m in roster["members"] for k in m["keys"] if k["use"] == CHECKPOINT):
+            for key in (k for m in roster["members"] for k in m["keys"]
+                        if k["use"] == CHECKPOINT and k["algorithm"] == ED25519):
                 revoked = key["revoked_at_size"] is not None
                 end = keys.setdefault(bytes(key["public_key"]), None)
                 if revoked and end is None:
@@ -120,7 +155,7 @@ class Trust:
             start = roster["issued_at"] if number else 0
             for name in assigned(roster):
                 for key in self.of(roster, name)["keys"]:
-                    if key["use"] == WITNESS:
+                    if key["use"] == WITNESS and key["algorithm"] == ED25519:
                         place = f"{self.federation}/{name}/witness", bytes(key["public_key"])
                         found.setdefault(place, []).append((start, end))
         # Who has a revoked key can date its cosignatures back.
@@ -167,7 +202,7 @@ class KeyRule:
             if key["revoked_at_size"] is not None:
                 revoked.setdefault(number, (generation, key["revoked_at_size"]))
             spans[number] = {
-                "key": bytes(key["public_key"]), "from": key["valid_from"],
+                "key": bytes(key["public_key"]), "known": key["algorithm"] == ED25519, "from": key["valid_from"],
                 "to": key["valid_to"], "start": starts[number],
                 "revoked": revoked.get(number) if key["revoked_at_size"] is not None else None,
             }

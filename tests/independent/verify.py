@@ -127,7 +127,8 @@ class Log:
         try:
             opened = notes.open_checkpoint(
                 raw, self.origin, self.trust.checkpoint_keys(self.trust.member),
-                self.trust.witnesses)
+                self.trust.witnesses, self.trust.has_newer([self.trust.member], rosters.CHECKPOINT),
+                self.trust.newer_witnesses())
         except Refused as why:
             self.bundle.find(str(why), path)
             return None
@@ -299,7 +300,9 @@ def check_roster_log(bundle, trust):
         return
     try:
         opened = notes.open_checkpoint(raw, f"{trust.federation}/roster",
-                                       trust.roster_log_keys(), trust.roster_witnesses())
+                                       trust.roster_log_keys(), trust.roster_witnesses(),
+                                       trust.has_newer(None, rosters.CHECKPOINT),
+                                       trust.newer_witnesses())
     except Refused as why:
         bundle.find(str(why), path)
         return
@@ -335,8 +338,11 @@ def check_receipts(bundle, logs, trust):
     origins = {log.origin for log in logs.values() if log.kind == "records"}
     for stem in stems:
         parts = {end: bundle.read(f"receipts/{stem}.{end}") for end in ("entry", "body", "proof")}
-        if None in parts.values() or not check_receipt(stem, parts, origins, trust):
-            bundle.find("receipt.forged", f"receipts/{stem}")
+        code = "receipt.forged"
+        if None not in parts.values():
+            code = check_receipt(stem, parts, origins, trust)
+        if code:
+            bundle.find(code, f"receipts/{stem}")
 
 
 def check_evidence(bundle):
@@ -382,7 +388,7 @@ def report(bundle, logs, policy):
     counts = Counter()
     for log in logs.values():
         counts += log.verdicts
-    wrong = {"not_logged", "key_invalid", "missing", "forged"}
+    wrong = {"not_logged", "key_invalid", "unchecked", "missing", "forged"}
     if policy.get("require_witnessed"):
         wrong.add("provisional")
     good = not bundle.findings and not any(counts[v] for v in wrong)

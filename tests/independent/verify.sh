@@ -140,29 +140,34 @@ check_sums() {
 # --- Rosters -----------------------------------------------------------------
 
 signed_by() { # ROOTS-FILE THRESHOLD: enough of these roots signed $tmp/roster
-    local good=0 key signature id seen=" "
+    local good=0 unchecked=0 key signature id seen=" "
     while read -r id signature; do
         key=$(awk -v id="$id" '$1 == id { print $2 }' "$1")
         [ -n "$key" ] || continue
-        holds "$key" "$signature" "$tmp/signed" || return 1
-        case $seen in *" $id "*) ;; *) good=$((good + 1)); seen="$seen$id " ;; esac
+        if [ "$key" != newer ]; then holds "$key" "$signature" "$tmp/signed" || return 1; fi
+        case $seen in *" $id "*) continue ;; esac
+        seen="$seen$id "
+        if [ "$key" = newer ]; then unchecked=$((unchecked + 1)); else good=$((good + 1)); fi
     done <"$tmp/signatures"
-    [ "$good" -ge "$2" ]
+    [ "$good" -ge "$2" ] || { [ $((good + unchecked)) -lt "$2" ] || roster_fault=key.newer; return 1; }
 }
 
-# Fills keys.USE.MEMBER with lines `ID KEY`, witnesses.MEMBER, quorum.
+# Fills keys.USE.MEMBER with lines `ID KEY`, newer.USE.MEMBER with those of algorithms
+# that are not known here, witnesses.MEMBER, quorum.
 read_members() {
     local roster=$1
     awk '$1 == "6" || $1 == "8" || index($1, "6.") == 1 || index($1, "8.") == 1' "$tmp/fields" >"$tmp/members"
-    local who= use= key= path a b
+    local who= use= id= key= path a b
     while read -r path a b; do
         case $path in
             6) who= ;;
             6.1) who=$(slice "$roster" "$a" "$b"); : >"$tmp/witnesses.$who" ;;
             6.7) use= ;;
             6.7.1) use=$a ;;
+            6.7.2) id=$(slice "$roster" "$a" "$b" | hex) ;;
             6.7.3) key=$(slice "$roster" "$a" "$b" | hex)
-                printf '%s %s\n' "$(printf %s "$key" | unhex | sha | cut -c1-8)" "$key" >>"$tmp/keys.$use.$who" ;;
+                if [ "${id:0:2}" = 01 ]; then echo "$id $key" >>"$tmp/keys.$use.$who"
+                else echo "$id" >>"$tmp/newer.$use.$who"; key=newer; fi ;;
             6.7.6) echo "$a" >"$tmp/revoked.$use.$key"       # at this size
                 [ -f "$tmp/since.$use.$key" ] || echo $((number - 1)) >"$tmp/since.$use.$key" ;;
             6.10) slice "$roster" "$a" "$b" >>"$tmp/witnesses.$who"; echo >>"$tmp/witnesses.$who" ;;
@@ -195,17 +200,21 @@ one_roster() {
     slice "$file" "$a" "$b" >"$tmp/roster"
     digest=$(sha <"$tmp/roster")
     [ "$number" != 1 ] || [ "$digest" = "$pin" ] || return 1
-    walk "$tmp/roster" " 6 6.7 8 " >"$tmp/fields" || return 1
+    walk "$tmp/roster" " 4 6 6.7 8 " >"$tmp/fields" || return 1
     field() { awk -v p="$1" '$1 == p { print $2; exit }' "$tmp/fields"; }
     bytes() { awk -v p="$1" '$1 == p { print $2, $3 }' "$tmp/fields"; }
     [ "$(field 1)" = "$number" ] || return 1
     read -r a b < <(bytes 2) && [ "$(slice "$tmp/roster" "$a" "$b")" = "$federation" ] || return 1
     local named=; read -r a b < <(bytes 3) && named=$(slice "$tmp/roster" "$a" "$b" | hex)
     [ "$named" = "$previous" ] || return 1
-    bytes 4 | while read -r a b; do
-        key=$(slice "$tmp/roster" "$a" "$b" | hex)
-        printf '%s %s\n' "$(printf %s "$key" | unhex | sha | cut -c1-8)" "$key"
-    done >"$tmp/roots.$number"
+    awk '$1 == "4.1" { n = $2 } $1 == "4.2" { print n, $2, $3 }' "$tmp/fields" |
+        while read -r algorithm a b; do
+            printf -v algorithm %02x "$algorithm"
+            key=$(slice "$tmp/roster" "$a" "$b" | hex)
+            id=$algorithm$(printf %s "$algorithm$key" | unhex | sha | cut -c1-14)
+            [ "$algorithm" = 01 ] || key=newer
+            printf '%s %s\n' "$id" "$key"
+        done >"$tmp/roots.$number"
     roster_fault=roster.signature
     pae application/vnd.casegate.roster.v1+protobuf "$tmp/roster" >"$tmp/signed"
     awk '$1 == "2.1" { id = $2 " " $3 } $1 == "2.2" { print id, $2, $3 }' "$tmp/outer" |
@@ -224,7 +233,7 @@ note_id() { { printf '%s\n' "$1"; printf '%s%s' "$2" "$3" | unhex; } | sha | cut
 
 # Opens a note: sets note_size, note_root (hex), note_times, fault.
 open_note() { # FILE ORIGIN MEMBER [PATH for findings of cosignatures]
-    local file=$1 origin=$2 who=$3 path=${4-} line name raw lines ids= key good=0 invalid=0
+    local file=$1 origin=$2 who=$3 path=${4-} line name raw lines ids= key good=0 own=0 invalid=0
     local ends=revoked; [ "$who" != @roster ] || ends=since
     fault=checkpoint.malformed note_times=
     [ -f "$file" ] && [ "$(stat -c %s "$file")" -le 65536 ] || return 1
@@ -257,8 +266,10 @@ open_note() { # FILE ORIGIN MEMBER [PATH for findings of cosignatures]
             printf '%s %s %s\n' "$name" "$id" "$raw" >>"$tmp/others"; continue
         fi
         holds "$key" "$raw" "$tmp/text" || return 1
+        own=1
         [ -f "$tmp/$ends.2.$key" ] && [ "$note_size" -gt "$(cat "$tmp/$ends.2.$key")" ] || good=1
     done <"$tmp/parsed"
+    [ "$own" = 1 ] || [ ! -f "$tmp/newer.2.$who" ] || fault=key.newer
     [ "$good" = 1 ] || return 1
     fault=checkpoint.malformed; [ "$gap" = 4 ] || return 1    # casegate's logs have no extensions
     fault=
@@ -275,7 +286,12 @@ cosignature() {
             [ "$(note_id "$name" 04 "$key")" = "$id" ] && found=$key
         done < <(sort -u "$tmp/keys.3.$witness" 2>/dev/null)
     fi
-    [ -n "$found" ] || { find_ cosignature.unknown "$path"; return 0; }
+    if [ -z "$found" ]; then
+        # Nor is a line an unknown one that a key of a newer algorithm may have made.
+        [ "$name" = "$federation/$witness/witness" ] && [ -f "$tmp/newer.3.$witness" ] ||
+            find_ cosignature.unknown "$path"
+        return 0
+    fi
     time=$((0x${raw:0:16}))
     { printf 'cosignature/v1\ntime %d\n' "$time"; cat "$tmp/text"; } >"$tmp/cosigned"
     if holds "$found" "${raw:16}" "$tmp/cosigned"; then
@@ -528,15 +544,26 @@ check_consistency() {
 
 # --- Records -----------------------------------------------------------------
 
-# Opens an entry in $tmp/entry: sets body_type, body_digest, key_known; 1 when forged.
+# Opens an entry in $tmp/entry: sets body_type, body_digest, key_known (2 for a key of an
+# algorithm that is not known here); 1 when forged.
 open_entry() { # ORIGIN
-    local fed who kind gen a b c d key sig id
+    local fed who kind gen a b c d key sig id ids= one most parts first= max
     IFS=/ read -r fed who kind gen <<<"$1"
-    [ "$(stat -c %s "$tmp/entry")" -le 512 ] && walk "$tmp/entry" " 2 " >"$tmp/parts" || return 1
-    [ "$(cut -d' ' -f1 "$tmp/parts" | tr '\n' ' ')" = "1 2 2.1 2.2 " ] || return 1
-    { read -r _ a b; read -r _ _ _; read -r _ c d; id=$(slice "$tmp/entry" "$c" "$d" | hex)
-      read -r _ c d; sig=$(slice "$tmp/entry" "$c" "$d" | hex); } <"$tmp/parts"
-    slice "$tmp/entry" "$a" "$b" >"$tmp/statement"
+    most=$(stat -c %s "$tmp/entry")
+    [ "$most" -le 16384 ] && walk "$tmp/entry" " 2 " >"$tmp/parts" || return 1
+    parts=$(cut -d' ' -f1 "$tmp/parts" | tr '\n' ' ')
+    [[ $parts =~ ^1\ (2\ 2\.1\ 2\.2\ ){1,4}$ ]] || return 1
+    read -r _ a b <"$tmp/parts"; slice "$tmp/entry" "$a" "$b" >"$tmp/statement"
+    max=434
+    while read -r _ a b; do
+        read -r _ c d; id=$(slice "$tmp/entry" "$a" "$b" | hex)
+        sig=$(slice "$tmp/entry" "$c" "$d" | hex)
+        [ "${#id}" = 16 ] && [ -n "$sig" ] && [[ $ids != *" $id:"* ]] || return 1
+        if [ "${id:0:2}" = 01 ]; then [ "${#sig}" = 128 ] || return 1; max=$((max + 78)); else max=99999; fi
+        ids="$ids $id:$sig"; [ -n "$first" ] || first=$id
+    done < <(grep '^2\.' "$tmp/parts")
+    [ "$most" -le "$max" ] || return 1
+    id=$first
     walk "$tmp/statement" "" >"$tmp/parts" || return 1
     declare -A at=() size=()
     while read -r p a b; do at[$p]=$a size[$p]=${b-}; done <"$tmp/parts"
@@ -547,15 +574,20 @@ open_entry() { # ORIGIN
     body_type=${at[6]-} body_digest=$(text 7 | hex)
     case $kind-$body_type in 1-[1-6] | 2-16) ;; *) return 1 ;; esac
     [ "${#body_digest}" = 64 ] && [ "$(text 10 | hex)" = "$id" ] || return 1
-    key=$(awk -v id="$id" '$1 == id { print $2; exit }' "$tmp/keys.1.$who" 2>/dev/null || true)
-    key_known=0; [ -n "$key" ] || return 0
-    key_known=1
     pae application/vnd.casegate.statement.v1+protobuf "$tmp/statement" >"$tmp/signed"
-    holds "$key" "$sig" "$tmp/signed"
+    key_known=0
+    ! grep -qx "$id" "$tmp/newer.1.$who" 2>/dev/null || key_known=2
+    for one in $ids; do
+        key=$(awk -v id="${one%:*}" '$1 == id { print $2; exit }' "$tmp/keys.1.$who" 2>/dev/null || true)
+        [ -n "$key" ] || continue
+        [ "${one%:*}" != "$id" ] || key_known=1
+        holds "$key" "${one#*:}" "$tmp/signed" || return 1
+    done
 }
 
 # Takes the entries of a bundle apart by their fixed layout. A line each:
-# PLACE FITS TYPE KEY-ID BODY-SHA256 SIGNATURE STATEMENT ENTRY, in hex; `bad` at a cut.
+# PLACE FITS TYPE KEY-ID BODY-SHA256 SIGNATURES STATEMENT ENTRY, in hex; `bad` at a cut.
+# SIGNATURES are ID:SIGNATURE with commas between them.
 split_entries() { # FILE KIND(1|2) GENERATION MEMBER
     od -An -v -tu1 -w1 "$1" | awk -v fed="$federation" -v kind="$2" -v gen="$3" -v who="$4" '
         function hexes(from, to,   i, out) {
@@ -595,15 +627,29 @@ split_entries() { # FILE KIND(1|2) GENERATION MEMBER
             if (length(v[7]) != 64) fits = 0
             if (kind == 1 && !(v[6] >= 1 && v[6] <= 6) || kind == 2 && v[6] != 16) fits = 0
         }
-        function entry(from, end,   s, t) {
-            fits = 1; p = from; t = end - 74
-            if (end - from > 512 || b[p++] != 10) fits = 0
-            s = varint(end); s += p
-            if (s != t || hexes(t, t + 4) != "12480a04" || hexes(t + 8, t + 10) != "1240") fits = 0
-            if (fits) { t = p; statement(s); p = t }
-            if (v[10] != hexes(end - 70, end - 66)) fits = 0
-            print n++, fits, fits ? v[6] : 0, hexes(end - 70, end - 66), fits ? v[7] : "-", \
-                hexes(end - 64, end), fits ? hexes(p, s) : "-", hexes(from, end)
+        function bytes(tag, end,   size) {    # a field of bytes: ends at `to`
+            if (b[p++] != tag) fits = 0
+            size = varint(end); to = p + size
+            if (to > end) { fits = 0; to = end }
+        }
+        function entry(from, end,   s, t, max, many, stop, id, sigs, first) {
+            fits = 1; p = from; max = 434; many = 0; sigs = first = ""
+            bytes(10, end); t = p; s = to; p = s
+            while (p < end && fits) {
+                bytes(18, end); stop = to
+                bytes(10, stop); id = hexes(p, to); p = to
+                bytes(18, stop)
+                if (to != stop || length(id) != 16 || p == to || index(sigs, id ":") || ++many > 4) fits = 0
+                if (substr(id, 1, 2) != "01") max = 16384
+                else { if (to - p != 64) fits = 0; if (max < 16384) max += 78 }
+                sigs = sigs (many > 1 ? "," : "") id ":" hexes(p, to); p = to
+                if (many == 1) first = id
+            }
+            if (end - from > max || many == 0) fits = 0
+            if (fits) { p = t; statement(s) }
+            if (v[10] != first) fits = 0
+            print n++, fits, fits ? v[6] : 0, fits ? first : "-", fits ? v[7] : "-", \
+                fits ? sigs : "-", fits ? hexes(t, s) : "-", hexes(from, end)
         }
         BEGIN { for (i = 0; i < 256; i++) hx[i] = sprintf("%02x", i) }
         { b[NR - 1] = $1 + 0 }
@@ -634,11 +680,18 @@ split_bodies() { # FILE STEP FIRST ALSO
         }'
 }
 
-signature_holds() { # KEY-ID SIGNATURE STATEMENT, of the log's member; 2: no such key
-    local key; key=${key_of[$1]-}
-    [ -n "$key" ] || return 2
+# 2: no roster names the key; 3: it is of an algorithm that is not known here.
+signature_holds() { # KEY-ID SIGNATURES STATEMENT, of the log's member
+    local key one known=2
+    [ "${key_of[$1]-}" != newer ] || known=3
     { printf 'DSSEv1 46 application/vnd.casegate.statement.v1+protobuf %d ' $((${#3} / 2)); put "$3"; } >"$tmp/signed"
-    holds "$key" "$2" "$tmp/signed"
+    for one in ${2//,/ }; do
+        key=${key_of[${one%:*}]-}
+        [ -n "$key" ] && [ "$key" != newer ] || continue
+        [ "${one%:*}" != "$1" ] || known=0
+        holds "$key" "${one#*:}" "$tmp/signed" || return 1
+    done
+    return "$known"
 }
 
 check_records() { # SIZE: every bundle's form, and a sample of its records
@@ -646,6 +699,7 @@ check_records() { # SIZE: every bundle's form, and a sample of its records
     : >"$tmp/verdicts"
     declare -gA key_of=()
     while read -r id key; do key_of[$id]=$key; done < <(cat "$tmp/keys.1.$member" 2>/dev/null)
+    while read -r id; do key_of[$id]=newer; done < <(cat "$tmp/newer.1.$member" 2>/dev/null)
     (cd "$dir/tile/entries" 2>/dev/null && find . -type f | sed 's,^\./,,') | while read -r file; do
         width=256; [[ $file =~ ^(.*)\.p/([0-9]+)$ ]] && { width=${BASH_REMATCH[2]}; file=${BASH_REMATCH[1]}; }
         file=${file//[x\/]/}; printf '%d %d\n' "$((10#$file))" "$width"
@@ -709,6 +763,7 @@ verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
         at=$(($3 + place)) state=${state_of[$place]:-3} known=1 signed=0
         [ "$fits" = 0 ] || signature_holds "$id" "$sig" "$statement"; signed=$?
         [ "$signed" != 2 ] || known=0
+        [ "$signed" != 3 ] || { known=2; find_ key.newer "$1"; }
         if [ "$fits" = 0 ] || [ "$signed" = 1 ]; then
             find_ entry.forged "$1"; echo forged; continue
         fi
@@ -720,6 +775,7 @@ verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
         if [ "$at" -ge "$proven" ]; then echo not_logged
         elif [ "${tree_of[$place]-}" != "$leaf" ]; then find_ entry.forged "$1"; echo not_logged
         elif [ "$known" = 0 ]; then echo key_invalid
+        elif [ "$known" = 2 ]; then echo unchecked
         elif [ "$state" = 4 ]; then echo erased
         elif [[ $state-$type != 1-* && $state-$type != 2-[123] ]]; then echo missing
         elif [ "$at" -lt "$witnessed" ]; then echo valid
@@ -728,15 +784,17 @@ verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
 }
 
 check_dsse() { # NUMBER: the envelopes of the sampled entries that hold
-    local file=$dir/dsse/$1.jsonl place sig statement payload row
+    local file=$dir/dsse/$1.jsonl place sig statement payload row one fits
     [ -f "$file" ] || return 0
     while read -r place sig statement; do
         row=$(sed -n "$((place + 1))p" "$file" | tr -d ' \n')
-        payload=$(put "$statement" | base64 -w0); sig=$(put "$sig" | base64 -w0)
-        case $row in
-            *'"payload":"'"$payload"'"'*) case $row in *'"sig":"'"$sig"'"'*) continue ;; esac ;;
-        esac
-        find_ entry.forged "$folder/dsse/$1.jsonl"; return 0
+        payload=$(put "$statement" | base64 -w0); fits=1
+        [[ $row == *'"payload":"'"$payload"'"'* ]] || fits=0
+        for one in ${sig//,/ }; do
+            one='"keyid":"'${one%:*}'","sig":"'$(put "${one#*:}" | base64 -w0)'"'
+            [[ $row == *"{$one}"* ]] || fits=0
+        done
+        [ "$fits" = 1 ] || { find_ entry.forged "$folder/dsse/$1.jsonl"; return 0; }
     done <"$tmp/holding"
 }
 
@@ -789,6 +847,10 @@ check_receipts() {
         stem=$(basename "$entry" .entry) index=${entry##*-}; index=${index%.entry}
         rest=${stem%-*} gen=${rest##*-} who=${rest%-*}
         cp "$entry" "$tmp/entry"
+        key_known=0
+        if open_entry "$federation/$who/records/$gen" && [ "$key_known" = 2 ]; then
+            find_ key.newer "receipts/$stem"; continue
+        fi
         if ! { open_entry "$federation/$who/records/$gen" && [ "$key_known-$body_type" = 1-5 ] &&
             [ -f "${entry%.entry}.body" ] && [ "$(sha <"${entry%.entry}.body")" = "$body_digest" ] &&
             receipt_of "${entry%.entry}.body" &&
@@ -810,6 +872,7 @@ check_roster_log() {
     local file=$bundle/roster/checkpoint path=roster/checkpoint keys
     [ -f "$file" ] || return 0
     cat "$tmp"/keys.2.* | sort -u >"$tmp/keys.2.@roster"
+    ! cat "$tmp"/newer.2.* >"$tmp/newer.all" 2>/dev/null || mv "$tmp/newer.all" "$tmp/newer.2.@roster"
     for keys in "$tmp"/keys.3.*; do echo "${keys##*/keys.3.}"; done >"$tmp/witnesses.@roster"
     if ! open_note "$file" "$federation/roster" @roster "$path"; then find_ "$fault" "$path"; return; fi
     head -n "$note_size" "$tmp/roster.leaves" >"$tmp/some"
@@ -834,7 +897,7 @@ if [ "$versions" -gt 0 ]; then
     for pair in "$bundle"/evidence/*; do [ ! -d "$pair" ] || find_ evidence.pair "evidence/$(basename "$pair")"; done
 fi
 sort -u "$tmp/findings"
-if [ -s "$tmp/findings" ] || grep -qE 'forged|not_logged|key_invalid|missing' "$tmp/verdicts.all"; then
+if [ -s "$tmp/findings" ] || grep -qE 'forged|not_logged|key_invalid|unchecked|missing' "$tmp/verdicts.all"; then
     echo "something is wrong"; exit 1
 fi
 echo "nothing is wrong"

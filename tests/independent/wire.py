@@ -14,7 +14,7 @@ class Malformed(Exception):
 
 RANGE = {1: ("start", "u"), 2: ("end", "u")}
 SIGNATURE = {1: ("key_id", "b"), 2: ("signature", "b")}
-ENTRY = {1: ("statement", "b"), 2: ("signature", SIGNATURE)}
+ENTRY = {1: ("statement", "b"), 2: ("signatures", ("*", SIGNATURE))}
 STATEMENT = {
     1: ("version", "u"), 2: ("federation", "t"), 3: ("log", "u"),
     4: ("generation", "u"), 5: ("author", "t"), 6: ("body_type", "u"),
@@ -54,8 +54,9 @@ SIGNED_ROSTER = {1: ("roster", "b"), 2: ("signatures", ("*", SIGNATURE))}
 MEMBER_KEY = {
     1: ("use", "u"), 2: ("key_id", "b"), 3: ("public_key", "b"),
     4: ("valid_from", "i"), 5: ("valid_to", "i"), 6: ("revoked_at_size", ("?", "u")),
-    7: ("from_size", "u"),
+    7: ("from_size", "u"), 8: ("algorithm", "u"),
 }
+ROOT_KEY = {1: ("algorithm", "u"), 2: ("public_key", "b")}
 FROZEN = {1: ("generation", "u"), 2: ("size", "u"), 3: ("root", "b")}
 MEMBER = {
     1: ("id", "t"), 2: ("role", "u"), 3: ("name", "t"), 4: ("region", "t"),
@@ -66,7 +67,7 @@ MEMBER = {
 POLICY = {4: ("witness_quorum", "u")}
 ROSTER = {
     1: ("version", "u"), 2: ("federation", "t"), 3: ("previous_sha256", "b"),
-    4: ("root_keys", ("*", "b")), 5: ("root_threshold", "u"),
+    4: ("root_keys", ("*", ROOT_KEY)), 5: ("root_threshold", "u"),
     6: ("members", ("*", MEMBER)), 8: ("policy", POLICY), 9: ("issued_at", "i"),
     10: ("expires_at", "i"),
 }

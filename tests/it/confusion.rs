@@ -70,10 +70,10 @@ fn statement_of(log: &str, body_type: BodyType) -> Vec<u8> {
 fn takes_statement(log: &str, payload: &[u8], signature: &[u8]) -> bool {
     let entry = v1::Entry {
         statement: Bytes::copy_from_slice(payload),
-        signature: Some(v1::Signature {
+        signatures: vec![v1::Signature {
             key_id: Bytes::copy_from_slice(own().id().as_bytes()),
             signature: Bytes::copy_from_slice(signature),
-        }),
+        }],
     };
     Entry::parse(entry.encode_to_vec().into()).is_ok_and(|entry| {
         entry.check_place(&origin(log)).is_ok() && entry.verify(own().public_key()).is_ok()

@@ -36,11 +36,11 @@ fn requests_that_are_misaddressed_expired_or_of_another_key_are_refused() {
         CustodianError::Expired { .. }
     ));
     assert!(matches!(
-        with(&|r| r.key_id = vec![0; 4].into()),
+        with(&|r| r.key_id = vec![0; 8].into()),
         CustodianError::UnknownKey
     ));
     assert!(matches!(
-        with(&|r| r.key_id = vec![0; 5].into()),
+        with(&|r| r.key_id = vec![0; 9].into()),
         CustodianError::UnknownKey
     ));
     let stale = with(&|r| r.epoch = 2);

@@ -240,6 +240,12 @@ async fn a_key_whose_dates_ended_signs_nothing_until_they_are_moved() {
     let mut cluster = Cluster::new(&["hefei", "wuhu"]).await;
     cluster.import("hefei", &cases("HF", "before", 1)).await;
     let size = own_size(&cluster, "hefei");
+    // What is witnessed only after the key's end would not count.
+    wait_for("the first case is witnessed", || {
+        let log = cluster.parts("wuhu").ledger.log(&records("hefei"));
+        log.is_ok_and(|log| log.witnessed_size().0 >= size)
+    })
+    .await;
     let end = cluster.clock.now() + 100;
     change_first(&mut cluster, |key| key.valid_to = end).await;
     cluster.clock.advance(100);

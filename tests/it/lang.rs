@@ -9,7 +9,7 @@ use casegate::element::{Kind, Refusal, Role, Warning};
 use casegate::lang::{Lang, catalogue, every_phrase, placeholders};
 
 /// Families whose keys are put together at run time, from codes and names.
-const BY_CODE: [&str; 16] = [
+const BY_CODE: [&str; 17] = [
     "audit.difference.",
     "audit.finding.",
     "audit.reason.",
@@ -26,6 +26,7 @@ const BY_CODE: [&str; 16] = [
     "label.kind.",
     "label.role.",
     "label.word.",
+    "roster.show.newer.",
 ];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -204,3 +204,96 @@ async fn a_node_that_slept_past_its_roster_s_end_fetches_the_next_from_a_peer() 
     assert!(!rosters.is_expired());
     cluster.federation.stop().await;
 }
+
+/// The roster after the newest, requiring a word that is not spoken here.
+fn requiring(draft: Draft) -> Draft {
+    let mut draft = draft;
+    draft.wire.required_features = vec!["records-1".into(), "tea-9".into()];
+    draft
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lacks_a_required_feature_does_not_start_and_writes_nothing() {
+    let place = Place::new();
+    let draft = requiring(Draft::after(place.made.chain.newest(), NOW + 10, DAY_S));
+    let next = draft.sign(&[&place.made.root]);
+    let next = v1::SignedRoster::decode(&next[..]).expect("a roster");
+    let with_next = |place: &Place| {
+        let mut options = place.options();
+        options.rosters.push(next.clone());
+        options
+    };
+    let refused = start(with_next(&place)).await.expect_err("a new node");
+    assert_eq!(refused.code(), "roster.features");
+    let said = refused.to_string();
+    assert!(
+        said.contains("tea-9") && said.contains("newer casegate"),
+        "{said}"
+    );
+    assert!(!is_there(&place.config.dir), "nothing was opened");
+
+    start(place.options()).await.expect("a node").stop().await;
+    let files = || {
+        let listed = std::fs::read_dir(&place.config.dir).expect("a directory");
+        listed.count()
+    };
+    let before = files();
+    let refused = start(with_next(&place)).await.expect_err("an old node");
+    assert_eq!(refused.code(), "roster.features");
+    assert_eq!(files(), before);
+    // What it refused is not in its store: with the old file it starts as before.
+    let node = start(place.options()).await.expect("a node");
+    assert_eq!(node.parts().rosters.newest().version, 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_node_that_lacks_a_required_feature_stops_serving_and_the_others_go_on() {
+    let cluster = Cluster::new(&["hefei", "wuhu"]).await;
+    let rows = "case_no,category,kind,value,role\nHF-1,loan-fraud,domain,a.example,suspect\n";
+    cluster.import("hefei", rows).await;
+    cluster.converge().await;
+    let root = cluster.federation.member_dir(&id("hefei"));
+    let root = load_seed(&root.join("../root.seed")).expect("the root's key");
+    let draft = requiring(cluster.federation.next_roster());
+    let signed = draft.sign(&[&root]);
+    let next = v1::SignedRoster::decode(&signed[..]).expect("a roster");
+    let parts = std::sync::Arc::clone(cluster.parts("hefei"));
+    let before = parts.rosters.newest().version;
+    let rosters = parts.rosters.clone();
+    let taken = tokio::task::spawn_blocking(move || rosters.extend(&[next]));
+    assert!(taken.await.expect("a task").expect("it is taken"));
+
+    let desk = cluster.desk("hefei");
+    let asked = desk.list_cases(v1::ListCasesRequest::default()).await;
+    let refused = asked.expect_err("it serves nothing");
+    assert!(refused.to_string().contains("tea-9"), "{refused}");
+    let status = desk.get_status(v1::GetStatusRequest {}).await;
+    assert_eq!(status.expect("a status").roster_version, before + 1);
+    let why = casegate::admin::unready(&parts).join(" ");
+    assert!(why.contains("tea-9") && why.contains("install"), "{why}");
+    let peers = &cluster.parts("wuhu").peers;
+    let fetched = peers.rosters(&id("hefei"), before).await.expect("rosters");
+    assert_eq!(fetched.rosters.len(), 1, "the next node can learn of it");
+    let queued = parts.publisher.clone().publish_batch().await;
+    let waits = queued.expect_err("publishing waits");
+    assert!(waits.to_string().contains("tea-9"), "{waits}");
+
+    // wuhu has not heard of it, and serves as before.
+    let other = cluster.desk("wuhu");
+    let cases = other.list_cases(v1::ListCasesRequest::default()).await;
+    cases.expect("wuhu goes on");
+
+    // Once no version requires it any more, all goes on.
+    let mut draft = Draft::after(&parts.rosters.newest(), NOW + 20, DAY_S);
+    draft.wire.required_features.clear();
+    let signed = draft.sign(&[&root]);
+    let after = v1::SignedRoster::decode(&signed[..]).expect("a roster");
+    let rosters = parts.rosters.clone();
+    let taken = tokio::task::spawn_blocking(move || rosters.extend(&[after]));
+    assert!(taken.await.expect("a task").expect("it is taken"));
+    let asked = desk.list_cases(v1::ListCasesRequest::default()).await;
+    asked.expect("it serves again");
+    drop(parts);
+    cluster.federation.stop().await;
+}

@@ -407,10 +407,23 @@ fn key_sets_that_do_not_belong_together_are_refused() {
         matches!(new(2, &other), Err(OprfError::BadKeySet { .. })),
         "the last share counts too"
     );
-    assert!(
-        matches!(new(3, &good).map(drop), Ok(())),
-        "a line is also a parabola through three"
-    );
+    let (_, constant) = deal(Scalar::from(99u8), 1, 3);
+    let constant: Vec<_> = constant
+        .iter()
+        .map(|e| (e.index(), *e.public_share()))
+        .collect();
+    assert!(new(1, &constant).is_ok());
+    for (threshold, shares, why) in [
+        (3, &good, "a line is also a parabola through three"),
+        (2, &constant, "every custodian alone has the key"),
+        (3, &constant, "every custodian alone has the key, of three"),
+    ] {
+        let refused = new(threshold, shares).map(drop);
+        assert!(
+            matches!(refused, Err(OprfError::BadKeySet { .. })),
+            "{why}: fewer custodians than it says could answer"
+        );
+    }
     assert!(matches!(new(1, &good), Err(OprfError::BadKeySet { .. })));
     assert!(matches!(new(0, &good), Err(OprfError::BadKeySet { .. })));
     assert!(matches!(new(4, &good), Err(OprfError::BadKeySet { .. })));

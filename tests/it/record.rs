@@ -1,6 +1,7 @@
 //! Statements, entries and bodies: everything but the one encoding is refused.
 
 mod sides;
+mod signatures;
 
 use bytes::Bytes;
 use casegate::ids::{CaseRef, Digest, FederationId, KeyId, LogIndex, MemberId, Origin, Token};
@@ -34,7 +35,7 @@ pub(crate) fn element() -> ElementBody {
         case_ref: CaseRef([2; 16]),
         kind: ElementKind::Phone,
         token: Token([3; 16]),
-        token_key_id: KeyId([4; 4]),
+        token_key_id: KeyId([4; 8]),
         commitment: Digest([5; 32]),
         role: ElementRole::Suspect,
         observed_on: -3,
@@ -131,13 +132,22 @@ fn a_signature_without_the_payload_type_is_refused() {
     );
 }
 
+fn signature_of(entry: &Entry) -> Bytes {
+    entry
+        .signatures()
+        .next()
+        .expect("a signature")
+        .bytes
+        .clone()
+}
+
 fn envelope(statement: &[u8], key_id: &[u8], signature: &[u8]) -> Vec<u8> {
     v1::Entry {
         statement: Bytes::copy_from_slice(statement),
-        signature: Some(v1::Signature {
+        signatures: vec![v1::Signature {
             key_id: Bytes::copy_from_slice(key_id),
             signature: Bytes::copy_from_slice(signature),
-        }),
+        }],
     }
     .encode_to_vec()
 }
@@ -148,7 +158,7 @@ fn an_entry_has_one_layout_only() {
     let entry = Entry::sign(&statement(&key), &key);
     let good = entry.bytes.to_vec();
     let inner = entry.statement_bytes();
-    let at = good.len() - 76;
+    let at = good.len() - 78;
     let (first, second) = good.split_at(at);
     let long_varint = {
         // The statement's length in one byte more than it needs.
@@ -163,6 +173,7 @@ fn an_entry_has_one_layout_only() {
         [&[0x0a, length | 0x80, 0][..], &good[2..]].concat()
     };
     let id = key.id().0;
+    let signature = signature_of(&entry);
     let cases = [
         ("a reordered entry", [second, first].concat()),
         ("a trailing field", [&good[..], &[0x18, 1]].concat()),
@@ -172,19 +183,13 @@ fn an_entry_has_one_layout_only() {
         ("a missing statement", second.to_vec()),
         ("a varint of three bytes", long_varint),
         ("a varint of a byte too many", two_byte_varint),
-        (
-            "a short signature",
-            envelope(inner, &id, &entry.signature()[..63]),
-        ),
+        ("a short signature", envelope(inner, &id, &signature[..63])),
         (
             "a long key id",
-            envelope(inner, &[id.as_slice(), &[0]].concat(), entry.signature()),
+            envelope(inner, &[id.as_slice(), &[0]].concat(), &signature),
         ),
-        (
-            "another key id",
-            envelope(inner, &[9; 4], entry.signature()),
-        ),
-        ("no statement", envelope(&[], &id, entry.signature())),
+        ("another key id", envelope(inner, &[9; 8], &signature)),
+        ("no statement", envelope(&[], &id, &signature)),
         ("no bytes", Vec::new()),
     ];
     for (why, bytes) in cases {
@@ -225,7 +230,7 @@ fn a_statement_with_any_bad_field_is_refused() {
         ("no digest", |s| s.body_sha256 = Bytes::new()),
         ("a time before 1970", |s| s.issued_at = -1),
         ("an end before 1970", |s| s.expires_at = i64::MIN),
-        ("a long key id", |s| s.key_id = Bytes::from_static(&[0; 5])),
+        ("a long key id", |s| s.key_id = Bytes::from_static(&[0; 9])),
     ];
     for (why, change) in cases {
         let mut bad = good.clone();
@@ -557,7 +562,7 @@ fn a_commitment_binds_every_field() {
             &member(fields[1]),
             &CaseRef([case; 16]),
             fields[2],
-            KeyId([key_id; 4]),
+            KeyId([key_id; 8]),
             &Token([token; 16]),
             fields[3],
         )
@@ -591,7 +596,7 @@ fn a_commitment_binds_every_field() {
     assert!(others.iter().all(|other| *other != base));
 }
 
-const COMMITMENT: &str = "bc100d50c5d9ad615c6f1e5b3dc40da444d31abcdb0c477a97b22faf35cd6fc5";
+const COMMITMENT: &str = "0d5f848dbc5018fec3df071f70fa65069efeeab4993dc9c5331d82866d1769b0";
 
 #[test]
 fn purpose_commitments_are_salted() {

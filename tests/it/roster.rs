@@ -3,9 +3,9 @@
 use casegate::blame::Blamed;
 use casegate::clock::DAY_S;
 use casegate::ids::{Digest, FederationId, LogName, MemberId};
-use casegate::keys::SigningKey;
+use casegate::keys::{Algorithm, SigningKey};
 use casegate::pki::dev::{DevMember, dev_member};
-use casegate::roster::draft::sign;
+use casegate::roster::draft::{root_key, sign};
 use casegate::roster::{
     Accepted, Draft, KeyUse, MemberRole, RosterChain, RosterError, TokenClass, TokenKey,
 };
@@ -138,10 +138,7 @@ fn the_next_version_needs_roots_of_both() {
     let fresh = [9, 10].map(|n| SigningKey::from_seed(&[n; 32]).expect("a seed"));
     let mut held = chain(&roots);
     let mut draft = next(&held);
-    draft.wire.root_keys = fresh
-        .iter()
-        .map(|k| k.public_key().as_bytes().to_vec().into())
-        .collect();
+    draft.wire.root_keys = fresh.iter().map(|k| root_key(k.public_key())).collect();
     let by_new_only = draft.sign(&[&fresh[0], &fresh[1]]);
     let refused = held.extend(&by_new_only);
     assert!(matches!(
@@ -298,13 +295,13 @@ fn every_broken_rule_is_refused_by_name() {
             r.members[0].keys.push(again);
         }),
         ("members[hefei].keys", |r| {
-            r.members[0].keys[0].public_key = r.root_keys[0].clone()
+            r.members[0].keys[0].public_key = r.root_keys[0].public_key.clone()
         }),
         ("members[hefei].keys", |r| {
-            r.members[0].keys[0].key_id = vec![0; 4].into()
+            r.members[0].keys[0].key_id = vec![1; 8].into()
         }),
         ("members[hefei].keys", |r| r.members[0].keys[0].valid_to = 1),
-        ("members[hefei].keys", |r| r.members[0].keys[0].r#use = 9),
+        ("members[hefei].keys", |r| r.members[0].keys[0].r#use = 0),
         ("members[hefei].role", |r| r.members[0].role = 0),
         ("members[hefei].ca_certificate", |r| {
             r.members[0].ca_certificate = vec![1, 2].into()
@@ -359,7 +356,7 @@ fn every_broken_rule_is_refused_by_name() {
         ("token_keys", |r| {
             let mut other = token_key(&["hefei"], 1);
             other.public_key = vec![5; 32].into();
-            other.key_id = Digest::of(&[5; 32]).0[..4].to_vec().into();
+            other.key_id = token_id(&[5; 32]);
             r.token_keys = vec![token_key(&["hefei"], 1), other];
         }),
     ];
@@ -396,14 +393,20 @@ fn token_key(holders: &[&str], threshold: u32) -> v1::TokenKey {
         public_share: vec![3; 32].into(),
     };
     v1::TokenKey {
-        key_id: Digest::of(&[4; 32]).0[..4].to_vec().into(),
+        key_id: token_id(&[4; 32]),
         token_class: v1::TokenClass::Enumerable.into(),
         threshold,
         public_key: vec![4; 32].into(),
         shares: (1..).zip(holders).map(share).collect(),
         epoch: 1,
         state: v1::TokenKeyState::Current.into(),
+        suite: 65,
     }
+}
+
+fn token_id(public: &[u8]) -> bytes::Bytes {
+    let id = Algorithm::RISTRETTO255_SHA512.id_of(public);
+    id.0.to_vec().into()
 }
 
 #[test]
@@ -413,7 +416,7 @@ fn weak_keys_are_refused_wherever_they_stand() {
     identity[0] = 1;
     let changes: [fn(&mut v1::Roster, Vec<u8>); 2] = [
         |r, weak| r.members[0].keys[0].public_key = weak.into(),
-        |r, weak| r.root_keys[1] = weak.into(),
+        |r, weak| r.root_keys[1].public_key = weak.into(),
     ];
     for change in changes {
         for weak in [vec![0; 32], identity.to_vec(), vec![9; 31]] {
@@ -566,4 +569,5 @@ fn the_roots_tool_describes_signs_and_checks() {
     assert!(call(&["show", "--file", &file, "--pin", &"00".repeat(32)]).is_err());
 }
 mod keys;
+mod newer;
 mod rules;

@@ -286,7 +286,7 @@ fn an_element_and_its_retraction_in_one_append_leave_no_posting() {
     );
     carry(&ledgers, &hefei, &wuhu, "hefei");
     let mac = hefei.token_mac(
-        casegate::ids::KeyId([1; 4]),
+        casegate::ids::KeyId([1; 8]),
         &casegate::ids::Token({
             let mut token = [0; 16];
             token[1] = 1;

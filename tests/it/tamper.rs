@@ -155,7 +155,7 @@ pub(crate) fn element(owner: &str, n: u32, audience: Audience) -> NewEntry {
         case_ref,
         kind: ElementKind::Phone,
         token: Token(token),
-        token_key_id: KeyId([1; 4]),
+        token_key_id: KeyId([1; 8]),
         commitment: Digest(random()),
         role: ElementRole::Suspect,
         observed_on: 20_000,
@@ -777,3 +777,4 @@ fn a_body_that_is_signed_twice_in_a_log_is_refused() {
 
 mod bodies;
 mod damage;
+mod newer;

@@ -156,7 +156,7 @@ fn roster_refused(crafty: &Crafty) {
     let bad = crafty.sign(&roster::signed_bytes(&signed.roster));
     signed.signatures[0].signature = bad.to_vec().into();
     let raw = RawRoster::parse(&signed.encode_to_vec()).expect("a roster");
-    let judged = raw.signed_by(&[crafty.public().clone()], 1, 1);
+    let judged = raw.signed_by(&[crafty.public().clone().into()], 1, 1);
     assert!(
         matches!(judged, Err(RosterError::BadSignature { .. })),
         "a roster"

@@ -134,7 +134,7 @@ fn member_key(k: &K) -> MemberKey {
     MemberKey {
         usage: KeyUse::Records,
         id: public.id(),
-        key: public,
+        key: public.into(),
         valid_from: k.valid_from,
         valid_to: k.valid_to,
         revoked_at_size: k.revoked,
@@ -239,6 +239,7 @@ fn a_replica_takes_what_the_newest_word_on_the_key_allows() {
             Signer::Key(found) if *found == public(seed) => Ok(()),
             Signer::Key(_) => Err("another key"),
             Signer::Refused(why) => Err(why.code()),
+            Signer::Newer(_) => Err("newer"),
             Signer::Unknown => Err("unknown"),
         }
     };
@@ -264,7 +265,7 @@ fn the_key_that_is_due_follows_the_sizes() {
     let due = |versions: &[V], index: u64| {
         KeyTimeline::of(&history(versions), &origin(R, 1))
             .due(LogIndex(index), 50)
-            .map(casegate::keys::PublicKey::id)
+            .map(casegate::keys::ListedKey::id)
     };
     let rotated = [v(10, 1, &[k(1), k(2).from(8)])];
     assert_eq!(due(&rotated, 7), Some(key(1)));
@@ -401,7 +402,7 @@ fn a_key_that_is_revoked_at_any_size_speaks_for_its_member_no_more() {
         match timeline.speaker(key(seed)) {
             Signer::Key(found) => Ok(found.id() == key(seed)),
             Signer::Refused(why) => Err(Some(why)),
-            Signer::Unknown => Err(None),
+            Signer::Newer(_) | Signer::Unknown => Err(None),
         }
     };
     assert_eq!(

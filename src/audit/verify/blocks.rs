@@ -1,7 +1,7 @@
 //! The entries of one log, bundle by bundle, on all threads: each entry's
 //! place, key, signature and leaf, its body, and its DSSE form.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::findings::{Code, Finding};
 use super::hashes::{Hashes, Source, read_tile};
 use super::marks::{BodyMark, EntryMark, Mark};
+use super::notes::NEWER;
 use super::tree::Tree;
 use crate::audit::layout::{LogFile, TileIndex, TilePath, split_bodies, split_entries};
 use crate::clock::UnixSeconds;
@@ -44,7 +45,9 @@ pub(crate) struct LogContext<'a> {
     /// Up to where a signed root proves the leaves.
     pub(crate) proven: TreeSize,
     pub(crate) hashes: &'a Hashes,
-    pub(crate) keys: HashMap<KeyId, Vec<&'a PublicKey>>,
+    pub(crate) keys: HashMap<KeyId, &'a PublicKey>,
+    /// Keys of the member whose algorithm is not known here.
+    pub(crate) newer: HashSet<KeyId>,
     pub(crate) timeline: KeyTimeline,
     /// Sizes of witnessed checkpoints, ascending, and since when.
     pub(crate) witnessed: Vec<(TreeSize, UnixSeconds)>,
@@ -200,6 +203,11 @@ impl LogContext<'_> {
             Ok(entry) => {
                 let (key, at) = (entry.statement.key_id, self.witnessed_at(index));
                 mark.entry = EntryMark::Signed;
+                if self.newer.contains(&key) {
+                    out.findings
+                        .push(Finding::new(Code::KeyNewer, file, NEWER).at(index));
+                    mark.entry = EntryMark::Unchecked;
+                }
                 mark.key = self.timeline.judge(key, LogIndex(index), at);
                 Slot {
                     entry: Some(entry),
@@ -215,16 +223,13 @@ impl LogContext<'_> {
         }
     }
 
-    /// Checks the signature with the keys of its id; four bytes of digest may
-    /// name several. What no roster names is judged by that, not by this.
+    /// Checks the signatures under the member's keys. What no roster names is
+    /// judged by that, not by this.
     fn is_signed(&self, entry: &Entry) -> Result<(), RecordError> {
-        let Some(keys) = self.keys.get(&entry.statement.key_id) else {
-            return Ok(());
-        };
-        if keys.iter().any(|key| entry.verify(key).is_ok()) {
-            return Ok(());
+        if let Some(key) = self.keys.get(&entry.statement.key_id) {
+            entry.verify(key)?;
         }
-        Err(RecordError::BadSignature)
+        entry.verify_further(|id| self.keys.get(&id).copied())
     }
 
     /// The tree's leaf at an index, where a signed root proves it.

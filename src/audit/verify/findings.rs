@@ -37,6 +37,9 @@ codes! {
     RosterChain = "roster.chain",
     /// Too few roots signed a roster, or a signature does not hold.
     RosterSignature = "roster.signature",
+    /// A signature under a key whose algorithm is not known here: a newer
+    /// verifier is needed.
+    KeyNewer = "key.newer",
     /// A checkpoint is not there, or is no checkpoint.
     CheckpointMalformed = "checkpoint.malformed",
     /// A checkpoint is of another log.

@@ -1,6 +1,6 @@
 //! One log of a bundle, from its checkpoints to the verdicts on its records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
@@ -17,8 +17,7 @@ use super::roots::Roots;
 use super::tree::Tree;
 use super::{Options, Step, VerifyError};
 use crate::audit::layout::{LogFile, TileIndex, TilePath};
-use crate::ids::{KeyId, LogName, Origin, TreeSize};
-use crate::keys::PublicKey;
+use crate::ids::{LogName, Origin, TreeSize};
 use crate::merkle::TILE_WIDTH;
 use crate::roster::validity::KeyTimeline;
 
@@ -109,10 +108,7 @@ impl<'a> Prepared<'a> {
     }
 
     fn context(&self) -> LogContext<'_> {
-        let mut keys: HashMap<KeyId, Vec<&PublicKey>> = HashMap::new();
-        for key in self.roots.records_keys(&self.origin.member) {
-            keys.entry(key.id()).or_default().push(key);
-        }
+        let keys = self.roots.records_keys(&self.origin.member);
         LogContext {
             tree: self.tree,
             log: &self.dir,
@@ -121,7 +117,8 @@ impl<'a> Prepared<'a> {
             size: self.size(),
             proven: self.proven,
             hashes: &self.hashes,
-            keys,
+            keys: keys.into_iter().map(|key| (key.id(), key)).collect(),
+            newer: self.roots.newer_records_keys(&self.origin.member),
             timeline: KeyTimeline::of(&self.roots.history, self.origin),
             witnessed: self.notes.witnessed(),
         }

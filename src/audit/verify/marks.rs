@@ -19,6 +19,8 @@ pub enum Verdict {
     NotLogged,
     /// Its key did not speak for the member there and then.
     KeyInvalid,
+    /// Its key's algorithm is not known here: a newer verifier is needed.
+    Unchecked,
     /// Its entry or its body is not there, and nothing says why.
     Missing,
     /// Its signature, statement or body does not fit.
@@ -27,12 +29,13 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order of reports.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Valid,
         Self::Provisional,
         Self::Erased,
         Self::NotLogged,
         Self::KeyInvalid,
+        Self::Unchecked,
         Self::Missing,
         Self::Forged,
     ];
@@ -46,6 +49,7 @@ impl Verdict {
             Self::Erased => "erased",
             Self::NotLogged => "not_logged",
             Self::KeyInvalid => "key_invalid",
+            Self::Unchecked => "unchecked",
             Self::Missing => "missing",
             Self::Forged => "forged",
         }
@@ -58,7 +62,9 @@ impl Verdict {
         match self {
             Self::Valid | Self::Erased => false,
             Self::Provisional => require_witnessed,
-            Self::NotLogged | Self::KeyInvalid | Self::Missing | Self::Forged => true,
+            Self::NotLogged | Self::KeyInvalid | Self::Unchecked | Self::Missing | Self::Forged => {
+                true
+            }
         }
     }
 }
@@ -76,6 +82,8 @@ pub(crate) enum EntryMark {
     Missing,
     /// It is no entry of this log, or its signature does not hold.
     Forged,
+    /// Its form holds, and its key's algorithm is not known here.
+    Unchecked,
     /// Its signature holds.
     Signed,
 }
@@ -133,7 +141,7 @@ impl Mark {
         match self.entry {
             EntryMark::Missing => return Verdict::Missing,
             EntryMark::Forged => return Verdict::Forged,
-            EntryMark::Signed => {}
+            EntryMark::Unchecked | EntryMark::Signed => {}
         }
         if self.body == BodyMark::Forged {
             return Verdict::Forged;
@@ -143,6 +151,9 @@ impl Mark {
         }
         if matches!(self.key, Validity::KeyInvalid(_) | Validity::Unknown) {
             return Verdict::KeyInvalid;
+        }
+        if self.entry == EntryMark::Unchecked {
+            return Verdict::Unchecked;
         }
         match self.body {
             BodyMark::Erased if self.explained => return Verdict::Erased,
@@ -168,6 +179,7 @@ impl Mark {
             Verdict::Valid | Verdict::Erased => "",
             Verdict::Provisional => "not_witnessed",
             Verdict::NotLogged => "leaf_not_in_tree",
+            Verdict::Unchecked => "newer_key",
             Verdict::KeyInvalid => match self.key {
                 Validity::KeyInvalid(why) => Why::code(why),
                 Validity::Valid | Validity::Provisional | Validity::Unknown => "unknown_key",
@@ -271,6 +283,22 @@ mod tests {
                     ..GOOD
                 },
                 Verdict::Forged,
+            ),
+            (
+                Mark {
+                    entry: EntryMark::Unchecked,
+                    key: Validity::Provisional,
+                    ..GOOD
+                },
+                Verdict::Unchecked,
+            ),
+            (
+                Mark {
+                    entry: EntryMark::Unchecked,
+                    key: Validity::KeyInvalid(Why::Revoked),
+                    ..GOOD
+                },
+                Verdict::KeyInvalid,
             ),
             (
                 Mark {

@@ -10,12 +10,16 @@ use super::tree::Tree;
 use crate::audit::layout::LogFile;
 use crate::checkpoint::{
     CheckpointError, NOTE_BYTES_MAX, NoteSignature, SignedNote, SizedRoot, cosigned_bytes,
-    note_key_id,
+    note_key_id, witness_name,
 };
 use crate::clock::UnixSeconds;
 use crate::ids::{Digest, Origin, TreeSize};
 use crate::keys::PublicKey;
-use crate::roster;
+use crate::roster::{self, KeyUse};
+
+/// What is said of a signature under a key whose algorithm is not known here.
+pub(crate) const NEWER: &str =
+    "it is signed with an algorithm that this verifier does not know: use a newer one";
 
 /// A checkpoint that its log signed.
 #[derive(Clone, Debug)]
@@ -118,6 +122,8 @@ pub(crate) struct NoteReader<'a> {
     /// Who may sign it, and up to which size.
     keys: Vec<(&'a PublicKey, Option<u64>)>,
     witnesses: Vec<WitnessKey>,
+    /// Whether a key that is not known here may have signed it.
+    newer: bool,
 }
 
 impl<'a> NoteReader<'a> {
@@ -129,6 +135,7 @@ impl<'a> NoteReader<'a> {
             name: origin.to_string(),
             keys: roots.checkpoint_keys(origin),
             witnesses: roots.witnesses(policy, &origin.member),
+            newer: roots.has_newer_key([&origin.member], KeyUse::Checkpoint),
         }
     }
 
@@ -140,6 +147,7 @@ impl<'a> NoteReader<'a> {
             name: roster::log::origin(&policy.federation),
             keys: roots.roster_log_keys(),
             witnesses: roots.roster_witnesses(policy),
+            newer: roots.has_newer_key(roots.members(), KeyUse::Checkpoint),
         }
     }
 
@@ -167,12 +175,25 @@ impl<'a> NoteReader<'a> {
 
     /// Opens a note as a checkpoint of this log.
     pub(crate) fn open(&self, bytes: &[u8]) -> Result<SizedRoot, (Code, String)> {
-        let told = |error: CheckpointError| (code_of(&error), error.to_string());
+        let told = |error: CheckpointError| match error {
+            CheckpointError::NotSigned if self.newer => (Code::KeyNewer, NEWER.to_owned()),
+            error => (code_of(&error), error.to_string()),
+        };
         let all = self.keys.iter().map(|(key, _)| *key);
         let opened = SizedRoot::open(bytes, &self.name, all).map_err(told)?;
         let counts = |end: Option<u64>| end.is_none_or(|end| opened.size.0 <= end);
         let still = self.keys.iter().filter(|(_, end)| counts(*end));
-        SizedRoot::open(bytes, &self.name, still.map(|(key, _)| *key)).map_err(told)
+        SizedRoot::open(bytes, &self.name, still.map(|(key, _)| *key))
+            .map_err(|error| (code_of(&error), error.to_string()))
+    }
+
+    /// Says whether a line's name is that of a member with a witness key whose
+    /// algorithm is not known here: the line is passed over.
+    fn is_newer_witness(&self, name: &str) -> bool {
+        let federation = &self.policy.federation;
+        let members = self.roots.members().into_iter();
+        let mut named = members.filter(|member| witness_name(federation, member) == name);
+        named.any(|member| self.roots.has_newer_key([member], KeyUse::Witness))
     }
 
     /// The time at which enough witnesses had cosigned a note, if they have.
@@ -187,7 +208,9 @@ impl<'a> NoteReader<'a> {
         for line in note.signatures().iter().filter(|line| !is_own(line)) {
             let named = |key: &&WitnessKey| key.name == line.name && key.note_id == line.key_id;
             let Some(witness) = self.witnesses.iter().find(named) else {
-                findings.add(Finding::new(Code::CosignatureUnknown, path, line.name));
+                if !self.is_newer_witness(line.name) {
+                    findings.add(Finding::new(Code::CosignatureUnknown, path, line.name));
+                }
                 continue;
             };
             let Some(time) = cosigned_at(&note, witness, &line.signature) else {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::ended::Signed;
 use super::findings::{Code, Finding, Findings};
-use super::notes::{NoteReader, Notes};
+use super::notes::{NEWER, NoteReader, Notes};
 use super::policy::Policy;
 use super::roots::Roots;
 use super::tree::Tree;
@@ -138,9 +138,9 @@ pub(crate) fn receipts(
                     findings.add(Finding::new(Code::ReceiptForged, path, what));
                 }
             },
-            Err(what) => {
+            Err(Refused { code, what }) => {
                 let path = format!("receipts/{stem}");
-                findings.add(Finding::new(Code::ReceiptForged, path, what));
+                findings.add(Finding::new(code, path, what));
             }
         }
     }
@@ -152,13 +152,32 @@ pub(crate) fn receipts(
     signed
 }
 
+/// Why a receipt is not taken.
+struct Refused {
+    code: Code,
+    what: String,
+}
+
+impl From<String> for Refused {
+    fn from(what: String) -> Self {
+        let code = Code::ReceiptForged;
+        Self { code, what }
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(what: &str) -> Self {
+        what.to_owned().into()
+    }
+}
+
 /// Checks one receipt: entry, body, and that the member logged it.
 fn receipt(
     tree: &Tree,
     roots: &Roots,
     policy: &Policy,
     stem: &str,
-) -> Result<(Origin, LogIndex, UnixSeconds, ReceiptBody), String> {
+) -> Result<(Origin, LogIndex, UnixSeconds, ReceiptBody), Refused> {
     let told = |error: RecordError| error.to_string();
     let name = format!("receipts/{stem}.entry").parse::<BundlePath>();
     let Ok(BundlePath::Receipt {
@@ -181,9 +200,20 @@ fn receipt(
     let entry = Entry::parse(Bytes::from(bytes.unwrap_or_default())).map_err(told)?;
     entry.check_place(log).map_err(told)?;
     let keys = roots.records_keys(&log.member);
-    if !keys.iter().any(|key| entry.verify(key).is_ok()) {
-        return Err("no key of the member signed it".into());
+    let key_of = |id| keys.iter().copied().find(|key| key.id() == id);
+    let signer = entry.statement.key_id;
+    if roots.newer_records_keys(&log.member).contains(&signer) {
+        return Err(Refused {
+            code: Code::KeyNewer,
+            what: NEWER.into(),
+        });
     }
+    let unsigned = "no key of the member signed it";
+    let key = key_of(signer).ok_or(unsigned)?;
+    let signed = entry
+        .verify(key)
+        .and_then(|()| entry.verify_further(key_of));
+    signed.map_err(|_| unsigned)?;
     let max = BodyType::Receipt.rules().bytes_max as u64;
     let body = tree.read(&path("body"), max).unwrap_or_default();
     let Body::Receipt(body) = entry.open_body(&body).map_err(told)? else {
@@ -191,14 +221,14 @@ fn receipt(
     };
     let proof = read_proof(tree, &path("proof"))?;
     if proof.index != index {
-        return Err(format!("its proof is about entry {}", proof.index));
+        return Err(format!("its proof is about entry {}", proof.index).into());
     }
     let reader = NoteReader::new(roots, policy, log);
     is_included(&reader, &proof, &entry.leaf_hash())?;
     let timeline = KeyTimeline::of(&roots.history, log);
-    let key = timeline.judge(entry.statement.key_id, proof.index, None);
+    let key = timeline.judge(signer, proof.index, None);
     if let Validity::KeyInvalid(why) = key {
-        return Err(why.to_string());
+        return Err(why.to_string().into());
     }
     Ok((log.clone(), index, entry.statement.issued_at, body))
 }

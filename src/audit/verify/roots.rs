@@ -1,6 +1,7 @@
 //! The roster chain of a bundle, from the pinned version on, and the keys that
 //! follow from it: who signs a log, who witnesses it, since when.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::findings::{Code, Finding, Findings};
@@ -9,7 +10,7 @@ use super::tree::Tree;
 use crate::audit::layout::BundlePath;
 use crate::checkpoint::cosignature_key_id;
 use crate::clock::UnixSeconds;
-use crate::ids::{MemberId, Origin};
+use crate::ids::{KeyId, MemberId, Origin};
 use crate::keys::PublicKey;
 use crate::roster::{KeyUse, ROSTER_BYTES_MAX, Roster, RosterChain, RosterError};
 use crate::rosters::shares_fit;
@@ -86,6 +87,11 @@ impl Roots {
         Self { history }
     }
 
+    /// Every member of any version.
+    pub(crate) fn members(&self) -> BTreeSet<&MemberId> {
+        self.history.iter().flat_map(|r| r.members.keys()).collect()
+    }
+
     /// The newest version that holds.
     pub(crate) fn newest(&self) -> Option<&Arc<Roster>> {
         self.history.last()
@@ -97,8 +103,11 @@ impl Roots {
         let mut keys: Vec<(&PublicKey, Option<u64>)> = vec![];
         for roster in self.history.iter().rev() {
             for key in roster.keys(&origin.member, KeyUse::Checkpoint) {
-                if !keys.iter().any(|(known, _)| **known == key.key) {
-                    keys.push((&key.key, key.revoked_at_size));
+                let Some(usable) = key.key.usable() else {
+                    continue;
+                };
+                if !keys.iter().any(|(known, _)| *known == usable) {
+                    keys.push((usable, key.revoked_at_size));
                 }
             }
         }
@@ -113,10 +122,13 @@ impl Roots {
             let before = roster.version.saturating_sub(1);
             let members = roster.members.keys();
             for key in members.flat_map(|id| roster.keys(id, KeyUse::Checkpoint)) {
+                let Some(usable) = key.key.usable() else {
+                    continue;
+                };
                 let end = key.revoked_at_size.map(|_| before);
-                match keys.iter_mut().find(|(known, _)| **known == key.key) {
+                match keys.iter_mut().find(|(known, _)| *known == usable) {
                     Some((_, known)) => *known = known.or(end),
-                    None => keys.push((&key.key, end)),
+                    None => keys.push((usable, end)),
                 }
             }
         }
@@ -127,13 +139,37 @@ impl Roots {
     pub(crate) fn records_keys(&self, member: &MemberId) -> Vec<&PublicKey> {
         let mut keys: Vec<&PublicKey> = vec![];
         for roster in &self.history {
-            for key in roster.keys(member, KeyUse::Records) {
-                if !keys.contains(&&key.key) {
-                    keys.push(&key.key);
+            let listed = roster.keys(member, KeyUse::Records);
+            for key in listed.filter_map(|key| key.key.usable()) {
+                if !keys.contains(&key) {
+                    keys.push(key);
                 }
             }
         }
         keys
+    }
+
+    /// Those keys of a member for records whose algorithm is not known here.
+    pub(crate) fn newer_records_keys(&self, member: &MemberId) -> HashSet<KeyId> {
+        let versions = self.history.iter();
+        let keys = versions.flat_map(|roster| roster.keys(member, KeyUse::Records));
+        keys.filter(|key| key.key.usable().is_none())
+            .map(|key| key.id)
+            .collect()
+    }
+
+    /// Says whether any of these members has a key for a use whose algorithm is
+    /// not known here: a line that no known key made may be under it.
+    pub(crate) fn has_newer_key<'a>(
+        &self,
+        members: impl IntoIterator<Item = &'a MemberId>,
+        usage: KeyUse,
+    ) -> bool {
+        members.into_iter().any(|member| {
+            let versions = self.history.iter();
+            let mut keys = versions.flat_map(|roster| roster.keys(member, usage));
+            keys.any(|key| key.key.usable().is_none())
+        })
     }
 
     /// How many cosignatures make a checkpoint of that time witnessed.
@@ -194,8 +230,9 @@ impl Roots {
                     .map_or(UnixSeconds::MAX, |next| next.issued_at),
             );
             for witness in assigned(roster) {
-                for key in roster.keys(witness, KeyUse::Witness) {
-                    add_span(&mut keys, roster, witness, &key.key, span);
+                let listed = roster.keys(witness, KeyUse::Witness);
+                for key in listed.filter_map(|key| key.key.usable()) {
+                    add_span(&mut keys, roster, witness, key, span);
                 }
             }
         }
@@ -212,7 +249,7 @@ impl Roots {
             let members = roster.members.keys();
             members.flat_map(|id| roster.keys(id, KeyUse::Witness))
         });
-        said.filter(|said| said.key == *key)
+        said.filter(|said| said.key.is(key))
             .any(|said| said.revoked_at_size.is_some())
     }
 }
@@ -274,7 +311,9 @@ fn code_of(error: &RosterError) -> Code {
         RosterError::BadSignature { .. } | RosterError::TooFewSignatures { .. } => {
             Code::RosterSignature
         }
+        RosterError::Incompatible { .. } => Code::KeyNewer,
         RosterError::Malformed { .. }
+        | RosterError::Features { .. }
         | RosterError::Field { .. }
         | RosterError::Key { .. }
         | RosterError::NotPinned { .. }

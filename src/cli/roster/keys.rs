@@ -28,7 +28,7 @@ pub(super) struct KeyLines {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeLines {
-    /// The public key, or its id of 8 hexadecimal digits.
+    /// The public key, or its id of 16 hexadecimal digits.
     key: String,
     /// Records keys: entries below this index stay valid.
     at_size: Option<u64>,
@@ -112,5 +112,6 @@ pub(super) fn use_word(usage: KeyUse) -> &'static str {
         KeyUse::Records => "records",
         KeyUse::Checkpoint => "checkpoint",
         KeyUse::Witness => "witness",
+        KeyUse::Unknown(_) => "unknown",
     }
 }

@@ -10,8 +10,9 @@ use super::keys::use_word;
 use crate::cli::output::{Output, Screen, Table};
 use crate::clock::{DAY_S, UnixSeconds};
 use crate::element::TokenClass;
+use crate::keys::ListedKey;
 use crate::roster::log::{RosterCheckpoint, origin};
-use crate::roster::{Member, MemberKey, Roster, RosterChain, TokenKey};
+use crate::roster::{Member, MemberKey, Newer, Roster, RosterChain, TokenKey};
 use crate::tokens::guess_years;
 
 /// Values that somebody could walk through: name, their number, key class.
@@ -71,12 +72,26 @@ fn described(roster: &Roster, now: UnixSeconds) -> Value {
         "federation": roster.federation.as_str(), "version": roster.version,
         "sha256": roster.digest.to_string(), "issued_at": roster.issued_at,
         "expires_at": roster.expires_at, "expired": roster.is_expired(now),
-        "roots": roster.roots.iter().map(|key| hex::encode(key.as_bytes())).collect::<Vec<_>>(),
+        "roots": roster.roots.iter().map(root).collect::<Vec<_>>(),
         "root_threshold": roster.root_threshold,
         "members": roster.members.values().map(member).collect::<Vec<_>>(),
         "token_keys": roster.token_keys.iter().map(token_key).collect::<Vec<_>>(),
         "witness_quorum": roster.policy.witness_quorum,
+        "required_features": roster.required_features,
+        "lacking": roster.lacking(),
+        "newer": roster.newer.iter().map(newer).collect::<Vec<_>>(),
     })
+}
+
+fn root(key: &ListedKey) -> Value {
+    json!({
+        "id": key.id().to_string(), "algorithm": key.algorithm().to_string(),
+        "public_key": hex::encode(key.as_bytes()),
+    })
+}
+
+fn newer(n: &Newer) -> Value {
+    json!({ "place": n.place, "what": n.what.word(), "number": n.what.number() })
 }
 
 fn member(m: &Member) -> Value {
@@ -93,7 +108,8 @@ fn member(m: &Member) -> Value {
 
 fn key(k: &MemberKey) -> Value {
     json!({
-        "use": use_word(k.usage), "id": k.id.to_string(), "public_key": hex::encode(k.key.as_bytes()),
+        "use": use_word(k.usage), "id": k.id.to_string(),
+        "algorithm": k.key.algorithm().to_string(), "public_key": hex::encode(k.key.as_bytes()),
         "valid_from": k.valid_from, "valid_to": k.valid_to,
         "revoked_at_size": k.revoked_at_size, "from_size": k.from_size,
     })
@@ -188,6 +204,24 @@ fn show(roster: &Roster, now: UnixSeconds, screen: &mut Screen) {
             "  {} ({}) {} {}",
             m.id, m.role, m.name, m.peer_endpoint
         ));
+    }
+    show_newer(roster, screen);
+}
+
+/// What the roster requires, and what of it is not known here.
+fn show_newer(roster: &Roster, screen: &mut Screen) {
+    if !roster.required_features.is_empty() {
+        let words = roster.required_features.join(", ");
+        screen.text("roster.show.requires", &[("words", &words)]);
+    }
+    let lacking = roster.lacking();
+    if !lacking.is_empty() {
+        screen.text("roster.show.lacking", &[("words", &lacking.join(", "))]);
+    }
+    for n in &roster.newer {
+        let number = n.what.number().map(|n| n.to_string()).unwrap_or_default();
+        let values = [("place", &*n.place), ("number", &number)];
+        screen.text(&format!("roster.show.newer.{}", n.what.word()), &values);
     }
 }
 

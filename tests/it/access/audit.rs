@@ -264,7 +264,8 @@ async fn a_good_a_denied_and_a_malformed_call_of_every_method_of_the_audit_port_
             .expect("readable")
             .expect("an entry");
         assert!(
-            keys.iter().any(|key| entry.verify(key).is_ok()),
+            keys.iter()
+                .any(|key| key.usable().is_some_and(|key| entry.verify(key).is_ok())),
             "line {at}"
         );
     }

@@ -444,7 +444,7 @@ pub(crate) fn element(member: &str, number: u64) -> ElementBody {
         case_ref: CaseRef([2; 16]),
         kind: ElementKind::Phone,
         token: Token(nonce),
-        token_key_id: KeyId([4; 4]),
+        token_key_id: KeyId([4; 8]),
         commitment: Digest([5; 32]),
         role: ElementRole::Suspect,
         observed_on: 1,

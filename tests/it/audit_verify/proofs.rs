@@ -71,7 +71,7 @@ fn a_receipt_that_its_member_logged_and_never_signed_confirms_nothing() {
     let report = finds(
         |files| {
             let mut entry = v1::Entry::decode(&good(files, "entry")[..]).expect("an entry");
-            let signature = entry.signature.as_mut().expect("a signature");
+            let signature = entry.signatures.first_mut().expect("a signature");
             let mut bytes = signature.signature.to_vec();
             bytes[0] ^= 1;
             signature.signature = bytes.into();

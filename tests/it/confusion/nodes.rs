@@ -70,10 +70,10 @@ impl Liar {
     fn entry(&self, signed: &[u8]) -> Bytes {
         let entry = v1::Entry {
             statement: self.statement().encode(),
-            signature: Some(v1::Signature {
+            signatures: vec![v1::Signature {
                 key_id: self.keys.records.id().as_bytes().to_vec().into(),
                 signature: self.keys.records.sign(signed).to_vec().into(),
-            }),
+            }],
         };
         entry.encode_to_vec().into()
     }
@@ -171,10 +171,10 @@ async fn an_entry_is_not_made_of_anything_else_that_its_key_signed() {
     let signature = liar.keys.records.sign(&pae(PAYLOAD_TYPE, &payload));
     let entry: Bytes = v1::Entry {
         statement: payload.into(),
-        signature: Some(v1::Signature {
+        signatures: vec![v1::Signature {
             key_id: liar.keys.records.id().as_bytes().to_vec().into(),
             signature: signature.to_vec().into(),
-        }),
+        }],
     }
     .encode_to_vec()
     .into();

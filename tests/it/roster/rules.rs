@@ -27,7 +27,11 @@ fn fields_of_roots_and_members_are_refused_each_by_its_own_sentence() {
         ("are not 1 to 16 keys", |r| r.root_keys.clear()),
         ("are not 1 to 16 keys", |r| {
             let more = (60..76).map(|n| key_of(n, KeyUse::Records).public_key);
-            r.root_keys.extend(more);
+            let root = |public_key| v1::RootKey {
+                algorithm: 1,
+                public_key,
+            };
+            r.root_keys.extend(more.map(root));
         }),
         ("starts at 1", |r| r.members[0].access_generation = 0),
         ("starts at 1", |r| {
@@ -102,7 +106,7 @@ fn fields_of_token_keys_and_grants_are_refused_each_by_its_own_sentence() {
         }),
         ("have an id that is not the key's", |r| {
             let mut key = token_key(&["hefei"], 1);
-            key.key_id = vec![0; 4].into();
+            key.key_id = vec![0; 8].into();
             r.token_keys.push(key);
         }),
         ("have more than 255 custodians", |r| {
@@ -113,12 +117,12 @@ fn fields_of_token_keys_and_grants_are_refused_each_by_its_own_sentence() {
             key.shares[0].public_share = vec![3; 31].into();
             r.token_keys.push(key);
         }),
-        ("have a state that is not known", |r| {
+        ("have no state", |r| {
             let mut key = token_key(&["hefei"], 1);
             key.state = 0;
             r.token_keys.push(key);
         }),
-        ("has a token class that is not known", |r| {
+        ("have no token class", |r| {
             let mut key = token_key(&["hefei"], 1);
             key.token_class = 0;
             r.token_keys.push(key);
