@@ -81,10 +81,10 @@ impl Future {
         let signature = key.sign(&pae(PAYLOAD_TYPE, &statement));
         let entry = v1::Entry {
             statement: statement.into(),
-            signature: Some(v1::Signature {
+            signatures: vec![v1::Signature {
                 key_id,
                 signature: Bytes::copy_from_slice(&signature),
-            }),
+            }],
         };
         self.entries.push(entry.encode_to_vec().into());
         self.bodies.push(body);
