@@ -7,7 +7,6 @@ mod call;
 mod error;
 mod import;
 mod keep;
-mod proof;
 mod view;
 
 use std::pin::Pin;
@@ -91,11 +90,12 @@ macro_rules! calls {
             $(
                 async fn $name(
                     &self,
-                    request: Request<v1::$request>,
+                    request: Request<v1::SignedCall>,
                 ) -> Result<Response<v1::$response>, Status> {
                     let desk = self.clone();
                     let work = async move {
-                        let mut call = desk.open(request, AccessScope::$scope).await?;
+                        let call = desk.open::<v1::$request>(request, AccessScope::$scope);
+                        let mut call = call.await?;
                         let result = $work(&mut call).await;
                         call.close(result).await
                     };

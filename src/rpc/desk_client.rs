@@ -22,8 +22,6 @@ use crate::wire::v1;
 
 pub mod signature;
 
-pub use signature::OfficerSignature;
-
 /// How long connecting may take, in seconds.
 const CONNECT_S: u64 = 10;
 /// How long a call may take that only reads the node's own tables, in seconds.
@@ -136,16 +134,16 @@ macro_rules! calls {
                     &self,
                     request: v1::$request,
                 ) -> Result<v1::$response, DeskCallError> {
-                    let call = timed(request, $seconds);
-                    let call = calls!(@call self, call $(, $unsigned)?);
+                    let call = calls!(@call self, request $(, $unsigned)?);
+                    let call = timed(call, $seconds);
                     let answer = self.inner.clone().$name(call).await;
                     answer.map(Response::into_inner).map_err(|s| self.failed(&s))
                 }
             )*
         }
     };
-    (@call $self:ident, $call:ident, unsigned) => { $call };
-    (@call $self:ident, $call:ident) => { $self.signed($call)? };
+    (@call $self:ident, $request:ident, unsigned) => { $request };
+    (@call $self:ident, $request:ident) => { $self.signed(&$request)? };
 }
 
 calls! {
@@ -211,9 +209,8 @@ impl DeskClient {
         }
     }
 
-    fn signed<R: Signed>(&self, mut call: Request<R>) -> Result<Request<R>, DeskCallError> {
-        signature::attach(&self.material, self.clock.now(), &mut call)?;
-        Ok(call)
+    fn signed<R: Signed>(&self, request: &R) -> Result<v1::SignedCall, DeskCallError> {
+        Ok(signature::sign(&self.material, self.clock.now(), request)?)
     }
 
     /// Starts an import: `options` first, then what comes through `parts`. The
@@ -227,9 +224,8 @@ impl DeskClient {
         parts: mpsc::Receiver<FilePart>,
     ) -> Result<ImportEvents, DeskCallError> {
         use tokio_stream::StreamExt;
-        let made = OfficerSignature::make(&self.material, self.clock.now(), &options)?;
         let first = v1::ImportPart {
-            options: Some(options),
+            call: Some(self.signed(&options)?),
             ..Default::default()
         };
         let mut sent = 0_u64;
@@ -246,8 +242,7 @@ impl DeskClient {
                 ..Default::default()
             },
         });
-        let mut call = Request::new(tokio_stream::once(first).chain(rest));
-        made.put(call.metadata_mut())?;
+        let call = Request::new(tokio_stream::once(first).chain(rest));
         let answer = self.inner.clone().import(call).await;
         let events = answer
             .map(Response::into_inner)

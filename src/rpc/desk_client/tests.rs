@@ -9,7 +9,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use v1::desk_server::{Desk, DeskServer};
 
 use super::*;
-use crate::access::officer::verify_officer;
+use crate::access::officer;
 
 const OFFICER: &str = "spiffe://anhui.example/bureau/hefei/officer/li.wei";
 
@@ -40,16 +40,10 @@ pub(crate) struct Stub {
 
 impl Stub {
     /// What a node does with a signed request.
-    fn check<R: Signed>(
-        &self,
-        metadata: &tonic::metadata::MetadataMap,
-        request: &R,
-    ) -> Result<(), Status> {
-        let refuse = |e: OfficerSignatureError| super::super::status::to_officer(&e);
-        let made = OfficerSignature::read(metadata).map_err(refuse)?;
-        let signed = made.signed_bytes(request);
-        verify_officer(&self.certificate, &signed, &made.signature).map_err(refuse)?;
-        Ok(())
+    fn check<R: Signed>(&self, call: &v1::SignedCall) -> Result<R, Status> {
+        let opened = officer::open::<R>(&self.certificate, call);
+        let opened = opened.map_err(|e| super::super::status::to_officer(&e))?;
+        Ok(opened.request)
     }
 }
 
@@ -72,9 +66,9 @@ macro_rules! signed {
             $(
                 async fn $name(
                     &self,
-                    request: Request<v1::$request>,
+                    request: Request<v1::SignedCall>,
                 ) -> Result<Response<v1::$response>, Status> {
-                    self.check(request.metadata(), request.get_ref())?;
+                    self.check::<v1::$request>(request.get_ref())?;
                     Ok(Response::new(v1::$response::default()))
                 }
             )*
@@ -88,9 +82,10 @@ macro_rules! signed {
 
             async fn show_case(
                 &self,
-                request: Request<v1::ShowCaseRequest>,
+                request: Request<v1::SignedCall>,
             ) -> Result<Response<v1::ShowCaseResponse>, Status> {
-                let unknown = crate::cases::CaseError::Unknown(request.into_inner().case_no);
+                let asked = self.check::<v1::ShowCaseRequest>(request.get_ref())?;
+                let unknown = crate::cases::CaseError::Unknown(asked.case_no);
                 Err(super::super::status::to_officer(&unknown))
             }
         }
@@ -118,10 +113,10 @@ impl Stub {
         &self,
         request: Request<Streaming<v1::ImportPart>>,
     ) -> Result<Response<<Self as Desk>::ImportStream>, Status> {
-        let (metadata, _, mut parts) = request.into_parts();
-        let first = parts.message().await?.and_then(|part| part.options);
-        let options = first.ok_or_else(|| Status::invalid_argument("no options"))?;
-        self.check(&metadata, &options)?;
+        let mut parts = request.into_inner();
+        let first = parts.message().await?.and_then(|part| part.call);
+        let call = first.ok_or_else(|| Status::invalid_argument("no call"))?;
+        self.check::<v1::ImportOptions>(&call)?;
         let mut bytes = 0;
         let end = loop {
             match parts.message().await {
