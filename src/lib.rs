@@ -37,6 +37,7 @@ pub mod shred;
 pub mod store;
 
 // CORE
+pub mod certificate;
 pub mod checkpoint;
 pub mod element;
 pub mod links;

@@ -187,6 +187,7 @@ pub fn open<R: Signed>(
         request: signed.into(),
         signature: call.signature.clone(),
         certificate: Bytes::copy_from_slice(certificate),
+        ..OfficerProof::default()
     };
     Ok(Opened {
         request,

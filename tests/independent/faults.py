@@ -573,7 +573,7 @@ def instead(target, name):
     made = target.source.parent / "instead" / name
     if not made.is_dir():
         raise Nothing
-    for path in (p for p in made.glob("*/*") if p.is_file()):
+    for path in (p for p in made.rglob("*/*") if p.is_file()):
         shutil.copyfile(path, target.root / path.relative_to(made))
     return json.loads((made / "delta.json").read_text())
 
@@ -594,6 +594,31 @@ def witness_key_revoked(target):
 @fault(shell=False)
 def log_key_revoked_while_in_use(target):
     return instead(target, "log_key_revoked")
+
+
+# --- what officers signed ------------------------------------------------------
+
+LINE = 7     # of the access log that was made for these
+
+
+def line_instead(name, *codes, shell=True):
+    """The member signed and logged it all; one line is not its officer's."""
+    def plant(target):
+        target.also = LINE
+        return instead(target, name)
+    plant.__name__ = name
+    fault(*codes, delta={}, shell=shell)(plant)
+
+
+line_instead("officer_signature_bit", "officer.signature")
+line_instead("officer_signed_another_method", "officer.signature")
+line_instead("officer_not_signed", "officer.unsigned")
+line_instead("officer_signed_earlier", "officer.untimely")
+line_instead("officer_of_another_ca", "officer.certificate")
+line_instead("officer_of_another_name", "officer.certificate")
+line_instead("officer_expired", "officer.certificate")
+# The shell looks at a sample of the lines.
+line_instead("officer_replayed", "officer.replayed", shell=False)
 
 
 # --- the tool ----------------------------------------------------------------

@@ -37,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "access",
             "audit",
             "cases",
+            "certificate",
             "custodian",
             "evidence",
             "find",

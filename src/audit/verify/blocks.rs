@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::findings::{Code, Finding};
 use super::hashes::{Hashes, Source, read_tile};
 use super::marks::{BodyMark, EntryMark, Mark};
+use super::officers::{Nonce, Officers};
 use super::tree::Tree;
 use crate::audit::layout::{LogFile, TileIndex, TilePath, split_bodies, split_entries};
 use crate::clock::UnixSeconds;
@@ -44,6 +45,7 @@ pub(crate) struct LogContext<'a> {
     pub(crate) hashes: &'a Hashes,
     pub(crate) keys: HashMap<KeyId, Vec<&'a PublicKey>>,
     pub(crate) timeline: KeyTimeline,
+    pub(crate) officers: Officers<'a>,
     /// Sizes of witnessed checkpoints, ascending, and since when.
     pub(crate) witnessed: Vec<(TreeSize, UnixSeconds)>,
 }
@@ -56,6 +58,8 @@ pub(crate) struct BlockResult {
     pub(crate) findings: Vec<Finding>,
     /// Bodies that say what ended: retractions and erasures, with their time.
     pub(crate) ending: Vec<(u64, UnixSeconds, Body)>,
+    /// The nonces of what officers signed.
+    pub(crate) nonces: Vec<(u64, Nonce)>,
     /// Where an erased body's own end was.
     pub(crate) ends: Vec<(u64, UnixSeconds)>,
 }
@@ -320,6 +324,7 @@ impl LogContext<'_> {
                 let opened = entry.open_body(bytes.map_or(&[][..], |bytes| bytes));
                 match opened {
                     Ok(body) => {
+                        self.officer(index, entry, &body, path, out);
                         self.keep(index, entry, body, mark, out, visit);
                         BodyMark::Held
                     }
@@ -346,6 +351,16 @@ impl LogContext<'_> {
                 BodyMark::Missing
             }
         };
+    }
+
+    /// Checks what an officer signed for a line of an access log.
+    fn officer(&self, index: u64, entry: &Entry, body: &Body, path: &str, out: &mut BlockResult) {
+        let Body::Access(line) = body else { return };
+        let checked = self.officers.check(line, entry.statement.issued_at);
+        let faults = checked.faults.into_iter();
+        let found = faults.map(|(code, what)| Finding::new(code, path, what).at(index));
+        out.findings.extend(found);
+        out.nonces.extend(checked.nonce.map(|nonce| (index, nonce)));
     }
 
     fn keep(

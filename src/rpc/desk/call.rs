@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tonic::{Extensions, Request, Status};
 
 use super::error::DeskError;
@@ -19,7 +20,7 @@ use crate::cases::case_ref;
 use crate::find::FindError;
 use crate::ids::CaseRef;
 use crate::node::Parts;
-use crate::rpc::admit::{Admitted, Asking};
+use crate::rpc::admit::{AdmitError, Admitted, Asking};
 use crate::rpc::status::{code_of, to_officer};
 use crate::store::Batch;
 use crate::tls::Peer;
@@ -93,7 +94,11 @@ impl DeskService {
                 Err(to_officer(&e))
             }
             (Err(e), opened) => {
-                let officer = opened.map(|opened| opened.proof).unwrap_or_default();
+                // Other denials come before the certificate is looked at again.
+                let officer = match (&e, opened) {
+                    (AdmitError::Denied(_), Ok(opened)) => opened.proof,
+                    _ => OfficerProof::default(),
+                };
                 let asking = Asking {
                     officer,
                     ..Asking::default()
@@ -114,8 +119,10 @@ impl DeskService {
         let (Some(peer), Some(signed)) = (peer, signed) else {
             return Err(OfficerSignatureError::Missing);
         };
-        let opened = officer::open(peer.certificate(), &signed)?;
-        self.parts.access.take(&opened.said)?;
+        let mut opened = officer::open(peer.certificate(), &signed)?;
+        opened.proof.taken_at = self.parts.access.take(&opened.said)?;
+        let chain = peer.intermediates().map(Bytes::copy_from_slice);
+        opened.proof.chain = chain.collect();
         Ok(opened)
     }
 
