@@ -11,7 +11,8 @@ use super::{OfficerSignatureError, REQUEST_BYTES_MAX};
 use crate::element::{Kind, Role};
 use crate::policy::Method;
 use crate::record::{self, SALT_BYTES};
-use crate::wire::v1::{self, ElementSpec};
+use crate::wire::each_signed;
+use crate::wire::v1::{self, AccessScope, ElementSpec, Limit};
 
 /// Characters of a commitment in hex.
 const COMMITMENT_CHARS: usize = 64;
@@ -19,50 +20,39 @@ const COMMITMENT_CHARS: usize = 64;
 /// each with its tag and length, do not fit into one.
 pub const VALUES_MAX: usize = REQUEST_BYTES_MAX / (COMMITMENT_CHARS + 2);
 
-/// A request of the Desk service that its officer signs.
+/// A request of the Desk service that its officer signs; desk.proto says all of it.
 pub trait Signed: Message + Clone + Default {
     /// The method that the signature is for.
     const METHOD: Method;
+    /// The kind of line that it leaves.
+    const SCOPE: AccessScope;
+    /// How long it may take.
+    const LIMIT: Limit;
 
     /// The elements in it, whose values the access log must not hold.
-    fn elements(&mut self) -> &mut [ElementSpec] {
-        &mut []
-    }
+    fn elements(&mut self) -> &mut [ElementSpec];
 }
 
 macro_rules! signed {
-    ($($request:ident => $method:ident $(, |$it:ident| $elements:expr)?;)*) => {
+    ($($request:ident => $method:ident, $scope:ident, $limit:ident, [$($field:ident $many:ident)?];)*) => {
         $(
             impl Signed for v1::$request {
                 const METHOD: Method = Method::$method;
-                $(
-                    fn elements(&mut self) -> &mut [ElementSpec] {
-                        let $it = self;
-                        $elements
-                    }
-                )?
+                const SCOPE: AccessScope = AccessScope::$scope;
+                const LIMIT: Limit = Limit::$limit;
+
+                fn elements(&mut self) -> &mut [ElementSpec] {
+                    signed!(@elements self $(, $field $many)?)
+                }
             }
         )*
     };
+    (@elements $it:ident) => { &mut [] };
+    (@elements $it:ident, $field:ident many) => { &mut $it.$field };
+    (@elements $it:ident, $field:ident one) => { $it.$field.as_mut_slice() };
 }
 
-signed! {
-    ImportOptions => Import;
-    PublishRequest => Publish, |it| &mut it.elements;
-    RetractRequest => Retract, |it| it.element.as_mut_slice();
-    ListCasesRequest => ListCases;
-    ShowCaseRequest => ShowCase;
-    AddCaseRequest => AddCase;
-    CloseCaseRequest => CloseCase;
-    QueryRequest => Query, |it| &mut it.elements;
-    LinksRequest => Links;
-    HitsRequest => Hits;
-    ListOfficersRequest => ListOfficers;
-    AddOfficerRequest => AddOfficer;
-    SuspendOfficerRequest => SuspendOfficer;
-    KeygenRequest => Keygen;
-    ShowLogRequest => ShowLog;
-}
+each_signed! { signed }
 
 /// A request without its values, and the values.
 #[derive(Clone)]

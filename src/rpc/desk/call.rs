@@ -24,7 +24,7 @@ use crate::rpc::admit::{AdmitError, Admitted, Asking};
 use crate::rpc::status::{code_of, to_officer};
 use crate::store::Batch;
 use crate::tls::Peer;
-use crate::wire::v1::{AccessScope, DeskPurpose, Purpose, SignedCall};
+use crate::wire::v1::{DeskPurpose, Purpose, SignedCall};
 
 /// Bytes that offence, reason and urgency may have together.
 const PURPOSE_BYTES_MAX: usize = 2_048;
@@ -60,10 +60,9 @@ impl DeskService {
     pub(super) async fn open<R: Signed>(
         &self,
         request: Request<SignedCall>,
-        scope: AccessScope,
     ) -> Result<Call<R>, Status> {
         let (_, extensions, signed) = request.into_parts();
-        self.open_stream(&extensions, std::future::ready(Some(signed)), scope)
+        self.open_stream(&extensions, std::future::ready(Some(signed)))
             .await
     }
 
@@ -73,7 +72,6 @@ impl DeskService {
         &self,
         extensions: &Extensions,
         signed: impl Future<Output = Option<SignedCall>>,
-        scope: AccessScope,
     ) -> Result<Call<R>, Status> {
         let peer = extensions.get::<Peer>();
         let judged = self.gate.judge(peer, R::METHOD);
@@ -81,13 +79,13 @@ impl DeskService {
         match (judged, opened) {
             (Ok(admitted), Ok(opened)) => {
                 let Opened { request, proof, .. } = opened;
-                Ok(self.call(admitted, request, scope, proof))
+                Ok(self.call(admitted, request, proof))
             }
             (Ok(admitted), Err(e)) => {
                 // Whoever knocks with bad signatures all day leaves a line a
                 // minute, as whom the gate turns away does.
                 let (request, none) = (R::default(), OfficerProof::default());
-                let mut line = self.call(admitted, request, scope, none).line;
+                let mut line = self.call(admitted, request, none).line;
                 e.code().clone_into(&mut line.outcome);
                 self.parts.access.deny(line, false);
                 self.write_denials().await?;
@@ -126,13 +124,7 @@ impl DeskService {
         Ok(opened)
     }
 
-    fn call<R>(
-        &self,
-        admitted: Admitted,
-        request: R,
-        scope: AccessScope,
-        officer: OfficerProof,
-    ) -> Call<R> {
+    fn call<R: Signed>(&self, admitted: Admitted, request: R, officer: OfficerProof) -> Call<R> {
         let method = admitted.permit.method().as_str();
         let caller = admitted.permit.officer();
         let caller = caller.map_or_else(String::new, ToString::to_string);
@@ -140,7 +132,7 @@ impl DeskService {
             request,
             line: AccessLine {
                 officer,
-                ..AccessLine::new(scope, method, caller)
+                ..AccessLine::new(R::SCOPE, method, caller)
             },
             admitted,
             desk: self.clone(),

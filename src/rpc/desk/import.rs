@@ -20,8 +20,7 @@ use crate::intake::Format;
 use crate::publish::PublishState;
 use crate::rpc::status::to_officer;
 use crate::wire::v1::{
-    AccessScope, ImportEvent, ImportOptions, ImportPart, ImportReport, SignedCall,
-    import_event::Event,
+    ImportEvent, ImportOptions, ImportPart, ImportReport, SignedCall, import_event::Event,
 };
 
 /// Events that may wait for a slow officer.
@@ -124,7 +123,7 @@ pub(super) async fn start(
 ) -> Result<Events, Status> {
     let (_, extensions, mut parts) = request.into_parts();
     let signed = first_part(&mut parts, desk.timeout);
-    let opened = desk.open_stream(&extensions, signed, AccessScope::Local);
+    let opened = desk.open_stream(&extensions, signed);
     let mut call = opened.await?;
     let run = match begin(&mut call).await {
         Ok(run) => run,
