@@ -16,9 +16,9 @@ use crate::blame::Blame;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Config;
 use crate::ids::MemberId;
+use crate::peers::client::PeerClients;
 use crate::replicate::PeerError;
 use crate::roster::Roster;
-use crate::rpc::client::PeerClients;
 use crate::tls::Material;
 use crate::wire::v1;
 

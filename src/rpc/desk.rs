@@ -18,10 +18,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admit::Gate;
-use super::status::to_officer;
 use crate::access::officer::Signed;
 use crate::ledger::LedgerError;
-use crate::node::Parts;
+use crate::parts::Parts;
+use crate::peers::status::to_officer;
 use crate::policy::Method;
 use crate::tls::Peer;
 use crate::wire::each_desk_call;

@@ -11,12 +11,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::MESSAGE_BYTES_MAX;
-use super::status::{blame_of, code_of};
 use crate::access::officer::{OfficerSignatureError, Signed};
 use crate::blame::{Blame, Blamed};
 use crate::clock::Clock;
 use crate::ids::MemberId;
+use crate::peers::MESSAGE_BYTES_MAX;
+use crate::peers::status::{blame_of, code_of};
 use crate::tls::{Material, RosterHandle, TlsRefusal, connector, refusal_in};
 use crate::wire::{each_desk_call, v1};
 

@@ -10,11 +10,11 @@ use casegate::audit::matching::{MatchReport, compare};
 use casegate::audit::verify::{Options, Policy, Report, verify};
 use casegate::ids::{LogIndex, LogName, Origin, TreeSize};
 use casegate::ledger::{Ledger, Standing};
+use casegate::peers::status::code_of;
 use casegate::record::Body;
 use casegate::rpc::audit::client::AuditClient;
 use casegate::rpc::audit::source::RemoteSource;
 use casegate::rpc::desk_client::signature::sign;
-use casegate::rpc::status::code_of;
 use casegate::wire::v1;
 
 use crate::access::raw_desk;

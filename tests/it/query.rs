@@ -9,10 +9,10 @@ use casegate::access::officer::{Signed, redacted, verify_officer};
 use casegate::clock::DAY_S;
 use casegate::federation::OFFICER;
 use casegate::ids::OfficerName;
+use casegate::peers::status::code_of;
 use casegate::record::AccessBody;
 use casegate::rpc::desk_client::DeskCallError;
 use casegate::rpc::desk_client::signature::sign;
-use casegate::rpc::status::code_of;
 use casegate::tls::connector;
 use casegate::wire::v1::desk_client::DeskClient as RawDesk;
 use casegate::wire::v1::{

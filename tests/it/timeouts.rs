@@ -4,9 +4,9 @@
 use casegate::config::Limits;
 use casegate::federation::OFFICER;
 use casegate::ids::{LogIndex, LogName};
+use casegate::peers::status::code_of;
 use casegate::record::Body;
 use casegate::rpc::desk_client::{DeskCallError, FilePart};
-use casegate::rpc::status::code_of;
 use casegate::wire::v1::{self, AccessScope, import_event::Event};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

@@ -17,8 +17,8 @@ use super::error::DeskError;
 use super::{DeskService, blocking};
 use crate::import::{ImportNews, ImportRun};
 use crate::intake::Format;
+use crate::peers::status::to_officer;
 use crate::publish::PublishState;
-use crate::rpc::status::to_officer;
 use crate::wire::v1::{
     ImportEvent, ImportOptions, ImportPart, ImportReport, SignedCall, import_event::Event,
 };
@@ -228,7 +228,7 @@ async fn read_in(
 
 /// Tells how publishing goes on until the queue is empty or has to wait, or the
 /// officer takes no more.
-async fn follow_publishing(parts: &crate::node::Parts, events: &EventSender, silence: Duration) {
+async fn follow_publishing(parts: &crate::parts::Parts, events: &EventSender, silence: Duration) {
     let mut state = parts.publisher.state();
     while !parts.ledger.is_queue_empty() {
         if matches!(*state.borrow_and_update(), PublishState::Waiting(_)) {

@@ -45,7 +45,7 @@ impl Stub {
     /// What a node does with a signed request.
     fn check<R: Signed>(&self, call: &v1::SignedCall) -> Result<R, Status> {
         let opened = officer::open::<R>(&self.certificate, call);
-        let opened = opened.map_err(|e| super::super::status::to_officer(&e))?;
+        let opened = opened.map_err(|e| crate::peers::status::to_officer(&e))?;
         Ok(opened.request)
     }
 
@@ -57,7 +57,7 @@ impl Stub {
         }
         let asked = v1::ShowCaseRequest::decode(&request[..]).expect("a request");
         let unknown = crate::cases::CaseError::Unknown(asked.case_no);
-        Err(super::super::status::to_officer(&unknown))
+        Err(crate::peers::status::to_officer(&unknown))
     }
 }
 

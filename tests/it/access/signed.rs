@@ -4,9 +4,9 @@
 
 use casegate::access::officer::{self, SKEW_S_MAX, verify_officer};
 use casegate::federation::OFFICER;
+use casegate::peers::status::code_of;
 use casegate::record::typed_commitment;
 use casegate::rpc::desk_client::signature::sign;
-use casegate::rpc::status::code_of;
 use casegate::wire::v1::{self, SignedCall};
 use prost::Message;
 use rcgen::SigningKey as _;
