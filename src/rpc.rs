@@ -8,3 +8,4 @@ pub mod desk;
 pub mod desk_client;
 pub mod exchange;
 pub mod keygen;
+pub mod refusals;
