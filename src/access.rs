@@ -24,6 +24,7 @@ use officer::{OfficerSignatureError, SKEW_S_MAX};
 use replays::Replays;
 
 use crate::blame::{Blame, Blamed};
+use crate::clock::UnixSeconds;
 use crate::ids::{CaseRef, Digest, LogIndex, LogName, QueryId, random};
 use crate::ledger::{Ledger, LedgerError, Log, NewEntry, Standing};
 use crate::record::{self, ACCESS_BODY_BYTES_MAX, Body, Entry, RecordError};
@@ -81,6 +82,10 @@ pub struct OfficerProof {
     pub signature: Bytes,
     /// The officer's certificate, DER.
     pub certificate: Bytes,
+    /// The certificates between it and its CA, DER.
+    pub chain: Vec<Bytes>,
+    /// When the request was taken.
+    pub taken_at: UnixSeconds,
 }
 
 /// One line for the access log.
@@ -145,6 +150,8 @@ impl AccessLine {
             officer_signature: self.officer.signature,
             officer_certificate: self.officer.certificate,
             log: self.log,
+            taken_at: self.officer.taken_at,
+            officer_chain: self.officer.chain,
         }
     }
 }
@@ -275,13 +282,14 @@ impl AccessLog {
     }
 
     /// Takes an officer's request whose signature holds, if it is of this time
-    /// and was not taken before.
+    /// and was not taken before. Returns the time.
     ///
     /// # Errors
     /// [`OfficerSignatureError`].
-    pub fn take(&self, request: &OfficerRequest) -> Result<(), OfficerSignatureError> {
+    pub fn take(&self, request: &OfficerRequest) -> Result<UnixSeconds, OfficerSignatureError> {
         let now = self.0.ledger.clock().now();
-        self.0.replays.take(request, now)
+        self.0.replays.take(request, now)?;
+        Ok(now)
     }
 
     /// Counts a call that was turned away, or keeps a line of it `alone`; it is

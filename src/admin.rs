@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::ids::LogName;
-use crate::node::Parts;
+use crate::parts::Parts;
 
 /// The metric that counts proven contradictions.
 pub const CONFLICTS: &str = "casegate_evidence_conflicts";
@@ -139,7 +139,7 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
         Reading::gauge(
             RECORDS_SIZE,
             "Entries of the own records log",
-            crate::node::records_size(parts),
+            parts.records_size(),
         ),
         Reading::gauge(
             "casegate_store_disk_bytes",

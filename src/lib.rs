@@ -7,6 +7,8 @@ pub mod admin;
 pub mod doctor;
 pub mod federation;
 pub mod node;
+pub mod parts;
+pub mod peers;
 pub mod pki;
 pub mod rpc;
 pub mod setup;
@@ -38,6 +40,7 @@ pub mod shred;
 pub mod store;
 
 // CORE
+pub mod certificate;
 pub mod checkpoint;
 pub mod element;
 pub mod links;

@@ -21,28 +21,16 @@ use tokio::task::JoinSet;
 
 pub use error::NodeError;
 
-use crate::access::AccessLog;
-use crate::cases::Cases;
 use crate::clock::Clock;
 use crate::config::Limits;
-use crate::custodian::Custodian;
 use crate::element::Rules;
-use crate::find::Finder;
-use crate::ids::{Digest, FederationId, LogName, MemberId, OfficerName};
-use crate::import::Importer;
-use crate::ledger::{Ledger, LedgerError, LogKeys, Standing};
-use crate::officers::Officers;
+use crate::ids::{Digest, FederationId, MemberId, OfficerName};
+use crate::ledger::{LedgerError, LogKeys, Standing};
+use crate::parts::Parts;
 use crate::postings::PostingsOptions;
-use crate::publish::Publisher;
-use crate::replicate::Replicator;
-use crate::rosterlog::RosterLog;
-use crate::rosters::Rosters;
 use crate::rpc::admit::Gate;
-use crate::rpc::client::PeerClients;
 use crate::tls::Material;
 use crate::wire::v1;
-use crate::witness::Witness;
-use crate::witnessing::Witnessing;
 
 /// How long a node may take to drain, in seconds.
 const DRAIN_S: u64 = 10;
@@ -110,45 +98,6 @@ impl Listeners {
             admin: Some(TcpListener::bind("127.0.0.1:0").await?),
         })
     }
-}
-
-/// The parts of a running node.
-#[derive(Debug)]
-pub struct Parts {
-    /// Logs, bodies, index.
-    pub ledger: Ledger,
-    /// The case table.
-    pub cases: Cases,
-    /// The access log.
-    pub access: AccessLog,
-    /// The officers.
-    pub officers: Officers,
-    /// The rosters.
-    pub rosters: Rosters,
-    /// Answers queries.
-    pub finder: Finder,
-    /// Takes files in.
-    pub importer: Importer,
-    /// Publishes the queue.
-    pub publisher: Arc<Publisher<Arc<PeerClients>>>,
-    /// Follows the peers.
-    pub replicator: Arc<Replicator<Arc<PeerClients>>>,
-    /// Evaluates for others, where the roster says so.
-    pub custodian: Arc<Custodian>,
-    /// The log of rosters.
-    pub roster_log: Arc<RosterLog<Arc<PeerClients>>>,
-    /// Cosigns other members' checkpoints.
-    pub witness: Arc<Witness>,
-    /// Has the own logs cosigned.
-    pub witnessing: Arc<Witnessing<Arc<PeerClients>>>,
-    /// Connections to peers.
-    pub peers: Arc<PeerClients>,
-    /// The node's certificate.
-    pub material: Material,
-    /// The time.
-    pub clock: Clock,
-    /// Whether the node keeps replicas.
-    pub replicate: bool,
 }
 
 /// A running node.
@@ -256,10 +205,4 @@ impl Node {
         self.tasks.shutdown().await;
         whole
     }
-}
-
-/// The size of the own records log, for those who wait for it.
-#[must_use]
-pub fn records_size(parts: &Parts) -> u64 {
-    parts.ledger.own_log(LogName::Records).size().0
 }

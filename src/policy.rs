@@ -1,4 +1,5 @@
-//! Who may call what: one table from (role, node or officer) to methods, and
+//! Who may call what: one table from (role, node or officer) to methods, which is
+//! made of the options in the proto files, and
 //! the [`Permit`] that a service asks for, so that an unchecked call does not
 //! compile. Deny by default. Pure; the officers' rights are given by the caller.
 
@@ -7,6 +8,7 @@ use std::fmt;
 use crate::blame::{Blame, Blamed};
 use crate::ids::{FederationId, MemberId, OfficerName};
 use crate::roster::MemberRole;
+use crate::wire::each_method;
 
 /// Who acts for a member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -174,12 +176,6 @@ pub enum Callers {
     AnyMember,
 }
 
-use MemberRole::{Auditor, Bureau, Department};
-
-const EVERY_ROLE: &[MemberRole] = &[Bureau, Department, Auditor];
-/// Auditors see entries, not bodies and not tokens.
-const CASE_ROLES: &[MemberRole] = &[Bureau, Department];
-
 macro_rules! methods {
     ($($name:ident: $path:literal, $callers:expr;)*) => {
         /// Every call that a node answers.
@@ -210,36 +206,8 @@ macro_rules! methods {
     };
 }
 
-methods! {
-    GetRoster: "Exchange.GetRoster", Callers::Nodes(EVERY_ROLE);
-    Watch: "Exchange.Watch", Callers::Nodes(EVERY_ROLE);
-    GetCheckpoint: "Exchange.GetCheckpoint", Callers::Nodes(EVERY_ROLE);
-    Pull: "Exchange.Pull", Callers::Nodes(EVERY_ROLE);
-    GetBodies: "Exchange.GetBodies", Callers::Nodes(CASE_ROLES);
-    GetConsistency: "Exchange.GetConsistency", Callers::Nodes(EVERY_ROLE);
-    ListCheckpoints: "Exchange.ListCheckpoints", Callers::Nodes(EVERY_ROLE);
-    AddCheckpoint: "Exchange.AddCheckpoint", Callers::Nodes(EVERY_ROLE);
-    Evaluate: "Custodian.Evaluate", Callers::Nodes(CASE_ROLES);
-    GetBudget: "Custodian.GetBudget", Callers::Nodes(CASE_ROLES);
-    KeygenRound1: "Custodian.KeygenRound1", Callers::Nodes(EVERY_ROLE);
-    KeygenEcho: "Custodian.KeygenEcho", Callers::Nodes(EVERY_ROLE);
-    KeygenRound2: "Custodian.KeygenRound2", Callers::Nodes(EVERY_ROLE);
-    GetStatus: "Desk.GetStatus", Callers::OwnOfficers(None);
-    Import: "Desk.Import", Callers::OwnOfficers(Some(Right::Publish));
-    Publish: "Desk.Publish", Callers::OwnOfficers(Some(Right::Publish));
-    ListCases: "Desk.ListCases", Callers::OwnOfficers(Some(Right::Query));
-    ShowCase: "Desk.ShowCase", Callers::OwnOfficers(Some(Right::Query));
-    AddCase: "Desk.AddCase", Callers::OwnOfficers(Some(Right::Publish));
-    CloseCase: "Desk.CloseCase", Callers::OwnOfficers(Some(Right::Publish));
-    Retract: "Desk.Retract", Callers::OwnOfficers(Some(Right::Publish));
-    Query: "Desk.Query", Callers::OwnOfficers(Some(Right::Query));
-    Links: "Desk.Links", Callers::OwnOfficers(Some(Right::Query));
-    Hits: "Desk.Hits", Callers::OwnOfficers(Some(Right::Query));
-    ListOfficers: "Desk.ListOfficers", Callers::OwnOfficers(Some(Right::Admin));
-    AddOfficer: "Desk.AddOfficer", Callers::OwnOfficers(Some(Right::Admin));
-    SuspendOfficer: "Desk.SuspendOfficer", Callers::OwnOfficers(Some(Right::Admin));
-    Keygen: "Desk.Keygen", Callers::OwnOfficers(Some(Right::Admin));
-    ShowLog: "Desk.ShowLog", Callers::OwnOfficers(Some(Right::Export));
+// What the proto files say of their methods, and what is no method of theirs.
+each_method! { methods
     ListLogs: "Audit.ListLogs", Callers::Auditors(Right::Export);
     GetRosters: "Audit.GetRosters", Callers::Auditors(Right::Export);
     GetCheckpoints: "Audit.GetCheckpoints", Callers::Auditors(Right::Export);
@@ -389,8 +357,8 @@ pub fn authorize(
             }
         }
         (Subject::Node | Subject::Officer(_), Callers::Auditors(_) | Callers::AnyMember)
-            if identity.role == Auditor && identity.member != *own => {}
-        (Subject::Node, Callers::Auditors(_)) if identity.role != Auditor => {
+            if identity.role == MemberRole::Auditor && identity.member != *own => {}
+        (Subject::Node, Callers::Auditors(_)) if identity.role != MemberRole::Auditor => {
             return Err(Denied::Role {
                 method,
                 role: identity.role,
@@ -539,7 +507,7 @@ mod tests {
                 let want = match method.callers() {
                     Callers::Nodes(roles) => roles.contains(&role),
                     Callers::OwnOfficers(_) => false,
-                    Callers::Auditors(_) => role == Auditor,
+                    Callers::Auditors(_) => role == MemberRole::Auditor,
                     Callers::AnyMember => true,
                 };
                 assert_eq!(verdict.is_ok(), want, "{role} {method}");

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::blame::{Blame, Blamed};
+use crate::certificate::{self, NameError};
 use crate::policy::{BadIdentity, Identity};
 use crate::roster::Roster;
 
@@ -59,8 +60,6 @@ pub type RosterHandle = Arc<ArcSwap<Roster>>;
 
 /// How long a handshake may take, in seconds, on either end.
 pub const HANDSHAKE_S: u64 = 10;
-/// The most certificates of a chain that are looked at.
-pub const CHAIN_MAX: usize = 4;
 /// The application protocol: HTTP/2.
 pub const ALPN: &[u8] = b"h2";
 /// The application protocol of simpler tools: HTTP/1.1, on the audit port only.
@@ -257,13 +256,11 @@ pub fn check_private(path: &Path) -> Result<(), TlsError> {
 /// # Errors
 /// [`TlsError`] when there is none, more than one, or it names nobody.
 pub fn identity_of(certificate: &CertificateDer<'_>) -> Result<Identity, TlsError> {
-    let parsed =
-        webpki::EndEntityCert::try_from(certificate).map_err(|_| TlsError::NoCertificate)?;
-    let uris: Vec<&str> = parsed.valid_uri_names().collect();
-    match uris[..] {
-        [uri] => Ok(Identity::from_uri(uri)?),
-        _ => Err(TlsError::UriNames { count: uris.len() }),
-    }
+    certificate::identity_of(certificate).map_err(|error| match error {
+        NameError::Unreadable => TlsError::NoCertificate,
+        NameError::UriNames { count } => TlsError::UriNames { count },
+        NameError::Identity(error) => TlsError::Identity(error),
+    })
 }
 
 /// The one provider of cryptography for TLS: ring.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::AccessLine;
+use super::{AccessLine, OfficerProof};
 use crate::clock::UnixSeconds;
 
 /// Seconds for which denials of one kind share a line.
@@ -51,6 +51,7 @@ impl Denials {
         let full = waiting.windows.len() >= KINDS_MAX;
         if full && !waiting.windows.contains_key(&kind(&line)) {
             line.caller = OTHERS.to_owned();
+            line.officer = OfficerProof::default();
         }
         line.count = 1;
         match waiting.windows.get_mut(&kind(&line)) {

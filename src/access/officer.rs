@@ -2,21 +2,28 @@
 //! time, and the request with every value and qualifier replaced by a
 //! commitment under a salt that nobody keeps. So the access log can hold the
 //! signed bytes, and a node can neither invent an officer's request nor ask it
-//! twice. Pure but for the salt and nonce, which the signer draws.
+//! twice. The bytes are kept and checked as they came: nothing is encoded
+//! again, and fields that this version does not know stay under the signature.
+//! Pure.
 
+mod redaction;
+
+use bytes::Bytes;
 use prost::Message;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
+use webpki::Error as CertificateError;
 
+pub use redaction::{Redacted, Signed, VALUES_MAX, redacted};
+
+use super::OfficerProof;
 use crate::blame::{Blame, Blamed};
 use crate::clock::UnixSeconds;
-use crate::element::{Kind, Role};
 use crate::keys::PublicKey;
-use crate::policy::Method;
-use crate::record::{self, SALT_BYTES};
-use crate::wire::v1::{self, ElementSpec, OfficerRequest};
+use crate::record;
+use crate::wire::v1::{OfficerRequest, SignedCall};
 
 /// The DSSE payload type of an officer's request.
-pub const PAYLOAD_TYPE: &str = "application/vnd.casegate.desk.v2+protobuf";
+pub const PAYLOAD_TYPE: &str = "application/vnd.casegate.desk.v3+protobuf";
 /// Bytes of a request's nonce.
 pub const NONCE_BYTES: usize = 16;
 /// The most bytes that a signature may have: RSA with 4096 bits.
@@ -35,7 +42,7 @@ pub const SCHEMES: [u16; 4] = [ED25519, 0x0403, 0x0503, 0x0804];
 /// Why a request is not taken for its officer's.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OfficerSignatureError {
-    /// No signature came with the request, or none that can be read.
+    /// The call holds no request that can be read, or no signature.
     #[error("the request is not signed by its officer: use a casegate of this version")]
     Missing,
     /// A scheme that does not count, or that the key cannot do.
@@ -47,6 +54,17 @@ pub enum OfficerSignatureError {
     /// The signature is not that of the certificate's key over this request.
     #[error("the officer's signature is not valid for this request")]
     Invalid,
+    /// What was signed is no request of the method that was called.
+    #[error("what the officer signed is no request of this method")]
+    Unreadable,
+    /// A value stands in what was signed, where only its commitment may.
+    #[error(
+        "what the officer signed holds a value in plain, or a kind or role that is not known here"
+    )]
+    Plain,
+    /// The values beside the request are not those that were committed to.
+    #[error("the values beside the request are not those that its officer signed")]
+    Values,
     /// Signed too long ago, or in the future.
     #[error(
         "the request was signed {off_s} s away from this node's time, more than {SKEW_S_MAX} s: set the clocks right"
@@ -78,7 +96,9 @@ impl Blamed for OfficerSignatureError {
             Self::Missing | Self::Invalid | Self::Certificate | Self::Replayed => Blame::Denied,
             Self::Untimely { .. } => Blame::Stale,
             Self::TooMany => Blame::Busy,
-            Self::TooBig { .. } => Blame::Misbehaved,
+            Self::TooBig { .. } | Self::Unreadable | Self::Plain | Self::Values => {
+                Blame::Misbehaved
+            }
             Self::Scheme(_) => Blame::Incompatible,
             Self::Failed => Blame::Internal,
         }
@@ -90,6 +110,9 @@ impl Blamed for OfficerSignatureError {
             Self::Scheme(_) => "officer.scheme",
             Self::Certificate => "officer.certificate",
             Self::Invalid => "officer.bad_signature",
+            Self::Unreadable => "officer.unreadable",
+            Self::Plain => "officer.plain_value",
+            Self::Values => "officer.values",
             Self::Untimely { .. } => "officer.untimely",
             Self::Replayed => "officer.replayed",
             Self::TooMany => "officer.too_many",
@@ -99,89 +122,78 @@ impl Blamed for OfficerSignatureError {
     }
 }
 
-/// A request of the Desk service that its officer signs.
-pub trait Signed: Message + Clone {
-    /// The method that the signature is for.
-    const METHOD: Method;
-
-    /// The elements in it, whose values the access log must not hold.
-    fn elements(&mut self) -> &mut [ElementSpec] {
-        &mut []
-    }
-}
-
-macro_rules! signed {
-    ($($request:ident => $method:ident $(, |$it:ident| $elements:expr)?;)*) => {
-        $(
-            impl Signed for v1::$request {
-                const METHOD: Method = Method::$method;
-                $(
-                    fn elements(&mut self) -> &mut [ElementSpec] {
-                        let $it = self;
-                        $elements
-                    }
-                )?
-            }
-        )*
-    };
-}
-
-signed! {
-    ImportOptions => Import;
-    PublishRequest => Publish, |it| &mut it.elements;
-    RetractRequest => Retract, |it| it.element.as_mut_slice();
-    ListCasesRequest => ListCases;
-    ShowCaseRequest => ShowCase;
-    AddCaseRequest => AddCase;
-    CloseCaseRequest => CloseCase;
-    QueryRequest => Query, |it| &mut it.elements;
-    LinksRequest => Links;
-    HitsRequest => Hits;
-    ListOfficersRequest => ListOfficers;
-    AddOfficerRequest => AddOfficer;
-    SuspendOfficerRequest => SuspendOfficer;
-    KeygenRequest => Keygen;
-    ShowLogRequest => ShowLog;
-}
-
-/// A request's bytes with every value and qualifier that is not empty replaced
-/// by its commitment under `salt`, in hex; so is what stands for a kind or role
-/// and is none, since it may be a value in the wrong field.
+/// The bytes that an officer's key signs, of an encoded [`OfficerRequest`]; they
+/// stand in the access log.
 #[must_use]
-pub fn redacted<R: Signed>(request: &R, salt: &[u8; SALT_BYTES]) -> Vec<u8> {
-    let mut request = request.clone();
-    for element in request.elements() {
-        let kind = Kind::parse(&element.kind).is_some();
-        let role = Role::parse(&element.role).is_some();
-        for (text, shown) in [
-            (&mut element.kind, kind),
-            (&mut element.value, false),
-            (&mut element.qualifier, false),
-            (&mut element.role, role),
-        ] {
-            if !shown && !text.is_empty() {
-                *text = record::typed_commitment(salt, text).to_string();
-            }
-        }
-    }
-    request.encode_to_vec()
+pub fn signed_bytes(payload: &[u8]) -> Vec<u8> {
+    record::pae(PAYLOAD_TYPE, payload)
 }
 
-/// The bytes that an officer signs.
-#[must_use]
-pub fn signed_bytes(request: &OfficerRequest) -> Vec<u8> {
-    record::pae(PAYLOAD_TYPE, &request.encode_to_vec())
-}
-
-/// Reads back what [`signed_bytes`] made; nothing else is read.
+/// Reads back what [`signed_bytes`] made. Fields that are not known are passed over.
 #[must_use]
 pub fn parse(signed: &[u8]) -> Option<OfficerRequest> {
     let head = format!("DSSEv1 {} {PAYLOAD_TYPE} ", PAYLOAD_TYPE.len());
     let rest = signed.strip_prefix(head.as_bytes())?;
     let space = rest.iter().position(|byte| *byte == b' ')?;
-    let request = OfficerRequest::decode(rest.get(space + 1..)?).ok()?;
-    let nonce = request.nonce.len() == NONCE_BYTES;
-    (nonce && signed_bytes(&request) == signed).then_some(request)
+    let payload = rest.get(space + 1..)?;
+    if signed_bytes(payload) != signed {
+        return None;
+    }
+    read(payload).ok()
+}
+
+fn read(payload: &[u8]) -> Result<OfficerRequest, OfficerSignatureError> {
+    let request = OfficerRequest::decode(payload).ok();
+    let whole = request.filter(|request| request.nonce.len() == NONCE_BYTES);
+    whole.ok_or(OfficerSignatureError::Missing)
+}
+
+/// A call whose officer signed it.
+#[derive(Clone, Debug)]
+pub struct Opened<R> {
+    /// What is asked, with its values.
+    pub request: R,
+    /// What was signed, without them.
+    pub said: OfficerRequest,
+    /// For the line of the access log.
+    pub proof: OfficerProof,
+}
+
+/// Checks that the holder of `certificate` (DER) signed `call` for the method of
+/// `R`, and puts the values back. Whether the certificate counts is for the
+/// roster to say; whether the time and nonce do, for the log.
+///
+/// # Errors
+/// [`OfficerSignatureError`].
+pub fn open<R: Signed>(
+    certificate: &[u8],
+    call: &SignedCall,
+) -> Result<Opened<R>, OfficerSignatureError> {
+    if call.signature.is_empty() || call.signature.len() > SIGNATURE_BYTES_MAX {
+        return Err(OfficerSignatureError::Missing);
+    }
+    let bytes = call.signed.len();
+    if bytes > REQUEST_BYTES_MAX {
+        return Err(OfficerSignatureError::TooBig { bytes });
+    }
+    let said = read(&call.signed)?;
+    let signed = signed_bytes(&call.signed);
+    check_signature(certificate, said.scheme, &signed, &call.signature)?;
+    if said.method != R::METHOD.as_str() {
+        return Err(OfficerSignatureError::Invalid);
+    }
+    let request = redaction::restored(&said.request, &call.salt, &call.values)?;
+    let proof = OfficerProof {
+        request: signed.into(),
+        signature: call.signature.clone(),
+        certificate: Bytes::copy_from_slice(certificate),
+        ..OfficerProof::default()
+    };
+    Ok(Opened {
+        request,
+        said,
+        proof,
+    })
 }
 
 /// Checks that the holder of `certificate` (DER) signed `signed`, the bytes in
@@ -196,10 +208,19 @@ pub fn verify_officer(
     signature: &[u8],
 ) -> Result<OfficerRequest, OfficerSignatureError> {
     let request = parse(signed).ok_or(OfficerSignatureError::Missing)?;
-    let scheme = u16::try_from(request.scheme).unwrap_or(0);
+    check_signature(certificate, request.scheme, signed, signature)?;
+    Ok(request)
+}
+
+fn check_signature(
+    certificate: &[u8],
+    scheme: u32,
+    signed: &[u8],
+    signature: &[u8],
+) -> Result<(), OfficerSignatureError> {
+    let scheme = u16::try_from(scheme).unwrap_or(0);
     if scheme == ED25519 {
-        verify_ed25519(certificate, signed, signature)?;
-        return Ok(request);
+        return verify_ed25519(certificate, signed, signature);
     }
     let algorithm = algorithm(scheme).ok_or(OfficerSignatureError::Scheme(scheme))?;
     let certificate = CertificateDer::from(certificate);
@@ -207,8 +228,12 @@ pub fn verify_officer(
         .map_err(|_| OfficerSignatureError::Certificate)?;
     certificate
         .verify_signature(algorithm, signed, signature)
-        .map_err(|_| OfficerSignatureError::Invalid)?;
-    Ok(request)
+        .map_err(|error| match error {
+            CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+                OfficerSignatureError::Scheme(scheme)
+            }
+            _ => OfficerSignatureError::Invalid,
+        })
 }
 
 /// The strict verdict: what a TLS library accepts is wider (see [`crate::keys`]).
@@ -219,7 +244,11 @@ fn verify_ed25519(
 ) -> Result<(), OfficerSignatureError> {
     let (_, read) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|_| OfficerSignatureError::Certificate)?;
-    PublicKey::from_slice(&read.public_key().subject_public_key.data)
+    let key = read.public_key();
+    if key.algorithm.algorithm != x509_parser::oid_registry::OID_SIG_ED25519 {
+        return Err(OfficerSignatureError::Scheme(ED25519));
+    }
+    PublicKey::from_slice(&key.subject_public_key.data)
         .map_err(|_| OfficerSignatureError::Invalid)?
         .verify(signed, signature)
         .map_err(|_| OfficerSignatureError::Invalid)
@@ -262,9 +291,10 @@ mod tests {
 
     #[test]
     fn only_the_bytes_that_a_signer_makes_are_read() {
-        let signed = signed_bytes(&request());
+        let payload = request().encode_to_vec();
+        let signed = signed_bytes(&payload);
         assert_eq!(parse(&signed), Some(request()));
-        assert!(signed.starts_with(b"DSSEv1 41 application/vnd.casegate.desk.v2+protobuf "));
+        assert!(signed.starts_with(b"DSSEv1 41 application/vnd.casegate.desk.v3+protobuf "));
         for cut in 0..signed.len() {
             assert_eq!(parse(&signed[..cut]), None, "{cut}");
         }
@@ -273,43 +303,13 @@ mod tests {
             nonce: vec![7; 15].into(),
             ..request()
         };
-        assert_eq!(parse(&signed_bytes(&short)), None);
+        assert_eq!(parse(&signed_bytes(&short.encode_to_vec())), None);
     }
 
     #[test]
-    fn a_redacted_request_holds_no_value_and_depends_on_each_of_them() {
-        let element = |value: &str, qualifier: &str| ElementSpec {
-            kind: "person".into(),
-            value: value.into(),
-            qualifier: qualifier.into(),
-            role: "suspect".into(),
-        };
-        let query = |elements| v1::QueryRequest {
-            case_no: "A-1".into(),
-            elements,
-            ..Default::default()
-        };
-        let salt = [5; SALT_BYTES];
-        let bytes = redacted(&query(vec![element("13800138000", "1990")]), &salt);
-        let holds = |text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
-        assert!(holds("A-1") && holds("person") && holds("suspect"));
-        assert!(!holds("13800138000") && !holds("1990"));
-        for other in [
-            element("13800138001", "1990"),
-            element("13800138000", "1991"),
-        ] {
-            assert_ne!(redacted(&query(vec![other]), &salt), bytes);
-        }
-        let salted = redacted(&query(vec![element("13800138000", "1990")]), &[6; 32]);
-        assert_ne!(salted, bytes);
-        let mut misplaced = element("x", "");
-        misplaced.kind = "13800138000".into();
-        let retract = v1::RetractRequest {
-            element: Some(misplaced),
-            ..Default::default()
-        };
-        let bytes = redacted(&retract, &salt);
-        assert!(!bytes.windows(11).any(|w| w == b"13800138000"));
+    fn fields_of_a_later_version_and_another_order_are_read() {
+        let later = [&[0xc2, 0x3e, 2, b'h', b'i'][..], &request().encode_to_vec()].concat();
+        assert_eq!(parse(&signed_bytes(&later)), Some(request()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod hashes;
 mod log;
 mod marks;
 mod notes;
+mod officers;
 mod policy;
 mod proofs;
 mod report;

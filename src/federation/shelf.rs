@@ -268,7 +268,7 @@ fn retraction(first: u64) -> Body {
 }
 
 fn line(n: u64) -> NewEntry {
-    let line = AccessLine::new(AccessScope::Local, "Desk.Query", "li.wei");
+    let line = AccessLine::new(AccessScope::Export, "Audit.GetTiles", "li.wei");
     let body = Body::Access(AccessBody {
         nonce: random::<16>().to_vec().into(),
         scope: line.scope as i32,

@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 use super::NodeError;
 use super::serving::{KEEP_ALIVE_S, STREAMS_MAX, Serving, WINDOW_BYTES, stopped};
-use crate::rpc::MESSAGE_BYTES_MAX;
+use crate::peers::MESSAGE_BYTES_MAX;
 use crate::rpc::audit::{AuditService, static_log};
 use crate::rpc::refusals::{is_grpc, no_service, worded};
 use crate::tls::{Conn, Incoming, ListenerKind, TlsServer, accept};

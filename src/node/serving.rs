@@ -18,16 +18,17 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_reflection::server::v1::{ServerReflection, ServerReflectionServer};
 use tower::util::MapResponseLayer;
 
-use super::{NodeError, Parts};
+use super::NodeError;
 use crate::config::Limits;
+use crate::parts::Parts;
+use crate::peers::MESSAGE_BYTES_MAX;
+use crate::peers::shown::stamp;
 use crate::policy::Method;
-use crate::rpc::MESSAGE_BYTES_MAX;
 use crate::rpc::admit::{Behind, Gate};
 use crate::rpc::custodian::CustodianService;
 use crate::rpc::desk::DeskService;
 use crate::rpc::exchange::Exchange;
 use crate::rpc::refusals::worded;
-use crate::rpc::shown::stamp;
 use crate::tls::{ListenerKind, TlsServer, accept};
 use crate::wire::{FILE_DESCRIPTORS, v1};
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Parts;
 use super::serving::stopped;
 use crate::access::AccessLog;
 use crate::blame::{Blame, Blamed};
 use crate::ids::{LogName, MemberId};
 use crate::ledger::{Ledger, LedgerError, Standing};
+use crate::parts::Parts;
 use crate::wire::v1;
 
 /// How often peers are asked for a newer roster, in seconds.

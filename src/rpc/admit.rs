@@ -11,12 +11,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
-use super::status::to_peer;
 use crate::access::{AccessLine, AccessLog, OfficerProof};
 use crate::blame::{Blame, Blamed};
 use crate::config::Limits;
 use crate::ids::{MemberId, QueryId};
 use crate::officers::Officers;
+use crate::peers::status::to_peer;
 use crate::policy::{self, Denied, Identity, Method, Permit, Subject};
 use crate::tls::{Peer, RosterHandle};
 use crate::wire::v1::AccessScope;

@@ -19,7 +19,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::admit::{Admitted, Asking, Gate};
-use super::status::{code_of, to_officer, to_peer};
 use crate::access::{AccessLine, AccessLog};
 use crate::audit::layout::tiles_of_run;
 use crate::audit::local::{
@@ -31,6 +30,7 @@ use crate::evidence::Evidence;
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::{AuditedBody, BodyReader, Ledger, LedgerError, Log, Seer};
 use crate::merkle::TILE_WIDTH;
+use crate::peers::status::{code_of, to_officer, to_peer};
 use crate::policy::{Identity, Method, Permit, Subject};
 use crate::roster::{MemberRole, Roster};
 use crate::store::StoreError;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::admit::{Admitted, Asking, Gate};
-use super::status::to_peer;
 use crate::access::{AccessLine, AccessLog};
 use crate::custodian::{Custodian, Handled, PointsGrant, Rules, SeenRequest, ServedKey};
 use crate::ids::QueryId;
 use crate::ledger::LedgerError;
+use crate::peers::status::to_peer;
 use crate::policy::Method;
 use crate::roster::{Roster, TokenClass, TokenKeyState};
 use crate::tls::{Peer, RosterHandle};

@@ -7,7 +7,6 @@ mod call;
 mod error;
 mod import;
 mod keep;
-mod proof;
 mod view;
 
 use std::pin::Pin;
@@ -19,12 +18,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admit::Gate;
-use super::status::to_officer;
+use crate::access::officer::Signed;
 use crate::ledger::LedgerError;
-use crate::node::Parts;
+use crate::parts::Parts;
+use crate::peers::status::to_officer;
 use crate::policy::Method;
 use crate::tls::Peer;
-use crate::wire::v1::{self, AccessScope, desk_server};
+use crate::wire::each_desk_call;
+use crate::wire::v1::{self, Limit, desk_server};
 
 /// How many times longer than others a call may take that publishes, or reads
 /// whole logs or all replicas.
@@ -64,9 +65,14 @@ async fn blocking<R: Send + 'static>(
 
 type Events = Pin<Box<dyn Stream<Item = Result<v1::ImportEvent, Status>> + Send>>;
 
+/// What each signed call does, by the name of its method.
+mod work {
+    pub(super) use super::{ask::*, keep::*, view::*};
+}
+
 /// The signed calls: each is opened, done and closed in a task of its own.
 macro_rules! calls {
-    ($($name:ident($request:ident) -> $response:ident: $scope:ident, $times:expr, $work:path;)*) => {
+    ($(#[doc = $doc:literal] $name:ident($request:ident) -> $response:ident;)*) => {
         #[tonic::async_trait]
         impl desk_server::Desk for DeskService {
             type ImportStream = Events;
@@ -91,40 +97,32 @@ macro_rules! calls {
             $(
                 async fn $name(
                     &self,
-                    request: Request<v1::$request>,
+                    request: Request<v1::SignedCall>,
                 ) -> Result<Response<v1::$response>, Status> {
                     let desk = self.clone();
                     let work = async move {
-                        let mut call = desk.open(request, AccessScope::$scope).await?;
-                        let result = $work(&mut call).await;
+                        let mut call = desk.open::<v1::$request>(request).await?;
+                        let result = work::$name(&mut call).await;
                         call.close(result).await
                     };
-                    let limit = self.timeout.saturating_mul($times);
-                    call::whole(limit, work).await.map(Response::new)
+                    call::whole(self.limit::<v1::$request>(), work).await.map(Response::new)
                 }
             )*
         }
     };
 }
 
-calls! {
-    publish(PublishRequest) -> PublishResponse: Local, WORK_TIMES, keep::publish;
-    retract(RetractRequest) -> RetractResponse: Admin, WORK_TIMES, keep::retract;
-    list_cases(ListCasesRequest) -> ListCasesResponse: Local, 1, view::list_cases;
-    show_case(ShowCaseRequest) -> ShowCaseResponse: Local, 1, view::show_case;
-    add_case(AddCaseRequest) -> AddCaseResponse: Admin, 1, keep::add_case;
-    close_case(CloseCaseRequest) -> CloseCaseResponse: Admin, 1, keep::close_case;
-    query(QueryRequest) -> QueryResponse: Local, WORK_TIMES, ask::query;
-    links(LinksRequest) -> LinksResponse: Local, WORK_TIMES, ask::links;
-    hits(HitsRequest) -> HitsResponse: Local, WORK_TIMES, ask::hits;
-    list_officers(ListOfficersRequest) -> ListOfficersResponse: Admin, 1, keep::list_officers;
-    add_officer(AddOfficerRequest) -> AddOfficerResponse: Admin, 1, keep::add_officer;
-    suspend_officer(SuspendOfficerRequest) -> SuspendOfficerResponse: Admin, 1, keep::suspend_officer;
-    keygen(KeygenRequest) -> KeygenResponse: Admin, WORK_TIMES, keep::keygen;
-    show_log(ShowLogRequest) -> ShowLogResponse: Admin, WORK_TIMES, view::show_log;
-}
+each_desk_call! { calls }
 
 impl DeskService {
+    /// How long a call may take.
+    fn limit<R: Signed>(&self) -> Duration {
+        match R::LIMIT {
+            Limit::Work => self.timeout.saturating_mul(WORK_TIMES),
+            Limit::Look | Limit::Unspecified => self.timeout,
+        }
+    }
+
     /// The status asks about no case: it is neither signed nor logged.
     async fn status(
         &self,

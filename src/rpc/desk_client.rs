@@ -11,18 +11,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::MESSAGE_BYTES_MAX;
-use super::status::{blame_of, code_of};
 use crate::access::officer::{OfficerSignatureError, Signed};
 use crate::blame::{Blame, Blamed};
 use crate::clock::Clock;
 use crate::ids::MemberId;
+use crate::peers::MESSAGE_BYTES_MAX;
+use crate::peers::status::{blame_of, code_of};
 use crate::tls::{Material, RosterHandle, TlsRefusal, connector, refusal_in};
-use crate::wire::v1;
+use crate::wire::{each_desk_call, v1};
 
 pub mod signature;
-
-pub use signature::OfficerSignature;
 
 /// How long connecting may take, in seconds.
 const CONNECT_S: u64 = 10;
@@ -123,12 +121,12 @@ pub enum FilePart {
     End,
 }
 
-/// One unary method: its name, how long it may take, whether it goes unsigned.
+/// The signed calls.
 macro_rules! calls {
-    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident, $seconds:ident $(, $unsigned:ident)?;)*) => {
+    ($(#[$doc:meta] $name:ident($request:ident) -> $response:ident;)*) => {
         impl DeskClient {
             $(
-                $(#[$doc])*
+                #[$doc]
                 ///
                 /// # Errors
                 /// [`DeskCallError`].
@@ -136,50 +134,16 @@ macro_rules! calls {
                     &self,
                     request: v1::$request,
                 ) -> Result<v1::$response, DeskCallError> {
-                    let call = timed(request, $seconds);
-                    let call = calls!(@call self, call $(, $unsigned)?);
+                    let call = timed(self.signed(&request)?, seconds::<v1::$request>());
                     let answer = self.inner.clone().$name(call).await;
                     answer.map(Response::into_inner).map_err(|s| self.failed(&s))
                 }
             )*
         }
     };
-    (@call $self:ident, $call:ident, unsigned) => { $call };
-    (@call $self:ident, $call:ident) => { $self.signed($call)? };
 }
 
-calls! {
-    /// What the node is doing, and how old its replicas are.
-    get_status(GetStatusRequest) -> GetStatusResponse, CALL_S, unsigned;
-    /// Publishes elements of one case.
-    publish(PublishRequest) -> PublishResponse, WORK_S;
-    /// Retracts an element of a case, or all of them.
-    retract(RetractRequest) -> RetractResponse, WORK_S;
-    /// The case table.
-    list_cases(ListCasesRequest) -> ListCasesResponse, CALL_S;
-    /// One case with its elements.
-    show_case(ShowCaseRequest) -> ShowCaseResponse, CALL_S;
-    /// Records a case or an operation.
-    add_case(AddCaseRequest) -> AddCaseResponse, CALL_S;
-    /// Closes a case.
-    close_case(CloseCaseRequest) -> CloseCaseResponse, CALL_S;
-    /// Asks which cases elsewhere share evidence with a case.
-    query(QueryRequest) -> QueryResponse, WORK_S;
-    /// Asks which cases of an operation's regions belong together.
-    links(LinksRequest) -> LinksResponse, WORK_S;
-    /// The member's hits.
-    hits(HitsRequest) -> HitsResponse, CALL_S;
-    /// The list of officers.
-    list_officers(ListOfficersRequest) -> ListOfficersResponse, CALL_S;
-    /// Adds an officer, or gives one other rights.
-    add_officer(AddOfficerRequest) -> AddOfficerResponse, CALL_S;
-    /// Suspends or restores an officer.
-    suspend_officer(SuspendOfficerRequest) -> SuspendOfficerResponse, CALL_S;
-    /// Runs the node's part of a key generation, to its end.
-    keygen(KeygenRequest) -> KeygenResponse, WORK_S;
-    /// The newest entries of a log, and whether the logs verify.
-    show_log(ShowLogRequest) -> ShowLogResponse, WORK_S;
-}
+each_desk_call! { calls }
 
 impl DeskClient {
     /// Makes a client of the node of `member` at `endpoint` (`host:port`),
@@ -199,6 +163,20 @@ impl DeskClient {
         Ok(Self::over(channel, material, signing, endpoint))
     }
 
+    /// What the node is doing, and how old its replicas are; nobody signs for it.
+    ///
+    /// # Errors
+    /// [`DeskCallError`].
+    pub async fn get_status(
+        &self,
+        request: v1::GetStatusRequest,
+    ) -> Result<v1::GetStatusResponse, DeskCallError> {
+        let answer = self.inner.clone().get_status(timed(request, CALL_S)).await;
+        answer
+            .map(Response::into_inner)
+            .map_err(|s| self.failed(&s))
+    }
+
     fn over(channel: Channel, material: Material, clock: Clock, endpoint: &str) -> Self {
         let inner = v1::desk_client::DeskClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -211,9 +189,8 @@ impl DeskClient {
         }
     }
 
-    fn signed<R: Signed>(&self, mut call: Request<R>) -> Result<Request<R>, DeskCallError> {
-        signature::attach(&self.material, self.clock.now(), &mut call)?;
-        Ok(call)
+    fn signed<R: Signed>(&self, request: &R) -> Result<v1::SignedCall, DeskCallError> {
+        Ok(signature::sign(&self.material, self.clock.now(), request)?)
     }
 
     /// Starts an import: `options` first, then what comes through `parts`. The
@@ -227,9 +204,8 @@ impl DeskClient {
         parts: mpsc::Receiver<FilePart>,
     ) -> Result<ImportEvents, DeskCallError> {
         use tokio_stream::StreamExt;
-        let made = OfficerSignature::make(&self.material, self.clock.now(), &options)?;
         let first = v1::ImportPart {
-            options: Some(options),
+            call: Some(self.signed(&options)?),
             ..Default::default()
         };
         let mut sent = 0_u64;
@@ -246,8 +222,7 @@ impl DeskClient {
                 ..Default::default()
             },
         });
-        let mut call = Request::new(tokio_stream::once(first).chain(rest));
-        made.put(call.metadata_mut())?;
+        let call = Request::new(tokio_stream::once(first).chain(rest));
         let answer = self.inner.clone().import(call).await;
         let events = answer
             .map(Response::into_inner)
@@ -337,6 +312,14 @@ fn address(endpoint: &str) -> Result<http::Uri, DeskCallError> {
         .ok_or_else(|| DeskCallError::Address {
             endpoint: endpoint.to_owned(),
         })
+}
+
+/// How long a call may take.
+fn seconds<R: Signed>() -> u64 {
+    match R::LIMIT {
+        v1::Limit::Work => WORK_S,
+        v1::Limit::Look | v1::Limit::Unspecified => CALL_S,
+    }
 }
 
 fn timed<T>(message: T, seconds: u64) -> Request<T> {

@@ -13,11 +13,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::admit::{Admitted, Gate};
-use super::client::PeerClients;
-use super::status::to_peer;
 use crate::audit::local::rosters_after;
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::{BodyReader, Ledger, LedgerError, Log, Range};
+use crate::peers::client::PeerClients;
+use crate::peers::status::to_peer;
 use crate::policy::{Method, Permit};
 use crate::replicate::{BODIES_ASKED_MAX, RANGES_MAX, notice_of};
 use crate::roster::log::is_of_rosters;

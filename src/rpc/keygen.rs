@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tonic::Status;
 
-use super::client::{PeerClients, peer_error};
 use crate::access::Asked;
 use crate::blame::{Blame, Blamed};
 use crate::custodian::{Custodian, CustodianError};
 use crate::ids::MemberId;
+use crate::peers::client::{PeerClients, peer_error};
 use crate::replicate::PeerError;
 use crate::wire::v1;
 

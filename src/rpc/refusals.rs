@@ -10,7 +10,7 @@ use http::{Request, Response};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
-use super::status::{CODE_HEADER, with_code};
+use crate::peers::status::{CODE_HEADER, with_code};
 use crate::spoken::{PROTOCOLS, VERSION};
 
 /// The content type of gRPC, whatever follows.

@@ -125,6 +125,11 @@ impl Peer {
         self.chain.first().map_or(&[], |leaf| leaf.as_ref())
     }
 
+    /// The certificates between the caller's own and its CA, DER.
+    pub fn intermediates(&self) -> impl Iterator<Item = &[u8]> {
+        self.chain.iter().skip(1).map(AsRef::as_ref)
+    }
+
     /// Says whether a node calls.
     #[must_use]
     pub fn is_node(&self) -> bool {

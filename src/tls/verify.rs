@@ -3,28 +3,21 @@
 //! at no other, and dates that cover the node's clock.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::KeyUsage;
 
+use super::RosterHandle;
 use super::refusal::Refusal;
-use super::{CHAIN_MAX, RosterHandle, identity_of};
+use crate::certificate::{check_chain, identity_of};
 use crate::clock::{Clock, UnixSeconds};
 use crate::ids::MemberId;
 use crate::policy::{Identity, Subject};
-use crate::roster::{Member, MemberRole, Roster};
-
-/// Signatures that certificates may carry.
-static CERTIFICATE_ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
-    webpki::ring::ECDSA_P256_SHA256,
-    webpki::ring::ECDSA_P384_SHA384,
-    webpki::ring::ED25519,
-];
+use crate::roster::{MemberRole, Roster};
 
 /// Whom a connection may be with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,33 +139,6 @@ fn check_want(identity: Identity, want: &Want) -> Result<Identity, Refusal> {
         }
         Want::AnyNode | Want::OfficerOf(_) | Want::Auditing(_) | Want::NodeOf(_) => Ok(identity),
     }
-}
-
-fn check_chain(
-    leaf: &CertificateDer<'_>,
-    chain: &[CertificateDer<'_>],
-    usage: KeyUsage,
-    member: &Member,
-    now: UnixSeconds,
-) -> Result<(), webpki::Error> {
-    if chain.len() >= CHAIN_MAX {
-        return Err(webpki::Error::MaximumPathDepthExceeded);
-    }
-    let ca = CertificateDer::from(member.ca.as_slice());
-    let anchor = anchor_from_trusted_cert(&ca)?;
-    let since = Duration::from_secs(u64::try_from(now).unwrap_or(0));
-    let time = UnixTime::since_unix_epoch(since);
-    let leaf = EndEntityCert::try_from(leaf)?;
-    leaf.verify_for_usage(
-        CERTIFICATE_ALGORITHMS,
-        &[anchor],
-        chain,
-        time,
-        usage,
-        None,
-        None,
-    )
-    .map(|_| ())
 }
 
 fn refusal_of(

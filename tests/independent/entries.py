@@ -8,6 +8,7 @@ import re
 import time
 
 import notes
+import officers
 import rosters
 import strict
 import tree
@@ -131,6 +132,7 @@ class LogVerifier:
         self.absent = []   # (index, statement, bodies' file)
         self.witnessed = log.witnessed()
         self.sizes = [size for size, _ in self.witnessed]
+        self.lines = officers.Lines(log.trust, member)
 
     def run(self):
         files = self.log.entry_files()
@@ -213,6 +215,9 @@ class LogVerifier:
             except Forged:
                 log.bundle.find("body.forged", place)
                 return "forged"
+            if statement["body_type"] == ACCESS:
+                for fault in self.lines.check(content, statement["issued_at"]):
+                    log.bundle.find(fault, place)
         withheld = state == NOT_FOR_YOU and statement["body_type"] in (ELEMENT, NOTICE, AMEND)
         if state not in (HELD, ERASED) and not withheld:
             log.bundle.find("body.missing", place)

@@ -625,6 +625,31 @@ def log_key_revoked_while_in_use(target):
     return instead(target, "log_key_revoked")
 
 
+# --- what officers signed ------------------------------------------------------
+
+LINE = 7     # of the access log that was made for these
+
+
+def line_instead(name, *codes, shell=True):
+    """The member signed and logged it all; one line is not its officer's."""
+    def plant(target):
+        target.also = LINE
+        return instead(target, name)
+    plant.__name__ = name
+    fault(*codes, delta={}, shell=shell)(plant)
+
+
+line_instead("officer_signature_bit", "officer.signature")
+line_instead("officer_signed_another_method", "officer.signature")
+line_instead("officer_not_signed", "officer.unsigned")
+line_instead("officer_signed_earlier", "officer.untimely")
+line_instead("officer_of_another_ca", "officer.certificate")
+line_instead("officer_of_another_name", "officer.certificate")
+line_instead("officer_expired", "officer.certificate")
+# The shell looks at a sample of the lines.
+line_instead("officer_replayed", "officer.replayed", shell=False)
+
+
 # --- the tool ----------------------------------------------------------------
 
 def write_sums(root):

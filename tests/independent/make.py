@@ -8,7 +8,8 @@ writes DIR/bundle and DIR/policy.toml. The member hefei has rotated its records
 key half-way, retracted four records, let one expire, and has two receipts of
 wuhu for one erasure; its last five records are not witnessed. Some records have a
 second signature, of an old key or of an algorithm that nobody knows yet. The third of
-its rosters lists keys of that algorithm, for each use, and requires a feature.
+its rosters lists keys of that algorithm, for each use, and requires a feature. An
+officer signed every line of its access log.
 
 DIR/instead/NAME has files that the roots or members could have signed instead of those
 of the bundle, and in `delta.json` how many records change their verdict by them.
@@ -33,6 +34,7 @@ import rosters
 import tree
 import wire
 from entries import TYPE
+from officers import TYPE as OFFICER_TYPE
 
 FEDERATION = "selfmade.example"
 MEMBERS = {"hefei": 1, "wuhu": 1, "bengbu": 1, "audit-office": 3}
@@ -40,6 +42,7 @@ DAY = 86400
 NOW = int(time.time())
 RECORDS, CHECKPOINT, WITNESS = 1, 2, 3
 NEWER = 9
+LINE = 7     # of the access log, where another one can stand
 
 
 def varint(n):
@@ -75,16 +78,17 @@ def number(key):
     return rosters.key_number(rosters.ED25519, public(key))
 
 
-def authority(name):
-    """A self-signed CA certificate in DER; its key is forgotten."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    start = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=30)
-    made = (x509.CertificateBuilder().subject_name(who).issuer_name(who)
+def certificate(name, key, issuer, issuer_key, extension, days=3650):
+    """A certificate in DER, from 30 days ago on."""
+    def who(text):
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+    start = datetime.datetime.fromtimestamp(NOW - 30 * DAY, datetime.timezone.utc)
+    hash_ = None if isinstance(issuer_key, Ed25519PrivateKey) else hashes.SHA256()
+    made = (x509.CertificateBuilder().subject_name(who(name)).issuer_name(who(issuer))
             .public_key(key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(start).not_valid_after(start + datetime.timedelta(days=3650))
-            .add_extension(x509.BasicConstraints(True, None), critical=True)
-            .sign(key, hashes.SHA256()))
+            .not_valid_before(start).not_valid_after(start + datetime.timedelta(days=days))
+            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+            .sign(issuer_key, hash_))
     return made.public_bytes(serialization.Encoding.DER)
 
 
@@ -94,10 +98,52 @@ def newer_key(name, use):
     return rosters.key_number(NEWER, key), key
 
 
+class Officer:
+    """An officer of a member, with a key of one of two kinds."""
+
+    def __init__(self, member, name="li.wei", ed25519=False, days=3650):
+        self.key = (Ed25519PrivateKey.generate() if ed25519
+                    else ec.generate_private_key(ec.SECP256R1()))
+        uri = f"spiffe://{FEDERATION}/bureau/hefei/officer/{name}"
+        self.der = certificate(
+            name, self.key, member.name, member.ca_key,
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), days)
+        self.scheme = 2055 if ed25519 else 1027
+
+    def sign(self, signed):
+        if self.scheme == 2055:
+            return self.key.sign(signed)
+        return self.key.sign(signed, ec.ECDSA(hashes.SHA256()))
+
+
+class Line:
+    """A line of the access log: what is signed, and what the node says of it."""
+
+    def __init__(self, officer, at, method="Desk.Query"):
+        self.officer, self.at, self.taken_at, self.method = officer, at, at, method
+        self.nonce, self.signed_method, self.flip, self.bare = os.urandom(16), method, 0, False
+
+    def body(self):
+        commitment = os.urandom(32).hex()
+        asked = message((1, "A-1"), (2, [message((1, "phone"), (2, commitment))]),
+                        (4, message((1, "fraud"), (2, "reason"))), (60, "a field to come"))
+        payload = message((1, self.signed_method), (2, self.nonce), (3, self.taken_at),
+                          (4, self.officer.scheme), (5, asked))
+        signed = rosters.pae(OFFICER_TYPE, payload)
+        signature = bytearray(self.officer.sign(signed))
+        signature[10] ^= self.flip
+        proof = [] if self.bare else [
+            (11, signed), (12, bytes(signature)), (13, self.officer.der), (15, self.taken_at)]
+        return message(
+            (1, os.urandom(16)), (2, 1), (3, os.urandom(16)), (4, self.method), (5, "li.wei"),
+            (8, "ok"), (9, 1), *proof)
+
+
 class Member:
     def __init__(self, name, role, port):
         self.name, self.role, self.port = name, role, port
-        self.ca = authority(name)
+        self.ca_key = ec.generate_private_key(ec.SECP256R1())
+        self.ca = certificate(name, self.ca_key, name, self.ca_key, x509.BasicConstraints(True, None))
         self.keys = {use: [Ed25519PrivateKey.generate()] for use in (RECORDS, CHECKPOINT, WITNESS)}
         self.from_size = {}
         self.revoked = {}    # key number -> ("keep", size)
@@ -165,13 +211,17 @@ class Log:
         self.entries, self.bodies = [], []
         self.key = member.keys[RECORDS][0]
 
+    @staticmethod
+    def time(index):
+        return NOW - 20 * DAY + index
+
     def append(self, body_type, body, expires_at=0, state=1, newer=False):
         """An entry; with `newer` under a key of an algorithm that nobody knows yet."""
         key_id = newer_key(self.member.name, RECORDS)[0] if newer else number(self.key)
         statement = message(
             (1, 1), (2, FEDERATION), (3, 1 if self.kind == "records" else 2), (4, 1),
             (5, self.member.name), (6, body_type), (7, hashlib.sha256(body).digest()),
-            (8, NOW - 20 * DAY + len(self.entries)), (9, expires_at), (10, key_id))
+            (8, self.time(len(self.entries))), (9, expires_at), (10, key_id))
         signed = rosters.pae(TYPE, statement)
         signatures = [(key_id, b"\x5a" * 3309 if newer else self.key.sign(signed))]
         if len(self.entries) in (40, 42):
@@ -309,14 +359,18 @@ def main():
     note = write_log(root, log, sizes, witnesses)
     for index in (0, *marks):
         write(root, f"proofs/1-{index}.proof", log.proof(index, note))
-    access = Log(members["hefei"], "access")
-    access.key = new_key
-    for _ in range(args.access):
-        access.append(16, message(
-            (1, os.urandom(16)), (2, 1), (3, os.urandom(16)), (4, "Desk.Query"), (5, "li.wei"),
-            (8, "ok"), (9, 1)))
-    access.grow()
-    write_log(root, access, [args.access // 2], witnesses)
+    def access_log(where, change=lambda lines: None):
+        """The access log, with what `change` makes of its lines."""
+        log = Log(hefei, "access")
+        log.key = new_key
+        staff = Officer(hefei), Officer(hefei, ed25519=True)
+        lines = [Line(staff[n % 2], log.time(n)) for n in range(args.access)]
+        change(lines)
+        for line in lines:
+            log.append(16, line.body())
+        log.grow()
+        write_log(where, log, [args.access // 2], witnesses)
+    access_log(root)
 
     wuhu = Log(members["wuhu"], "records")
     for _ in range(20):
@@ -384,6 +438,25 @@ def main():
     instead("log_key_revoked", hefei, new_key, cut,
             {"valid": cut - sizes[-1], "provisional": -provisional,
              "key_invalid": provisional - cut + sizes[-1]})
+
+    def line_instead(name, change):
+        """Another access log, one of whose lines is another."""
+        where = args.out / "instead" / name
+        access_log(where, lambda lines: change(lines, lines[LINE]))
+        write(where, "delta.json", "{}")
+    line_instead("officer_signature_bit", lambda _, line: vars(line).update(flip=1))
+    line_instead("officer_signed_another_method",
+                 lambda _, line: vars(line).update(signed_method="Desk.Hits"))
+    line_instead("officer_not_signed", lambda _, line: vars(line).update(bare=True))
+    line_instead("officer_signed_earlier",
+                 lambda _, line: vars(line).update(taken_at=line.at - 600))
+    line_instead("officer_of_another_ca",
+                 lambda _, line: vars(line).update(officer=Officer(members["wuhu"])))
+    line_instead("officer_of_another_name",
+                 lambda _, line: vars(line).update(officer=Officer(hefei, "wang")))
+    line_instead("officer_expired", lambda _, line: vars(line).update(officer=Officer(hefei, days=3)))
+    line_instead("officer_replayed",
+                 lambda lines, line: vars(line).update(nonce=lines[0].nonce))
 
     write(args.out, "policy.toml", f'federation = "{FEDERATION}"\n'
           f'roster_pin = "{hashlib.sha256(raw1).hexdigest()}"\n')

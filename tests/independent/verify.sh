@@ -2,13 +2,15 @@
 # Checks a bundle of `casegate audit export` with nothing but openssl, sha256sum,
 # base64, xxd, od, awk, coreutils and bash: sums, the roster chain from the pin,
 # checkpoints, cosignatures, the root from all hash tiles, proofs, receipts, and
-# of a sample of records the signature, the leaf and the body.
+# of a sample of records the signature, the leaf and the body, and of lines of an
+# access log what their officer signed.
 #
 #   verify.sh BUNDLE --policy FILE [--records N|all] [--also INDEX]
 #
 # Prints a line for each finding (`CODE PATH`) and for each log's verdicts, with
 # the words of PROTOCOL.md section 15. Of the keys' validity it checks only that a
-# roster names them, and of erased bodies only that the bundle calls them so.
+# roster names them, of erased bodies only that the bundle calls them so; and it does
+# not look for what an officer signed once and stands in the log twice.
 # Exit code: 0 nothing wrong, 1 something is wrong, 2 could not run, 5 the bundle has a
 # newer format than the one that is read here.
 set -u
@@ -162,6 +164,8 @@ read_members() {
         case $path in
             6) who= ;;
             6.1) who=$(slice "$roster" "$a" "$b"); : >"$tmp/witnesses.$who" ;;
+            6.2) echo "$a" >"$tmp/role.$number.$who" ;;
+            6.5) slice "$roster" "$a" "$b" | openssl x509 -inform DER >"$tmp/ca.$number.$who" 2>/dev/null ;;
             6.7) use= ;;
             6.7.1) use=$a ;;
             6.7.2) id=$(slice "$roster" "$a" "$b" | hex) ;;
@@ -224,6 +228,7 @@ one_roster() {
     field 5 >"$tmp/threshold.$number"
     signed_by "$tmp/roots.$number" "$(cat "$tmp/threshold.$number")" || return 1
     [ "$number" = 1 ] || signed_by "$tmp/roots.$((number - 1))" "$(cat "$tmp/threshold.$((number - 1))")" || return 1
+    printf '%s %s\n' "$(field 9)" "$(field 10)" >"$tmp/span.$number"
     read_members "$tmp/roster"
 }
 
@@ -771,6 +776,7 @@ verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
         if [ "$state" = 1 ] && [ "${body_of[$place]:-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}" != "$digest" ]; then
             find_ body.forged "$2"; echo forged; continue
         fi
+        case $state-$type in 1-16) check_line "$tmp/body/$place" "$statement" "$2" ;; esac
         case $state-$type in 1-* | 4-* | 2-[123]) ;; *) find_ body.missing "$2" ;; esac
         if [ "$at" -ge "$proven" ]; then echo not_logged
         elif [ "${tree_of[$place]-}" != "$leaf" ]; then find_ entry.forged "$1"; echo not_logged
@@ -781,6 +787,112 @@ verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
         elif [ "$at" -lt "$witnessed" ]; then echo valid
         else echo provisional; fi
     done <"$tmp/split" >>"$tmp/verdicts"
+}
+
+# --- What officers signed ----------------------------------------------------
+
+near() { [ $(($1 - $2)) -le 300 ] && [ $(($2 - $1)) -le 300 ]; } # SECONDS SECONDS
+
+# The payload of the PAE in $tmp/pae, by its length; 1 when it is none.
+officer_payload() {
+    local total digits size type=application/vnd.casegate.desk.v3+protobuf
+    total=$(stat -c %s "$tmp/pae")
+    for digits in 1 2 3 4 5 6; do
+        size=$((total - ${#type} - 12 - digits))
+        [ "$size" -ge 0 ] && [ "${#size}" = "$digits" ] || continue
+        tail -c "$size" "$tmp/pae" >"$tmp/payload"
+        pae "$type" "$tmp/payload" | cmp -s - "$tmp/pae" && return 0
+    done
+    return 1
+}
+
+officer_signed() { # SCHEME, with cert.der, pae and officer.sig: the certificate's key signed
+    local der=$tmp/officer.der
+    openssl x509 -inform DER -in "$tmp/cert.der" -pubkey -noout >"$tmp/officer.pub" 2>/dev/null || return 1
+    openssl pkey -pubin -in "$tmp/officer.pub" -outform DER -out "$der" 2>/dev/null || return 1
+    is() { openssl pkey -pubin -in "$tmp/officer.pub" -text_pub -noout | grep -q "$1"; }
+    made() { openssl dgst "$@" -verify "$tmp/officer.pub" -signature "$tmp/officer.sig" "$tmp/pae" >/dev/null 2>&1; }
+    case $1 in
+        2055) [ "$(head -c 12 "$der" | hex)" = 302a300506032b6570032100 ] &&
+            holds "$(tail -c 32 "$der" | hex)" "$(hex <"$tmp/officer.sig")" "$tmp/pae" ;;
+        1027) is prime256v1 && made -sha256 ;;
+        1283) is secp384r1 && made -sha384 ;;
+        2052) is Modulus && made -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32 ;;
+        *) return 1 ;;
+    esac
+}
+
+officer_counts() { # CALLER OUTCOME TAKEN-AT, with cert.der and chain.pem
+    local uri fed role who kind name number=0 from to words=(- bureau department auditor) more=()
+    [ ! -s "$tmp/chain.pem" ] || more=(-untrusted "$tmp/chain.pem")
+    uri=$(openssl x509 -inform DER -in "$tmp/cert.der" -noout -ext subjectAltName 2>/dev/null |
+        tr ',' '\n' | sed -n 's/^ *URI://p')
+    [ -n "$uri" ] && [ "$(wc -l <<<"$uri")" = 1 ] || return 1
+    IFS=/ read -r _ _ fed role who kind name <<<"$uri"
+    [ "$fed" = "$federation" ] || return 1
+    [ "$who-$kind-$name" = "$member-officer-$1" ] || { [ "$2" != ok ] && [ "$uri" = "$1" ]; } || return 1
+    openssl x509 -inform DER -in "$tmp/cert.der" -out "$tmp/cert.pem" 2>/dev/null || return 1
+    while [ "$number" -lt "$versions" ]; do
+        number=$((number + 1))
+        [ -s "$tmp/ca.$number.$who" ] || continue
+        [ "${words[$(cat "$tmp/role.$number.$who")]}" = "$role" ] || continue
+        read -r from to <"$tmp/span.$number"
+        [ "$3" -ge $((from - 300)) ] && [ "$3" -lt "$to" ] || continue
+        openssl verify -attime "$3" -purpose sslclient -trusted "$tmp/ca.$number.$who" \
+            "${more[@]}" "$tmp/cert.pem" >/dev/null 2>&1 && return 0
+    done
+    return 1
+}
+
+noted_first() { # METHOD, with request: its line comes when it ends
+    case $1 in
+        Desk.Import | Desk.Publish | Desk.Retract | Desk.Keygen) return 0 ;;
+        Desk.Query) walk "$tmp/request" "" 2>/dev/null | grep -q '^3 1$' ;;
+        *) return 1 ;;
+    esac
+}
+
+check_line() { # BODY STATEMENT(hex) PATH
+    local p a b method= caller= outcome= taken=0 request= said= nonce=0 signed_at=0 scheme=0 issued=0
+    [ -f "$1" ] && walk "$1" "" >"$tmp/line" || return 0
+    rm -f "$tmp/cert.der"; : >"$tmp/chain.pem"; : >"$tmp/officer.sig"; : >"$tmp/request"
+    while read -r p a b; do
+        case $p in
+            4) method=$(slice "$1" "$a" "$b") ;;
+            5) caller=$(slice "$1" "$a" "$b") ;;
+            8) outcome=$(slice "$1" "$a" "$b") ;;
+            11) slice "$1" "$a" "$b" >"$tmp/pae"; request=1 ;;
+            12) slice "$1" "$a" "$b" >"$tmp/officer.sig" ;;
+            13) slice "$1" "$a" "$b" >"$tmp/cert.der" ;;
+            15) taken=$a ;;
+            16) slice "$1" "$a" "$b" | openssl x509 -inform DER >>"$tmp/chain.pem" 2>/dev/null ;;
+        esac
+    done <"$tmp/line"
+    if [ -z "$request" ]; then
+        case $outcome-$method in ok-Desk.*) find_ officer.unsigned "$3" ;; esac
+        return 0
+    fi
+    officer_counts "$caller" "$outcome" "$taken" || find_ officer.certificate "$3"
+    if officer_payload && walk "$tmp/payload" "" >"$tmp/said"; then
+        while read -r p a b; do
+            case $p in
+                1) said=$(slice "$tmp/payload" "$a" "$b") ;;
+                2) nonce=$b ;;
+                3) signed_at=$a ;;
+                4) scheme=$a ;;
+                5) slice "$tmp/payload" "$a" "$b" >"$tmp/request" ;;
+            esac
+        done <"$tmp/said"
+    fi
+    if ! openssl x509 -inform DER -in "$tmp/cert.der" -noout 2>/dev/null; then return 0; fi
+    if [ "$nonce" != 16 ] || [ "$said" != "$method" ] || ! officer_signed "$scheme"; then
+        find_ officer.signature "$3"; return 0
+    fi
+    put "$2" >"$tmp/statement"; issued=$(walk "$tmp/statement" "" | awk '$1 == "8" { print $2 }')
+    if ! near "$taken" "$signed_at" || [ "${issued:-0}" -lt $((taken - 300)) ] ||
+        { [ "$issued" -gt $((taken + 300)) ] && [ "$outcome" = ok ] && ! noted_first "$said"; }; then
+        find_ officer.untimely "$3"
+    fi
 }
 
 check_dsse() { # NUMBER: the envelopes of the sampled entries that hold

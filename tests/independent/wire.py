@@ -50,6 +50,18 @@ ERASED_RANGE = {
 }
 ERASURE = {1: ("nonce", "b"), 2: ("items", ("*", ERASED_RANGE))}
 
+# Of an access line, what says who signed it; of a request, what the rules name.
+ACCESS_LINE = {
+    4: ("method", "t"), 5: ("caller", "t"), 8: ("outcome", "t"),
+    11: ("officer_request", "b"), 12: ("officer_signature", "b"),
+    13: ("officer_certificate", "b"), 15: ("taken_at", "i"), 16: ("officer_chain", ("*", "b")),
+}
+OFFICER = {
+    1: ("method", "t"), 2: ("nonce", "b"), 3: ("signed_at", "i"), 4: ("scheme", "u"),
+    5: ("request", "b"),
+}
+QUERY = {3: ("add", "u")}
+
 SIGNED_ROSTER = {1: ("roster", "b"), 2: ("signatures", ("*", SIGNATURE))}
 MEMBER_KEY = {
     1: ("use", "u"), 2: ("key_id", "b"), 3: ("public_key", "b"),
@@ -59,7 +71,7 @@ MEMBER_KEY = {
 ROOT_KEY = {1: ("algorithm", "u"), 2: ("public_key", "b")}
 FROZEN = {1: ("generation", "u"), 2: ("size", "u"), 3: ("root", "b")}
 MEMBER = {
-    1: ("id", "t"), 2: ("role", "u"), 3: ("name", "t"), 4: ("region", "t"),
+    1: ("id", "t"), 2: ("role", "u"), 3: ("name", "t"), 4: ("region", "t"), 5: ("ca", "b"),
     7: ("keys", ("*", MEMBER_KEY)), 8: ("records_generation", "u"),
     9: ("access_generation", "u"), 10: ("witnesses", ("*", "t")),
     12: ("frozen", ("*", FROZEN)),
@@ -75,8 +87,8 @@ ROSTER = {
 ZERO = {"u": 0, "i": 0, "z": 0, "t": "", "b": b""}
 
 
-def varint(data, at):
-    """Returns (number, next position); only the shortest form."""
+def varint(data, at, strict=True):
+    """Returns (number, next position); where it is strict, only of the shortest form."""
     number = shift = 0
     while True:
         if at >= len(data) or shift > 63:
@@ -85,7 +97,7 @@ def varint(data, at):
         at += 1
         number |= (byte & 0x7F) << shift
         if not byte & 0x80:
-            if (byte == 0 and shift) or number >> 64:
+            if (strict and byte == 0 and shift) or number >> 64:
                 raise Malformed("varint")
             return number, at
         shift += 7
@@ -96,12 +108,17 @@ def read(data, table, strict=True):
     out = {name: default(kind) for name, kind in table.values()}
     at, last = 0, 0
     while at < len(data):
-        tag, at = varint(data, at)
+        tag, at = varint(data, at, strict)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == 0:
-            value, at = varint(data, at)
+            value, at = varint(data, at, strict)
+        elif wire_type in (1, 5) and not strict and number not in table:
+            at += 8 if wire_type == 1 else 4
+            if at > len(data):
+                raise Malformed("length")
+            continue
         elif wire_type == 2:
-            size, at = varint(data, at)
+            size, at = varint(data, at, strict)
             if size > len(data) - at:
                 raise Malformed("length")
             value, at = data[at:at + size], at + size

@@ -5,19 +5,21 @@
 mod audit;
 mod closed;
 mod gate;
+mod signed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use casegate::access::officer::{OfficerSignatureError, Signed, verify_officer};
+use casegate::access::officer::{OfficerSignatureError, verify_officer};
 use casegate::access::{AccessLine, AccessLog, BROKEN_OFF};
 use casegate::federation::OFFICER;
 use casegate::ids::{LogIndex, LogName, OfficerName, QueryId};
+use casegate::peers::status::code_of;
 use casegate::policy::{Callers, Method};
 use casegate::record::AccessBody;
-use casegate::rpc::desk_client::{DeskCallError, FilePart, OfficerSignature};
-use casegate::rpc::status::code_of;
+use casegate::rpc::desk_client::signature::sign;
+use casegate::rpc::desk_client::{DeskCallError, FilePart};
 use casegate::tls::connector;
 use casegate::wire::v1::desk_client::DeskClient as RawDesk;
 use casegate::wire::v1::{self, AccessScope, ElementSpec, KeygenPlan, TokenClass};
@@ -501,12 +503,6 @@ pub(crate) fn raw_desk(cluster: &Cluster, member: &str) -> RawDesk<Channel> {
     RawDesk::new(endpoint.connect_with_connector_lazy(connector))
 }
 
-pub(crate) fn with<R: Signed>(made: &OfficerSignature, request: R) -> Request<R> {
-    let mut call = Request::new(request);
-    made.put(call.metadata_mut()).expect("it fits");
-    call
-}
-
 // A node that kept an officer's signed request could once ask it again whenever
 // it liked: nothing in what was signed said when, or that it was meant once.
 #[tokio::test(flavor = "multi_thread")]
@@ -517,21 +513,19 @@ async fn a_signed_request_counts_once_in_its_time_and_not_again_after_a_restart(
         .officer(&id("hefei"))
         .expect("an officer");
     let request = v1::ListCasesRequest::default();
-    let sign = |at| OfficerSignature::make(&own, at, &request).expect("signed");
+    let signed = |at| sign(&own, at, &request).expect("signed");
     let mut desk = raw_desk(&cluster, "hefei");
     for at in [NOW - 301, NOW + 301] {
-        let refused = desk.list_cases(with(&sign(at), request)).await;
+        let refused = desk.list_cases(signed(at)).await;
         assert_eq!(code_of(&refused.expect_err("refused")), "officer.untimely");
     }
     for at in [NOW - 300, NOW + 300] {
-        let answer = desk.list_cases(with(&sign(at), request)).await;
+        let answer = desk.list_cases(signed(at)).await;
         answer.expect("five minutes are allowed");
     }
-    let made = sign(NOW);
-    desk.list_cases(with(&made, request))
-        .await
-        .expect("the first time");
-    let refused = desk.list_cases(with(&made, request)).await;
+    let made = signed(NOW);
+    desk.list_cases(made.clone()).await.expect("the first time");
+    let refused = desk.list_cases(made.clone()).await;
     assert_eq!(code_of(&refused.expect_err("refused")), "officer.replayed");
     let line = of(&cluster, "hefei", "Desk.ListCases")
         .await
@@ -545,7 +539,7 @@ async fn a_signed_request_counts_once_in_its_time_and_not_again_after_a_restart(
     cluster.stop("hefei").await;
     cluster.restart("hefei").await;
     let mut desk = raw_desk(&cluster, "hefei");
-    let refused = desk.list_cases(with(&made, request)).await;
+    let refused = desk.list_cases(made.clone()).await;
     assert_eq!(
         code_of(&refused.expect_err("refused")),
         "officer.replayed",
@@ -555,14 +549,14 @@ async fn a_signed_request_counts_once_in_its_time_and_not_again_after_a_restart(
     cluster.stop("hefei").await;
     cluster.restart("hefei").await;
     let mut desk = raw_desk(&cluster, "hefei");
-    let refused = desk.list_cases(with(&made, request)).await;
+    let refused = desk.list_cases(made.clone()).await;
     assert_eq!(
         code_of(&refused.expect_err("refused")),
         "officer.replayed",
         "in the next generation of the log"
     );
     cluster.clock.advance(301);
-    let refused = desk.list_cases(with(&made, request)).await;
+    let refused = desk.list_cases(made.clone()).await;
     assert_eq!(code_of(&refused.expect_err("refused")), "officer.untimely");
     cluster.federation.stop().await;
 }
@@ -631,14 +625,12 @@ async fn a_file_that_ends_before_its_end_was_said_is_not_taken_for_whole() {
     let whole = head.len() as u64;
     for (what, last) in [("no end", None), ("too few", Some(end(whole + 1)))] {
         let options = import_options();
-        let made = OfficerSignature::make(&own, NOW, &options).expect("signed");
         let first = v1::ImportPart {
-            options: Some(options),
+            call: Some(sign(&own, NOW, &options).expect("signed")),
             ..Default::default()
         };
         let parts: Vec<_> = [first, part(head)].into_iter().chain(last).collect();
-        let mut call = Request::new(tokio_stream::iter(parts));
-        made.put(call.metadata_mut()).expect("it fits");
+        let call = tokio_stream::iter(parts);
         let answer = raw_desk(&cluster, "hefei").import(call).await;
         let mut events = answer.expect("it starts").into_inner();
         let refused = loop {

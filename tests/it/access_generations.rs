@@ -10,14 +10,14 @@ use casegate::audit::matching::{MatchReport, compare};
 use casegate::audit::verify::{Options, Policy, Report, verify};
 use casegate::ids::{LogIndex, LogName, Origin, TreeSize};
 use casegate::ledger::{Ledger, Standing};
+use casegate::peers::status::code_of;
 use casegate::record::Body;
 use casegate::rpc::audit::client::AuditClient;
 use casegate::rpc::audit::source::RemoteSource;
-use casegate::rpc::desk_client::OfficerSignature;
-use casegate::rpc::status::code_of;
+use casegate::rpc::desk_client::signature::sign;
 use casegate::wire::v1;
 
-use crate::access::{raw_desk, with};
+use crate::access::raw_desk;
 use crate::audit_port::{auditor, client};
 use crate::cluster::{Cluster, NOW, id, records, wait_for};
 use crate::tamper::federation;
@@ -197,15 +197,15 @@ async fn a_request_of_the_old_generation_is_not_taken_again_in_the_new_one() {
         .officer(&id("hefei"))
         .expect("an officer");
     let request = v1::ListCasesRequest::default();
-    let made = OfficerSignature::make(&own, NOW, &request).expect("signed");
+    let made = sign(&own, NOW, &request).expect("signed");
     let mut desk = raw_desk(&cluster, "hefei");
-    let answer = desk.list_cases(with(&made, request)).await;
+    let answer = desk.list_cases(made.clone()).await;
     answer.expect("the first time");
     raise(&mut cluster).await;
     cluster.stop("hefei").await;
     cluster.restart("hefei").await;
     let mut desk = raw_desk(&cluster, "hefei");
-    let answer = desk.list_cases(with(&made, request)).await;
+    let answer = desk.list_cases(made.clone()).await;
     let refused = answer.expect_err("refused");
     assert_eq!(code_of(&refused), "officer.replayed");
     assert!(

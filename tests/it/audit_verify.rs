@@ -6,6 +6,7 @@ mod commands;
 mod exported;
 mod fixture;
 mod matching;
+mod officers;
 mod proofs;
 mod rosterlog;
 mod vectors;

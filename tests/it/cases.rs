@@ -10,7 +10,7 @@ use casegate::ids::{LogIndex, LogName};
 use casegate::import::{ImportError, ImportRun, Importer};
 use casegate::intake::Format;
 use casegate::ledger::OWN_RECORDS;
-use casegate::node::Parts;
+use casegate::parts::Parts;
 use casegate::publish::PublishState;
 use casegate::wire::v1::{CaseRow, CaseState, Purpose};
 

@@ -10,7 +10,7 @@ use casegate::element::Rules;
 use casegate::federation::{Federation, FederationSpec, MemberSpec};
 use casegate::ids::{FederationId, LogIndex, LogName, MemberId, Origin};
 use casegate::ledger::BodyState;
-use casegate::node::Parts;
+use casegate::parts::Parts;
 use casegate::roster::MemberRole;
 use casegate::rpc::desk_client::{DeskCallError, DeskClient, FilePart};
 use casegate::wire::v1::{self, DeskPurpose, ElementSpec, import_event::Event};

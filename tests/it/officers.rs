@@ -445,7 +445,7 @@ async fn an_import_that_breaks_off_is_resumed_by_the_whole_file_again() {
     let report = cluster.import("hefei", &file).await;
     assert_eq!((report.fresh, report.unchanged), (0, 2_000));
     let parts = cluster.parts("hefei");
-    let whole = |parts: &casegate::node::Parts| {
+    let whole = |parts: &casegate::parts::Parts| {
         let elements = parts
             .ledger
             .postings()

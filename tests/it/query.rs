@@ -9,9 +9,10 @@ use casegate::access::officer::{Signed, redacted, verify_officer};
 use casegate::clock::DAY_S;
 use casegate::federation::OFFICER;
 use casegate::ids::OfficerName;
+use casegate::peers::status::code_of;
 use casegate::record::AccessBody;
-use casegate::rpc::desk_client::{DeskCallError, OfficerSignature};
-use casegate::rpc::status::code_of;
+use casegate::rpc::desk_client::DeskCallError;
+use casegate::rpc::desk_client::signature::sign;
 use casegate::tls::connector;
 use casegate::wire::v1::desk_client::DeskClient as RawDesk;
 use casegate::wire::v1::{
@@ -19,7 +20,6 @@ use casegate::wire::v1::{
     LinksRequest, QueryRequest,
 };
 use prost::Message;
-use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::cluster::{Cluster, NOW, id, purpose};
@@ -87,7 +87,7 @@ async fn logged<R: Signed>(
     let said = verify_officer(cert, signed, &line.officer_signature).expect("the officer signed");
     assert_eq!(said.method, method);
     // Without values, the request stands there as it was asked.
-    let bare = redacted(request, &[0; 32]);
+    let bare = redacted(request, &[0; 32]).request;
     assert_eq!(said.request.len(), bare.len(), "what {method} asked");
 }
 
@@ -415,7 +415,8 @@ async fn a_request_that_its_officer_did_not_sign_is_refused_and_logged() {
         .expect("an officer");
     let other = cluster.federation.officer(&id("wuhu")).expect("an officer");
 
-    let unsigned = desk.query(query("HF-1")).await.expect_err("refused");
+    let unsigned = desk.query(v1::SignedCall::default()).await;
+    let unsigned = unsigned.expect_err("refused");
     assert_eq!(code_of(&unsigned), "officer.unsigned");
     let line = newest(&cluster, "hefei").await;
     assert_eq!(
@@ -427,48 +428,43 @@ async fn a_request_that_its_officer_did_not_sign_is_refused_and_logged() {
         "a purpose that nobody signed is not his"
     );
 
-    let call = |made: OfficerSignature, sent: QueryRequest| {
-        let mut call = Request::new(sent);
-        made.put(call.metadata_mut()).expect("it fits");
-        call
-    };
-    let signed_for = |material, request: QueryRequest, sent: QueryRequest| {
-        let made = OfficerSignature::make(material, NOW, &request).expect("signed");
-        call(made, sent)
-    };
-    let hits = v1::HitsRequest::default();
-    let for_hits = OfficerSignature::make(&own, NOW, &hits).expect("signed");
+    let signed = |material, request: &QueryRequest| sign(material, NOW, request).expect("signed");
+    let asked = signed(&own, &query("HF-1"));
+    let mut other_case = signed(&own, &query("HF-2"));
+    other_case.signature = asked.signature.clone();
+    let for_hits = sign(&own, NOW, &v1::HitsRequest::default()).expect("signed");
     let wrong = [
-        (
-            "another officer's",
-            signed_for(&other, query("HF-1"), query("HF-1")),
-        ),
-        (
-            "for another case",
-            signed_for(&own, query("HF-2"), query("HF-1")),
-        ),
-        ("for another method", call(for_hits, query("HF-1"))),
+        ("another officer's", signed(&other, &query("HF-1"))),
+        ("for another case", other_case),
+        ("for another method", for_hits),
     ];
     for (what, call) in wrong {
         let refused = desk.query(call).await.expect_err(what);
         assert_eq!(code_of(&refused), "officer.bad_signature", "{what}");
-        assert_eq!(
-            newest(&cluster, "hefei").await.outcome,
-            "officer.bad_signature",
-            "{what}"
-        );
     }
-    let unsigned = desk.retract(v1::RetractRequest {
-        case_no: "HF-1".into(),
-        reason: v1::RetractReason::Mistake as i32,
-        ..Default::default()
-    });
+    let unsigned = desk.retract(v1::SignedCall::default());
     assert_eq!(
         code_of(&unsigned.await.expect_err("refused")),
         "officer.unsigned"
     );
-    let good = signed_for(&own, query("HF-1"), query("HF-1"));
-    desk.query(good)
+    let access = cluster.parts("hefei").access.clone();
+    let lines = tokio::task::spawn_blocking(move || access.newest(100)).await;
+    let lines = lines.expect("read").expect("read");
+    let lines = lines.iter().map(|(_, line)| line);
+    let refused = lines.filter(|line| line.outcome.starts_with("officer."));
+    let refused: Vec<_> = refused
+        .map(|line| (&*line.method, &*line.outcome, line.count))
+        .collect();
+    let told = [
+        ("Desk.Query", "officer.unsigned", 1),
+        ("Desk.Query", "officer.bad_signature", 1),
+        ("Desk.Retract", "officer.unsigned", 1),
+    ];
+    assert_eq!(
+        refused, told,
+        "the others are counted and told within a minute"
+    );
+    desk.query(asked)
         .await
         .expect("what the officer signed is answered");
     cluster.federation.stop().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use casegate::admin::{serve, unready};
 use casegate::ledger::Standing;
-use casegate::node::Parts;
+use casegate::parts::Parts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

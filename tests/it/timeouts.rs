@@ -4,9 +4,9 @@
 use casegate::config::Limits;
 use casegate::federation::OFFICER;
 use casegate::ids::{LogIndex, LogName};
+use casegate::peers::status::code_of;
 use casegate::record::Body;
 use casegate::rpc::desk_client::{DeskCallError, FilePart};
-use casegate::rpc::status::code_of;
 use casegate::wire::v1::{self, AccessScope, import_event::Event};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -95,17 +95,17 @@ async fn an_upload_that_stalls_is_ended_and_what_came_whole_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_without_its_options_is_ended_and_leaves_a_line() {
+async fn an_upload_that_no_officer_signed_is_ended_and_leaves_a_line() {
     let cluster = hasty().await;
     let silent = tokio_stream::pending::<v1::ImportPart>();
     let answer = raw_desk(&cluster, "hefei")
         .import(Request::new(silent))
         .await;
     let refused = answer.expect_err("refused");
-    assert_eq!(code_of(&refused), "desk.no_options", "{refused:?}");
+    assert_eq!(code_of(&refused), "officer.unsigned", "{refused:?}");
     let lines = of(&cluster, "hefei", "Desk.Import").await;
     assert_eq!(lines.len(), 1);
-    assert_eq!(lines[0].outcome, "desk.no_options");
+    assert_eq!(lines[0].outcome, "officer.unsigned");
     assert_eq!(lines[0].scope, i32::from(AccessScope::Local));
     cluster.federation.stop().await;
 }

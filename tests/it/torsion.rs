@@ -176,11 +176,12 @@ fn certificate(crafty: &Crafty) -> Vec<u8> {
 
 fn officer_refused(crafty: &Crafty) {
     let certificate = certificate(crafty);
-    let message = officer::signed_bytes(&v1::OfficerRequest {
+    let request = v1::OfficerRequest {
         scheme: u32::from(u16::from(rustls::SignatureScheme::ED25519)),
         nonce: vec![1; officer::NONCE_BYTES].into(),
         ..Default::default()
-    });
+    };
+    let message = officer::signed_bytes(&request.encode_to_vec());
     let check = |signature: &[u8]| verify_officer(&certificate, &message, signature);
     assert!(check(&crafty.key.sign(&message)).is_ok());
     assert!(check(&crafty.sign(&message)).is_err(), "an officer");

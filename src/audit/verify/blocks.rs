@@ -12,6 +12,7 @@ use super::findings::{Code, Finding};
 use super::hashes::{Hashes, Source, read_tile};
 use super::marks::{BodyMark, EntryMark, Mark};
 use super::notes::NEWER;
+use super::officers::{Nonce, Officers};
 use super::tree::Tree;
 use crate::audit::layout::{LogFile, TileIndex, TilePath, split_bodies, split_entries};
 use crate::clock::UnixSeconds;
@@ -49,6 +50,7 @@ pub(crate) struct LogContext<'a> {
     /// Keys of the member whose algorithm is not known here.
     pub(crate) newer: HashSet<KeyId>,
     pub(crate) timeline: KeyTimeline,
+    pub(crate) officers: Officers<'a>,
     /// Sizes of witnessed checkpoints, ascending, and since when.
     pub(crate) witnessed: Vec<(TreeSize, UnixSeconds)>,
 }
@@ -61,6 +63,8 @@ pub(crate) struct BlockResult {
     pub(crate) findings: Vec<Finding>,
     /// Bodies that say what ended: retractions and erasures, with their time.
     pub(crate) ending: Vec<(u64, UnixSeconds, Body)>,
+    /// The nonces of what officers signed.
+    pub(crate) nonces: Vec<(u64, Nonce)>,
     /// Where an erased body's own end was.
     pub(crate) ends: Vec<(u64, UnixSeconds)>,
 }
@@ -332,6 +336,7 @@ impl LogContext<'_> {
                         BodyMark::Held
                     }
                     Ok(body) => {
+                        self.officer(index, entry, &body, path, out);
                         self.keep(index, entry, body, mark, out, visit);
                         BodyMark::Held
                     }
@@ -358,6 +363,16 @@ impl LogContext<'_> {
                 BodyMark::Missing
             }
         };
+    }
+
+    /// Checks what an officer signed for a line of an access log.
+    fn officer(&self, index: u64, entry: &Entry, body: &Body, path: &str, out: &mut BlockResult) {
+        let Body::Access(line) = body else { return };
+        let checked = self.officers.check(line, entry.statement.issued_at);
+        let faults = checked.faults.into_iter();
+        let found = faults.map(|(code, what)| Finding::new(code, path, what).at(index));
+        out.findings.extend(found);
+        out.nonces.extend(checked.nonce.map(|nonce| (index, nonce)));
     }
 
     fn keep(

@@ -68,6 +68,16 @@ codes! {
     BodyForged = "body.forged",
     /// A body is not there, and nothing says why.
     BodyMissing = "body.missing",
+    /// A line of the desk without what its officer signed.
+    OfficerUnsigned = "officer.unsigned",
+    /// What stands in a line is not signed by its officer for this method.
+    OfficerSignature = "officer.signature",
+    /// The certificate of a line is not of its officer, or did not count then.
+    OfficerCertificate = "officer.certificate",
+    /// The line was not written when its officer signed.
+    OfficerUntimely = "officer.untimely",
+    /// What an officer signed once stands in the log twice.
+    OfficerReplayed = "officer.replayed",
     /// A proof does not show that an entry is in the tree.
     ProofInclusion = "proof.inclusion",
     /// A proof does not show that one checkpoint extends another.

@@ -10,6 +10,7 @@ use super::findings::{Code, Finding, Findings};
 use super::hashes::{Hasher, Hashes};
 use super::marks::{BodyMark, EntryMark, Mark, Verdict};
 use super::notes::{NoteReader, Notes};
+use super::officers::{Officers, replayed};
 use super::policy::Policy;
 use super::proofs;
 use super::report::{LogReport, RecordLine, Report, counts};
@@ -120,6 +121,10 @@ impl<'a> Prepared<'a> {
             keys: keys.into_iter().map(|key| (key.id(), key)).collect(),
             newer: self.roots.newer_records_keys(&self.origin.member),
             timeline: KeyTimeline::of(&self.roots.history, self.origin),
+            officers: Officers {
+                history: &self.roots.history,
+                origin: self.origin,
+            },
             witnessed: self.notes.witnessed(),
         }
     }
@@ -137,9 +142,10 @@ impl<'a> Prepared<'a> {
         let first = context.numbers().start.saturating_mul(TILE_WIDTH);
         let records = usize::try_from(self.records()).unwrap_or(usize::MAX);
         let mut marks = vec![Mark::MISSING; records];
-        let mut ended = Ended::default();
+        let (mut ended, mut nonces) = (Ended::default(), vec![]);
         blocks(&context, jobs, options, |mut block| {
             ended.take(&mut block);
+            nonces.append(&mut block.nonces);
             let at = usize::try_from(block.first - first).unwrap_or(usize::MAX);
             let places = marks.get_mut(at..).unwrap_or_default();
             for (place, mark) in places.iter_mut().zip(&block.marks) {
@@ -150,6 +156,11 @@ impl<'a> Prepared<'a> {
                 .into_iter()
                 .for_each(|finding| findings.add(finding));
         });
+        for index in replayed(nonces) {
+            let what = "what was signed once stands there again";
+            findings
+                .add(Finding::new(Code::OfficerReplayed, self.bodies_of(index), what).at(index));
+        }
         let receipts = match self.origin.log {
             LogName::Records => {
                 let (tree, roots, policy) = (self.tree, self.roots, self.policy);
@@ -182,6 +193,12 @@ impl<'a> Prepared<'a> {
         })
     }
 
+    /// The file with the body of a record.
+    fn bodies_of(&self, index: u64) -> String {
+        let file = LogFile::Bodies(TileIndex(index / TILE_WIDTH));
+        format!("{}{file}", self.dir)
+    }
+
     /// Counts the verdicts, lists those that are not valid, and hands all on.
     fn settle(
         &self,
@@ -202,8 +219,7 @@ impl<'a> Prepared<'a> {
                 && mark.entry == EntryMark::Signed
                 && mark.body == BodyMark::Erased
             {
-                let file = LogFile::Bodies(TileIndex(index / TILE_WIDTH));
-                let path = format!("{}{file}", self.dir);
+                let path = self.bodies_of(index);
                 findings.add(Finding::new(Code::BodyMissing, path, mark.why()).at(index));
             }
             let is_listed = !matches!(verdict, Verdict::Valid | Verdict::Provisional);

@@ -14,7 +14,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::element::{Rules, TokenClass};
 use crate::federation::{Federation, FederationSpec, MemberSpec};
 use crate::ids::{FederationId, LogName, MemberId};
-use crate::node::Parts;
+use crate::parts::Parts;
 use crate::roster::MemberRole;
 use crate::rpc::desk_client::FilePart;
 use crate::wire::v1::{self, import_event::Event};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::element::Kind;
 use crate::ids::{LogIndex, LogName, MemberId};
 use crate::ledger::{LedgerError, OWN_RECORDS};
-use crate::node::Parts;
+use crate::parts::Parts;
 use crate::record::Body;
 
 /// Records that are looked at in one go.

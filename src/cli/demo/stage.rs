@@ -21,7 +21,7 @@ use crate::clock::{Clock, DAY_S, Stopwatch};
 use crate::element::Rules;
 use crate::federation::{Federation, OFFICER};
 use crate::ids::{LogName, MemberId};
-use crate::node::Parts;
+use crate::parts::Parts;
 use crate::wire::v1;
 
 /// Files that are imported at once.

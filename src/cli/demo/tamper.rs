@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::rpc::MESSAGE_BYTES_MAX;
+use crate::peers::MESSAGE_BYTES_MAX;
 use crate::wire::v1::exchange_client::ExchangeClient;
 use crate::wire::v1::{self, exchange_server};
 

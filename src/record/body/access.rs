@@ -7,6 +7,8 @@ const ID_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
 /// Names of methods, callers, outcomes, offences and urgencies.
 const WORD_BYTES_MAX: usize = 512;
+/// Certificates between an officer's and its CA.
+const CHAIN_MAX: usize = 3;
 /// Room for a DER signature of any usual key.
 const SIGNATURE_BYTES_MAX: usize = 512;
 
@@ -42,6 +44,10 @@ pub(super) fn check(body: &AccessBody) -> Result<(), RecordError> {
     for asked in &body.asked {
         codec::text("asked member", &asked.member, WORD_BYTES_MAX)?;
         codec::text("asked outcome", &asked.outcome, WORD_BYTES_MAX)?;
+    }
+    if body.officer_chain.len() > CHAIN_MAX || body.taken_at < 0 {
+        let what = "officer chain or taken_at";
+        return Err(RecordError::Field { what });
     }
     codec::within(
         "officer signature",

@@ -5,7 +5,7 @@ use tonic::{Response, Status};
 
 use crate::clock::Clock;
 use crate::ids::MemberId;
-use crate::rpc::MESSAGE_BYTES_MAX;
+use crate::peers::MESSAGE_BYTES_MAX;
 use crate::rpc::desk_client::{DeskCallError, call_error, channel};
 use crate::tls::{Material, RosterHandle};
 use crate::wire::v1;

@@ -17,8 +17,8 @@ use crate::audit::layout::{LogFile, TilePath};
 use crate::audit::local::{bundle_bytes, newest_checkpoint, size_of};
 use crate::ids::{LogName, Origin};
 use crate::ledger::Log;
+use crate::peers::status::{CODE_HEADER, code_of};
 use crate::policy::Method;
-use crate::rpc::status::{CODE_HEADER, code_of};
 use crate::tls::Peer;
 
 /// For what never changes: full tiles.

@@ -9,9 +9,9 @@ use super::keep::{self, Addition};
 use crate::find::{FindError, Finder};
 use crate::ids::MemberId;
 use crate::links::{CaseGroup, CaseKey, Filter, Options, Report};
-use crate::node::Parts;
+use crate::parts::Parts;
+use crate::peers::status::to_officer;
 use crate::policy::{Denied, Right};
-use crate::rpc::status::to_officer;
 use crate::wire::v1::{self, KindCount, LinkedCase, ReplicaAge};
 
 /// Rows of each list of an answer about links, when the officer names none.

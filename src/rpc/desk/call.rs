@@ -8,23 +8,23 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use bytes::Bytes;
 use tonic::{Extensions, Request, Status};
 
 use super::error::DeskError;
-use super::{DeskService, blocking, proof};
-use crate::access::officer::{OfficerSignatureError, Signed};
+use super::{DeskService, blocking};
+use crate::access::officer::{self, OfficerSignatureError, Opened, Signed};
 use crate::access::{AccessError, AccessLine, AccessLog, Begun, OfficerProof, commit_purpose};
 use crate::blame::Blamed;
 use crate::cases::case_ref;
 use crate::find::FindError;
 use crate::ids::CaseRef;
-use crate::node::Parts;
-use crate::rpc::admit::{Admitted, Asking};
-use crate::rpc::status::{code_of, to_officer};
+use crate::parts::Parts;
+use crate::peers::status::{code_of, to_officer};
+use crate::rpc::admit::{AdmitError, Admitted, Asking};
 use crate::store::Batch;
 use crate::tls::Peer;
-use crate::wire::v1::{AccessScope, DeskPurpose, Purpose};
+use crate::wire::v1::{DeskPurpose, Purpose, SignedCall};
 
 /// Bytes that offence, reason and urgency may have together.
 const PURPOSE_BYTES_MAX: usize = 2_048;
@@ -55,52 +55,48 @@ impl Stamp {
 }
 
 impl DeskService {
-    /// Admits a request and checks that its officer signed it. What is refused
-    /// here is in the access log when this returns.
+    /// Admits a call and checks that its officer signed it. What is refused here
+    /// is in the access log when this returns.
     pub(super) async fn open<R: Signed>(
         &self,
-        request: Request<R>,
-        scope: AccessScope,
+        request: Request<SignedCall>,
     ) -> Result<Call<R>, Status> {
-        let (metadata, extensions, request) = request.into_parts();
-        let peer = extensions.get::<Peer>();
-        let officer = || proof::of(&self.parts.access, &metadata, peer, &request);
-        match self.gate.judge(peer, R::METHOD) {
-            Ok(admitted) => {
-                let officer = officer();
-                self.start(admitted, request, scope, officer).await
-            }
-            Err(e) => {
-                let officer = officer().unwrap_or_default();
-                let asking = Asking {
-                    officer,
-                    ..Asking::default()
-                };
-                self.gate.deny(&e, peer, R::METHOD, asking);
-                self.write_denials().await?;
-                Err(to_officer(&e))
-            }
-        }
+        let (_, extensions, signed) = request.into_parts();
+        self.open_stream(&extensions, std::future::ready(Some(signed)))
+            .await
     }
 
-    /// As [`DeskService::open`], for options that come in a stream: a caller who
-    /// is denied is read no further than `request` may take.
-    pub(super) async fn open_stream<R: Signed + Default>(
+    /// As [`DeskService::open`], for a signed call that comes in a stream: a
+    /// caller who is denied is read no further than `signed` may take.
+    pub(super) async fn open_stream<R: Signed>(
         &self,
-        (metadata, extensions): (MetadataMap, Extensions),
-        request: impl Future<Output = Option<R>>,
-        scope: AccessScope,
+        extensions: &Extensions,
+        signed: impl Future<Output = Option<SignedCall>>,
     ) -> Result<Call<R>, Status> {
         let peer = extensions.get::<Peer>();
         let judged = self.gate.judge(peer, R::METHOD);
-        let request = request.await;
-        let officer = match &request {
-            Some(request) => proof::of(&self.parts.access, &metadata, peer, request),
-            None => Err(OfficerSignatureError::Missing),
-        };
-        match (judged, request) {
-            (Err(e), _) => {
-                let officer = officer.unwrap_or_default();
+        let opened = self.opened(peer, signed.await);
+        match (judged, opened) {
+            (Ok(admitted), Ok(opened)) => {
+                let Opened { request, proof, .. } = opened;
+                Ok(self.call(admitted, request, proof))
+            }
+            (Ok(admitted), Err(e)) => {
+                // Whoever knocks with bad signatures all day leaves a line a
+                // minute, as whom the gate turns away does.
+                let (request, none) = (R::default(), OfficerProof::default());
+                let mut line = self.call(admitted, request, none).line;
+                e.code().clone_into(&mut line.outcome);
+                self.parts.access.deny(line, false);
+                self.write_denials().await?;
+                Err(to_officer(&e))
+            }
+            (Err(e), opened) => {
+                // Other denials come before the certificate is looked at again.
+                let officer = match (&e, opened) {
+                    (AdmitError::Denied(_), Ok(opened)) => opened.proof,
+                    _ => OfficerProof::default(),
+                };
                 let asking = Asking {
                     officer,
                     ..Asking::default()
@@ -109,37 +105,26 @@ impl DeskService {
                 self.write_denials().await?;
                 Err(to_officer(&e))
             }
-            (Ok(admitted), Some(request)) => self.start(admitted, request, scope, officer).await,
-            (Ok(admitted), None) => {
-                let call = self.call(admitted, R::default(), scope, OfficerProof::default());
-                call.close(Err(to_officer(&DeskError::NoOptions))).await
-            }
         }
     }
 
-    async fn start<R: Signed>(
+    /// What the officer signed, if it counts now and was not taken before.
+    fn opened<R: Signed>(
         &self,
-        admitted: Admitted,
-        request: R,
-        scope: AccessScope,
-        officer: Result<OfficerProof, OfficerSignatureError>,
-    ) -> Result<Call<R>, Status> {
-        match officer {
-            Ok(officer) => Ok(self.call(admitted, request, scope, officer)),
-            Err(e) => {
-                let call = self.call(admitted, request, scope, OfficerProof::default());
-                call.close(Err(to_officer(&e))).await
-            }
-        }
+        peer: Option<&Peer>,
+        signed: Option<SignedCall>,
+    ) -> Result<Opened<R>, OfficerSignatureError> {
+        let (Some(peer), Some(signed)) = (peer, signed) else {
+            return Err(OfficerSignatureError::Missing);
+        };
+        let mut opened = officer::open(peer.certificate(), &signed)?;
+        opened.proof.taken_at = self.parts.access.take(&opened.said)?;
+        let chain = peer.intermediates().map(Bytes::copy_from_slice);
+        opened.proof.chain = chain.collect();
+        Ok(opened)
     }
 
-    fn call<R>(
-        &self,
-        admitted: Admitted,
-        request: R,
-        scope: AccessScope,
-        officer: OfficerProof,
-    ) -> Call<R> {
+    fn call<R: Signed>(&self, admitted: Admitted, request: R, officer: OfficerProof) -> Call<R> {
         let method = admitted.permit.method().as_str();
         let caller = admitted.permit.officer();
         let caller = caller.map_or_else(String::new, ToString::to_string);
@@ -147,7 +132,7 @@ impl DeskService {
             request,
             line: AccessLine {
                 officer,
-                ..AccessLine::new(scope, method, caller)
+                ..AccessLine::new(R::SCOPE, method, caller)
             },
             admitted,
             desk: self.clone(),

@@ -6,9 +6,6 @@ use crate::ids::IdError;
 /// Why a request was refused, or came to no end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeskError {
-    /// An import that does not begin with its options.
-    #[error("the first part of an import names its options")]
-    NoOptions,
     /// A format that is not known.
     #[error("the format of a file is csv or jsonl")]
     Format,
@@ -32,16 +29,13 @@ pub(super) enum DeskError {
 impl Blamed for DeskError {
     fn blame(&self) -> Blame {
         match self {
-            Self::NoOptions | Self::Format | Self::NoReason | Self::OfficerName(_) => {
-                Blame::Misbehaved
-            }
+            Self::Format | Self::NoReason | Self::OfficerName(_) => Blame::Misbehaved,
             Self::TooSlow { .. } | Self::BrokenOff => Blame::Unavailable,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::NoOptions => "desk.no_options",
             Self::Format => "desk.format",
             Self::NoReason => "desk.no_reason",
             Self::OfficerName(_) => "desk.officer_name",

@@ -17,10 +17,10 @@ use super::error::DeskError;
 use super::{DeskService, blocking};
 use crate::import::{ImportNews, ImportRun};
 use crate::intake::Format;
+use crate::peers::status::to_officer;
 use crate::publish::PublishState;
-use crate::rpc::status::to_officer;
 use crate::wire::v1::{
-    AccessScope, ImportEvent, ImportOptions, ImportPart, ImportReport, import_event::Event,
+    ImportEvent, ImportOptions, ImportPart, ImportReport, SignedCall, import_event::Event,
 };
 
 /// Events that may wait for a slow officer.
@@ -121,9 +121,9 @@ pub(super) async fn start(
     desk: &DeskService,
     request: Request<Streaming<ImportPart>>,
 ) -> Result<Events, Status> {
-    let (metadata, extensions, mut parts) = request.into_parts();
-    let options = first_options(&mut parts, desk.timeout);
-    let opened = desk.open_stream((metadata, extensions), options, AccessScope::Local);
+    let (_, extensions, mut parts) = request.into_parts();
+    let signed = first_part(&mut parts, desk.timeout);
+    let opened = desk.open_stream(&extensions, signed);
     let mut call = opened.await?;
     let run = match begin(&mut call).await {
         Ok(run) => run,
@@ -139,13 +139,13 @@ pub(super) async fn start(
     Ok(receiver)
 }
 
-fn first_options(
+fn first_part(
     parts: &mut Streaming<ImportPart>,
     silence: Duration,
-) -> impl Future<Output = Option<ImportOptions>> + Send {
+) -> impl Future<Output = Option<SignedCall>> + Send {
     // Less than a call may take, so that a silent caller leaves a line.
     let first = tokio::time::timeout(silence / 2, parts.message());
-    async move { first.await.ok()?.ok()??.options }
+    async move { first.await.ok()?.ok()??.call }
 }
 
 async fn begin(call: &mut Call<ImportOptions>) -> Result<ImportRun, Status> {
@@ -231,7 +231,7 @@ async fn read_in(
 
 /// Tells how publishing goes on until the queue is empty or has to wait, or the
 /// officer takes no more.
-async fn follow_publishing(parts: &crate::node::Parts, events: &EventSender, silence: Duration) {
+async fn follow_publishing(parts: &crate::parts::Parts, events: &EventSender, silence: Duration) {
     let mut state = parts.publisher.state();
     while !parts.ledger.is_queue_empty() {
         if matches!(*state.borrow_and_update(), PublishState::Waiting(_)) {

@@ -16,11 +16,11 @@ use crate::ids::{LogIndex, OfficerName};
 use crate::import::{ImportNews, ImportRun};
 use crate::intake::Format;
 use crate::ledger::LedgerError;
-use crate::node::Parts;
+use crate::parts::Parts;
+use crate::peers::status::to_officer;
 use crate::publish::PublishState;
 use crate::record::RetractReason;
 use crate::rpc::keygen as ceremony;
-use crate::rpc::status::to_officer;
 use crate::store::Batch;
 use crate::wire::v1::{self, CaseRow, ElementSpec, HeldElement, ImportReport, Purpose, Refusal};
 

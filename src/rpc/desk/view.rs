@@ -10,10 +10,10 @@ use super::call::Call;
 use crate::cases::case_ref;
 use crate::ids::{LogIndex, LogName};
 use crate::ledger::{Erasure, LedgerError, Log, Reading, Standing};
-use crate::node::Parts;
+use crate::parts::Parts;
+use crate::peers::status::to_officer;
 use crate::publish::PublishState;
 use crate::record::{Audience, Body, BodyType, Entry};
-use crate::rpc::status::to_officer;
 use crate::spoken::Said;
 use crate::wire::v1::{self, CaseElement, CaseRow, CaseState, CaseSummary, LogLine, LogSummary};
 

@@ -9,7 +9,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 use v1::desk_server::{Desk, DeskServer};
 
 use super::*;
-use crate::access::officer::verify_officer;
+use prost::Message;
+
+use crate::access::officer;
+use crate::policy::Method;
 
 const OFFICER: &str = "spiffe://anhui.example/bureau/hefei/officer/li.wei";
 
@@ -40,22 +43,27 @@ pub(crate) struct Stub {
 
 impl Stub {
     /// What a node does with a signed request.
-    fn check<R: Signed>(
-        &self,
-        metadata: &tonic::metadata::MetadataMap,
-        request: &R,
-    ) -> Result<(), Status> {
-        let refuse = |e: OfficerSignatureError| super::super::status::to_officer(&e);
-        let made = OfficerSignature::read(metadata).map_err(refuse)?;
-        let signed = made.signed_bytes(request);
-        verify_officer(&self.certificate, &signed, &made.signature).map_err(refuse)?;
-        Ok(())
+    fn check<R: Signed>(&self, call: &v1::SignedCall) -> Result<R, Status> {
+        let opened = officer::open::<R>(&self.certificate, call);
+        let opened = opened.map_err(|e| crate::peers::status::to_officer(&e))?;
+        Ok(opened.request)
+    }
+
+    /// There is no case.
+    fn answer<R: Signed>(&self, call: &v1::SignedCall) -> Result<(), Status> {
+        let request = self.check::<R>(call)?.encode_to_vec();
+        if R::METHOD != Method::ShowCase {
+            return Ok(());
+        }
+        let asked = v1::ShowCaseRequest::decode(&request[..]).expect("a request");
+        let unknown = crate::cases::CaseError::Unknown(asked.case_no);
+        Err(crate::peers::status::to_officer(&unknown))
     }
 }
 
 /// Methods that answer nothing but whether the request was signed.
 macro_rules! signed {
-    ($($name:ident($request:ident) -> $response:ident;)*) => {
+    ($(#[$doc:meta] $name:ident($request:ident) -> $response:ident;)*) => {
         /// A desk.
         #[tonic::async_trait]
         impl Desk for Stub {
@@ -72,9 +80,9 @@ macro_rules! signed {
             $(
                 async fn $name(
                     &self,
-                    request: Request<v1::$request>,
+                    request: Request<v1::SignedCall>,
                 ) -> Result<Response<v1::$response>, Status> {
-                    self.check(request.metadata(), request.get_ref())?;
+                    self.answer::<v1::$request>(request.get_ref())?;
                     Ok(Response::new(v1::$response::default()))
                 }
             )*
@@ -85,43 +93,21 @@ macro_rules! signed {
             ) -> Result<Response<v1::GetStatusResponse>, Status> {
                 Ok(Response::new(v1::GetStatusResponse::default()))
             }
-
-            async fn show_case(
-                &self,
-                request: Request<v1::ShowCaseRequest>,
-            ) -> Result<Response<v1::ShowCaseResponse>, Status> {
-                let unknown = crate::cases::CaseError::Unknown(request.into_inner().case_no);
-                Err(super::super::status::to_officer(&unknown))
-            }
         }
     };
 }
 
-signed! {
-    publish(PublishRequest) -> PublishResponse;
-    retract(RetractRequest) -> RetractResponse;
-    list_cases(ListCasesRequest) -> ListCasesResponse;
-    add_case(AddCaseRequest) -> AddCaseResponse;
-    close_case(CloseCaseRequest) -> CloseCaseResponse;
-    query(QueryRequest) -> QueryResponse;
-    links(LinksRequest) -> LinksResponse;
-    hits(HitsRequest) -> HitsResponse;
-    list_officers(ListOfficersRequest) -> ListOfficersResponse;
-    add_officer(AddOfficerRequest) -> AddOfficerResponse;
-    suspend_officer(SuspendOfficerRequest) -> SuspendOfficerResponse;
-    show_log(ShowLogRequest) -> ShowLogResponse;
-    keygen(KeygenRequest) -> KeygenResponse;
-}
+each_desk_call! { signed }
 
 impl Stub {
     async fn take(
         &self,
         request: Request<Streaming<v1::ImportPart>>,
     ) -> Result<Response<<Self as Desk>::ImportStream>, Status> {
-        let (metadata, _, mut parts) = request.into_parts();
-        let first = parts.message().await?.and_then(|part| part.options);
-        let options = first.ok_or_else(|| Status::invalid_argument("no options"))?;
-        self.check(&metadata, &options)?;
+        let mut parts = request.into_inner();
+        let first = parts.message().await?.and_then(|part| part.call);
+        let call = first.ok_or_else(|| Status::invalid_argument("no call"))?;
+        self.check::<v1::ImportOptions>(&call)?;
         let mut bytes = 0;
         let end = loop {
             match parts.message().await {

@@ -91,7 +91,7 @@ fn a_request_that_still_counts_is_remembered_beside_lines_that_are_older() {
         let access = AccessLog::open(ledgers.open("hefei")).expect("it opens");
         access.take(request).expect("it is new");
         let officer = OfficerProof {
-            request: signed_bytes(request).into(),
+            request: signed_bytes(&request.encode_to_vec()).into(),
             ..OfficerProof::default()
         };
         let line = AccessLine::new(AccessScope::Local, "Desk.ListCases", OFFICER);

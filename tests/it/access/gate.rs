@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use casegate::access::Asked;
+use casegate::peers::client::PeerChannel;
 use casegate::pki::dev::dev_member;
 use casegate::roster::MemberRole;
-use casegate::rpc::client::PeerChannel;
 use casegate::rpc::keygen;
 use casegate::wire::v1::custodian_client::CustodianClient;
 

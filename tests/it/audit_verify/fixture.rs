@@ -69,7 +69,7 @@ impl World {
     fn new() -> Self {
         let root = SigningKey::from_seed(&[1; 32]).expect("a seed");
         let make = |name, role| {
-            let made = dev_member(&federation(), &id(name), role, BEGAN, &[]);
+            let made = dev_member(&federation(), &id(name), role, BEGAN, &["li.wei"]);
             (name, made.expect("a member"))
         };
         let members = BTreeMap::from([

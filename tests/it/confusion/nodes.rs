@@ -12,18 +12,18 @@ use casegate::ids::{Digest, LogIndex, LogName, Origin};
 use casegate::keys::SigningKey;
 use casegate::ledger::{BodyState, LedgerError, LogKeys, OWN_ACCESS};
 use casegate::merkle::leaf_hash;
+use casegate::peers::status::code_of;
 use casegate::pki::files::load_seed;
 use casegate::record::{BodyType, Entry, PAYLOAD_TYPE, Statement, pae, withheld_bytes};
 use casegate::replicate::PullError;
 use casegate::roster::log::RosterCheckpoint;
 use casegate::rosterlog::RosterLogTransport;
-use casegate::rpc::desk_client::OfficerSignature;
-use casegate::rpc::status::code_of;
+use casegate::rpc::desk_client::signature::sign;
 use casegate::wire::v1;
 use prost::Message;
 use rcgen::SigningKey as _;
 
-use crate::access::{raw_desk, with};
+use crate::access::raw_desk;
 use crate::cluster::{Cluster, NOW, id, records, wait_for};
 use crate::tamper::federation;
 use crate::views::front::{Change, Tricks};
@@ -375,19 +375,11 @@ async fn an_officer_s_request_is_not_made_of_anything_else_that_the_key_signed()
         .expect("an officer");
     let request = v1::ListCasesRequest::default();
     let hits = v1::HitsRequest::default();
-    let made = OfficerSignature::make(&own, NOW, &request).expect("signed");
-    let whole = made.signed_bytes(&request);
-    let payload = {
-        let head = format!(
-            "DSSEv1 {} {} ",
-            officer::PAYLOAD_TYPE.len(),
-            officer::PAYLOAD_TYPE
-        );
-        let rest = &whole[head.len()..];
-        let blank = rest.iter().position(|b| *b == b' ').expect("a length");
-        rest[blank + 1..].to_vec()
-    };
-    let older = officer::PAYLOAD_TYPE.replace("v2", "v1");
+    let made = sign(&own, NOW, &request).expect("signed");
+    let payload = made.signed.to_vec();
+    let whole = officer::signed_bytes(&payload);
+    let for_hits = sign(&own, NOW, &hits).expect("signed").signed;
+    let older = officer::PAYLOAD_TYPE.replace("v3", "v2");
     let tls = [
         &[b' '; 64][..],
         b"TLS 1.3, client CertificateVerify\0",
@@ -400,7 +392,7 @@ async fn an_officer_s_request_is_not_made_of_anything_else_that_the_key_signed()
         ("an older form", pae(&older, &payload)),
         ("the bare payload", payload),
         ("a TLS handshake", tls),
-        ("another method", made.signed_bytes(&hits)),
+        ("another method", officer::signed_bytes(&for_hits)),
     ];
     // The same key, used past casegate.
     let all = &cluster
@@ -415,20 +407,18 @@ async fn an_officer_s_request_is_not_made_of_anything_else_that_the_key_signed()
     let signer = rcgen::KeyPair::from_pem(pem).expect("a key");
     let mut desk = raw_desk(&cluster, "hefei");
     for (what, signed) in others {
-        let forged = OfficerSignature {
-            signature: signer.sign(&signed).expect("signed"),
+        let forged = v1::SignedCall {
+            signature: signer.sign(&signed).expect("signed").into(),
             ..made.clone()
         };
-        let refused = desk.list_cases(with(&forged, request)).await;
+        let refused = desk.list_cases(forged).await;
         let code = code_of(&refused.expect_err(what));
         assert_eq!(code, "officer.bad_signature", "{what}");
     }
-    let genuine = OfficerSignature {
-        signature: signer.sign(&whole).expect("signed"),
+    let genuine = v1::SignedCall {
+        signature: signer.sign(&whole).expect("signed").into(),
         ..made.clone()
     };
-    desk.list_cases(with(&genuine, request))
-        .await
-        .expect("its own");
+    desk.list_cases(genuine).await.expect("its own");
     cluster.federation.stop().await;
 }

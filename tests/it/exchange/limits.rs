@@ -7,8 +7,8 @@ use bytes::Bytes;
 use casegate::audit::local::rosters_after;
 use casegate::ids::LogName;
 use casegate::merkle;
+use casegate::peers::status::code_of;
 use casegate::roster::Roster;
-use casegate::rpc::status::code_of;
 use casegate::tls::connector;
 use casegate::wire::v1::exchange_client::ExchangeClient;
 use casegate::wire::v1::{

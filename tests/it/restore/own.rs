@@ -3,7 +3,7 @@
 
 use casegate::ids::LogName;
 use casegate::ledger::{Ledger, LedgerError};
-use casegate::node::Parts;
+use casegate::parts::Parts;
 use casegate::seal::SealKey;
 use casegate::store::Batch;
 

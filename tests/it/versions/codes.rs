@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use casegate::blame::{Blame, Blamed};
-use casegate::rpc::status::to_peer;
+use casegate::peers::status::to_peer;
 
 /// Errors of which a peer can be told each.
 const WHOLE: [&str; 8] = [

@@ -1,8 +1,8 @@
 //! Calls with bytes of the test's own on real connections to all three ports.
 
 use bytes::{Buf, BufMut, Bytes};
-use casegate::rpc::shown::CHECKPOINT_HEADER;
-use casegate::rpc::status::code_of;
+use casegate::peers::shown::CHECKPOINT_HEADER;
+use casegate::peers::status::code_of;
 use casegate::tls::{Material, connector};
 use casegate::wire::v1;
 use http::uri::PathAndQuery;

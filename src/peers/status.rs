@@ -45,7 +45,7 @@ pub fn blame_of(code: Code) -> Blame {
     }
 }
 
-pub(super) fn with_code(mut status: Status, code: &'static str) -> Status {
+pub(crate) fn with_code(mut status: Status, code: &'static str) -> Status {
     if let Ok(value) = MetadataValue::try_from(code) {
         status.metadata_mut().insert(CODE_HEADER, value);
     }
