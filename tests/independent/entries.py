@@ -16,17 +16,23 @@ import wire
 TYPE = b"application/vnd.casegate.statement.v1+protobuf"
 LOGS = {"records": 1, "access": 2}
 ELEMENT, NOTICE, AMEND, RETRACT, RECEIPT, ERASURE, ACCESS = 1, 2, 3, 4, 5, 6, 16
-TYPES = {"records": {ELEMENT, NOTICE, AMEND, RETRACT, RECEIPT, ERASURE}, "access": {ACCESS}}
 TABLES = {
-    ELEMENT: wire.ELEMENT, NOTICE: wire.NOTICE, AMEND: wire.AMEND,
-    RETRACT: wire.RETRACT, RECEIPT: wire.RECEIPT, ERASURE: wire.ERASURE,
+    ELEMENT: wire.ELEMENT, NOTICE: wire.NOTICE, AMEND: wire.AMEND, RETRACT: wire.RETRACT,
+    RECEIPT: wire.RECEIPT, ERASURE: wire.ERASURE, ACCESS: wire.ACCESS,
 }
+BODY_BYTES_MAX = {"records": 16 << 10, "access": 1 << 20}
 HELD, NOT_FOR_YOU, ABSENT, ERASED, LOST = 1, 2, 3, 4, 5
 ENTRY_BYTES_MAX = 512
 
 
 class Forged(Exception):
     """An entry or a body that is not what it should be."""
+
+
+def stands_in(body_type, kind):
+    """A type that is not known here may stand in either log."""
+    known = body_type in TABLES
+    return 1 <= body_type < 1 << 31 and (not known or (body_type == ACCESS) == (kind == "access"))
 
 
 def open_entry(raw, origin, key_of):
@@ -42,7 +48,7 @@ def open_entry(raw, origin, key_of):
     federation, author, kind, generation = origin.split("/")
     wanted = (1, federation, LOGS[kind], int(generation), author)
     found = tuple(statement[f] for f in ("version", "federation", "log", "generation", "author"))
-    if found != wanted or statement["body_type"] not in TYPES[kind]:
+    if found != wanted or not stands_in(statement["body_type"], kind):
         raise Forged("statement")
     if len(statement["body_sha256"]) != 32 or statement["key_id"] != signature["key_id"]:
         raise Forged("statement")
@@ -54,14 +60,16 @@ def open_entry(raw, origin, key_of):
 
 
 def open_body(raw, statement):
-    """Returns the body's fields; None for access bodies, which only hash."""
+    """Returns the body's fields; None for a body of a later version."""
     if hashlib.sha256(raw).digest() != statement["body_sha256"]:
         raise Forged("digest")
-    table = TABLES.get(statement["body_type"])
+    if len(raw) > BODY_BYTES_MAX["records" if statement["log"] == 1 else "access"]:
+        raise Forged("size")
+    table, newer = TABLES.get(statement["body_type"]), []
     if table is None:
         return None
     try:
-        body = wire.read(raw, table)
+        body = wire.read(raw, table, newer=newer)
     except wire.Malformed as why:
         raise Forged(str(why)) from None
     if body.get("expires_at", 0) != statement["expires_at"] or len(body["nonce"]) != 16:
@@ -69,7 +77,7 @@ def open_body(raw, statement):
     if statement["body_type"] == ELEMENT and (
             body["federation"], body["member"]) != (statement["federation"], statement["author"]):
         raise Forged("fields")
-    return body
+    return None if newer else body
 
 
 def is_dsse(row, raw):
@@ -186,13 +194,19 @@ class LogVerifier:
             return "forged"
         self.signed = True
         state, content = body
+        unknown, fields, forged = statement["body_type"] not in TABLES, {}, False
         if state == HELD:
             try:
                 fields = open_body(content, statement)
             except Forged:
-                log.bundle.find("body.forged", place)
-                return "forged"
-        withheld = state == NOT_FOR_YOU and statement["body_type"] in (ELEMENT, NOTICE, AMEND)
+                forged = True
+        if unknown or fields is None:
+            log.newer.append(index)
+        if forged:
+            log.bundle.find("body.forged", place)
+            return "forged"
+        withheld = state == NOT_FOR_YOU and log.kind == "records" and (
+            unknown or statement["body_type"] in (ELEMENT, NOTICE, AMEND))
         if state not in (HELD, ERASED) and not withheld:
             log.bundle.find("body.missing", place)
         if log.tree is not None and index < log.proven and (
@@ -211,6 +225,8 @@ class LogVerifier:
             return None
         if state != HELD:
             return "missing"
+        if fields is None:
+            return verdict
         if statement["body_type"] == RETRACT:
             self.ended += [(r["start"], min(r["end"], index)) for r in fields["targets"]]
         if statement["body_type"] == ERASURE:
@@ -257,6 +273,8 @@ def check_receipt(stem, parts, origins, trust):
         if key is None or statement["body_type"] != RECEIPT:
             return False
         body = open_body(parts["body"], statement)
+        if body is None:
+            return False
         place, path, note = notes.read_proof(parts["proof"])
         opened = notes.open_checkpoint(note, origin, trust.checkpoint_keys(member))
     except (Forged, notes.Malformed, notes.Refused):

@@ -573,7 +573,7 @@ def instead(target, name):
     made = target.source.parent / "instead" / name
     if not made.is_dir():
         raise Nothing
-    for path in (p for p in made.glob("*/*") if p.is_file()):
+    for path in (p for p in made.rglob("*") if p.is_file() and p.parent != made):
         shutil.copyfile(path, target.root / path.relative_to(made))
     return json.loads((made / "delta.json").read_text())
 
@@ -582,6 +582,13 @@ def instead(target, name):
 def element_for_a_receipt(target):
     """Another body of the same member: signed and logged, and no receipt."""
     return instead(target, "element_for_a_receipt")
+
+
+@fault("body.forged")
+def broken_though_newer(target):
+    """An access line with a field that nobody knows, in front of those that all know."""
+    target.also = 10
+    return instead(target, "broken_though_newer")
 
 
 # Nothing is said of what is in it: a verifier of that format may find it whole.

@@ -7,7 +7,7 @@ without any code of casegate: what `casegate audit verify` must accept.
 writes DIR/bundle and DIR/policy.toml. The member hefei has rotated its records
 key half-way, retracted four records, let one expire, and has two receipts of
 wuhu for one erasure; its last five records are not witnessed. The third of its
-rosters only says so again.
+rosters only says so again. Some records and access lines are of a later version.
 
 DIR/instead/NAME has files that the roots or members could have signed instead of those
 of the bundle, and in `delta.json` how many records change their verdict by them.
@@ -160,11 +160,11 @@ class Log:
         self.bodies.append((state, body if state == 1 else b""))
         return len(self.entries) - 1
 
-    def element(self, expires_at=0, state=1, scope=1):
+    def element(self, expires_at=0, state=1, scope=1, kind=1, role=1, more=b""):
         body = message(
             (1, os.urandom(16)), (2, FEDERATION), (3, self.member.name), (4, os.urandom(16)),
-            (5, 1), (6, os.urandom(16)), (7, os.urandom(4)), (8, os.urandom(32)), (9, 1),
-            (11, message((1, scope))), (13, expires_at), (14, 1))
+            (5, kind), (6, os.urandom(16)), (7, os.urandom(4)), (8, os.urandom(32)), (9, role),
+            (11, message((1, scope))), (13, expires_at), (14, 1)) + more
         return self.append(1, body, expires_at, state)
 
     def grow(self):
@@ -222,6 +222,39 @@ def dsse(entry):
         "signatures": [{"keyid": key_number.hex(), "sig": b64(signature)}]}, separators=(",", ":"))
 
 
+# A field that nobody has today, and records of a later version; the retraction is
+# for a reason of its own, so that it ends nothing here.
+MORE = message((100, "new"))
+NEWER = (
+    lambda log: log.append(40, b"a letter from the future"),
+    lambda log: log.append(41, b""),
+    lambda log: log.append(42, b"", state=2),
+    lambda log: log.element(kind=99),
+    lambda log: log.element(role=9),
+    lambda log: log.element(scope=7),
+    lambda log: log.element(more=MORE),
+    lambda log: log.append(4, message(
+        (1, os.urandom(16)), (2, [message((1, 0), (2, 10)) + MORE]), (3, 9))),
+)
+
+
+def fill_access(log, count, broken=None):
+    """Access lines, three of them newer; the one at `broken` says so and is not:
+    what is new stands before what is known."""
+    for index in range(count):
+        scope = 99 if index == 4 else 2
+        body = message(
+            (1, os.urandom(16)), (2, scope), (3, os.urandom(16)), (4, "Desk.Query"),
+            (5, "li.wei"), (8, "ok"), (9, 1))
+        if index == broken:
+            log.append(16, MORE + body)
+        elif index == 6:
+            log.append(40, b"another letter")
+        else:
+            log.append(16, body + MORE if index == 5 else body)
+    log.grow()
+
+
 def fill_records(log, records, members):
     """Elements, a rotation half-way, a retraction with its erasure."""
     hefei = members["hefei"]
@@ -235,6 +268,8 @@ def fill_records(log, records, members):
             log.element(expires_at=NOW - DAY, state=4)       # its retention ended
         elif index == 31:
             log.element(state=2, scope=4)                    # for nobody
+        elif 40 <= index < 40 + len(NEWER):
+            NEWER[index - 40](log)
         else:
             log.element()
     target = message((1, 20), (2, 24))
@@ -284,12 +319,14 @@ def main():
         write(root, f"proofs/1-{index}.proof", log.proof(index, note))
     access = Log(members["hefei"], "access")
     access.key = new_key
-    for _ in range(args.access):
-        access.append(16, message(
-            (1, os.urandom(16)), (2, 1), (3, os.urandom(16)), (4, "Desk.Query"), (5, "li.wei"),
-            (8, "ok"), (9, 1)))
-    access.grow()
+    fill_access(access, args.access)
     write_log(root, access, [args.access // 2], witnesses)
+    broken = Log(members["hefei"], "access")
+    broken.key = new_key
+    fill_access(broken, args.access, broken=10)
+    newer = args.out / "instead/broken_though_newer"
+    write_log(newer, broken, [args.access // 2], witnesses)
+    write(newer, "delta.json", json.dumps({"forged": 1, "valid": -1}))
 
     wuhu = Log(members["wuhu"], "records")
     for _ in range(20):
