@@ -164,6 +164,8 @@ const ACCESS: Fields = &[
     bytes("officer_signature"),
     bytes("officer_certificate"),
     bytes("log"),
+    number("taken_at"),
+    bytes("officer_chain"),
 ];
 
 /// The fields of the bodies of a type; of one that is not known, none.

@@ -5,7 +5,7 @@ prints what each says. Any disagreement, and any fault that is not found, fails.
     agree.py BUNDLE --policy FILE --casegate BINARY [--sample N] [--only NAME,...]
 
 Python and casegate have to name the same findings in as many files, the same
-verdicts and the same exit code; the shell, which looks at a sample of records,
+verdicts, as many records that are newer and the same exit code; the shell, which looks at a sample of records,
 the same kinds of findings and the same exit code. The last line is
 `N passed, M failed`.
 """
@@ -38,9 +38,14 @@ def refused(code, said):
     return {"error": said.strip()[-300:]}
 
 
+def with_newer(verdicts, said):
+    return verdicts | ({"newer": said["newer"]} if said["newer"] else {})
+
+
 class Verifiers:
     """How each of the three is called, and what it said in one form:
-    (exit code, {code: files}, {verdict: records})."""
+    (exit code, {code: files}, {verdict: records}); `newer`, which is no verdict, is
+    counted with them where there is any."""
 
     def __init__(self, args):
         self.args = args
@@ -51,7 +56,10 @@ class Verifiers:
         if code > 1:
             return code, refused(code, err), {}
         said = json.loads(out)
-        return code, dict(Counter(f["code"] for f in said["findings"])), said["verdicts"]
+        at = next((log["newer"] for log in said["logs"].values() if log["newer"]), [None])
+        self.newer_at = at[0]
+        return (code, dict(Counter(f["code"] for f in said["findings"])),
+                with_newer(said["verdicts"], said))
 
     def casegate(self, bundle):
         code, out, err = call(self.args.casegate, "--json", "audit", "verify", bundle,
@@ -60,7 +68,8 @@ class Verifiers:
             return code, refused(code, out + err), {}
         said = json.loads(out)
         return (code, {f["code"]: f["files"] for f in said["findings"]},
-                {v["verdict"]: v["records"] for v in said["verdicts"] if v["records"]})
+                with_newer({v["verdict"]: v["records"] for v in said["verdicts"]
+                            if v["records"]}, said))
 
     def shell(self, bundle, also):
         more = [] if also is None else ["--also", also]
@@ -91,9 +100,13 @@ def compare(want, clean, python, casegate, shell):
         wrong.append("python and casegate disagree")
     if shell and (shell[0] != python[0] or not shell_agrees(want, python, shell)):
         wrong.append("the shell disagrees")
+    if shell and shell[2].get("newer", 0) > python[2].get("newer", 0):
+        wrong.append("the shell calls more newer")
     if want is None:
         if python[0] != 0 or python[1]:
             wrong.append("the clean bundle is not clean")
+        if python[2].get("newer") and not shell[2].get("newer"):
+            wrong.append("the shell calls nothing newer")
         return wrong
     lacking = set(want["codes"]) - set(python[1])
     looked = want["exit"] != NEWER
@@ -167,7 +180,8 @@ def main():
     verifiers = Verifiers(args)
     args.bundle = args.bundle.resolve()
     clean = verifiers.python(args.bundle)
-    rows = (clean, verifiers.casegate(args.bundle), verifiers.shell(args.bundle, None))
+    rows = (clean, verifiers.casegate(args.bundle),
+            verifiers.shell(args.bundle, verifiers.newer_at))
     wrong = compare(None, None, *rows)
     show("clean bundle", rows, wrong)
     passed, failed = (0, 1) if wrong else (1, 0)

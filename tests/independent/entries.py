@@ -17,11 +17,11 @@ import wire
 TYPE = b"application/vnd.casegate.statement.v1+protobuf"
 LOGS = {"records": 1, "access": 2}
 ELEMENT, NOTICE, AMEND, RETRACT, RECEIPT, ERASURE, ACCESS = 1, 2, 3, 4, 5, 6, 16
-TYPES = {"records": {ELEMENT, NOTICE, AMEND, RETRACT, RECEIPT, ERASURE}, "access": {ACCESS}}
 TABLES = {
-    ELEMENT: wire.ELEMENT, NOTICE: wire.NOTICE, AMEND: wire.AMEND,
-    RETRACT: wire.RETRACT, RECEIPT: wire.RECEIPT, ERASURE: wire.ERASURE,
+    ELEMENT: wire.ELEMENT, NOTICE: wire.NOTICE, AMEND: wire.AMEND, RETRACT: wire.RETRACT,
+    RECEIPT: wire.RECEIPT, ERASURE: wire.ERASURE, ACCESS: wire.ACCESS,
 }
+BODY_BYTES_MAX = {"records": 16 << 10, "access": 1 << 20}
 HELD, NOT_FOR_YOU, ABSENT, ERASED, LOST = 1, 2, 3, 4, 5
 ENTRY_BYTES_MAX = 16 * 1024    # with a signature of an unknown algorithm
 ED25519_BYTES_MAX, FURTHER_BYTES = 512, 78
@@ -46,6 +46,12 @@ def check_signatures(raw, signatures):
         raise Forged("size")
 
 
+def stands_in(body_type, kind):
+    """A type that is not known here may stand in either log."""
+    known = body_type in TABLES
+    return 1 <= body_type < 1 << 31 and (not known or (body_type == ACCESS) == (kind == "access"))
+
+
 def open_entry(raw, origin, key_of):
     """Returns the statement of an entry that stands in `origin` and is signed, and
     what `key_of` has on its key; of an unknown algorithm it is not checked."""
@@ -61,7 +67,7 @@ def open_entry(raw, origin, key_of):
     federation, author, kind, generation = origin.split("/")
     wanted = (1, federation, LOGS[kind], int(generation), author)
     found = tuple(statement[f] for f in ("version", "federation", "log", "generation", "author"))
-    if found != wanted or statement["body_type"] not in TYPES[kind]:
+    if found != wanted or not stands_in(statement["body_type"], kind):
         raise Forged("statement")
     if len(statement["body_sha256"]) != 32 or statement["key_id"] != signature["key_id"]:
         raise Forged("statement")
@@ -74,14 +80,16 @@ def open_entry(raw, origin, key_of):
 
 
 def open_body(raw, statement):
-    """Returns the body's fields; None for access bodies, which only hash."""
+    """Returns the body's fields; None for a body of a later version."""
     if hashlib.sha256(raw).digest() != statement["body_sha256"]:
         raise Forged("digest")
-    table = TABLES.get(statement["body_type"])
+    if len(raw) > BODY_BYTES_MAX["records" if statement["log"] == 1 else "access"]:
+        raise Forged("size")
+    table, newer = TABLES.get(statement["body_type"]), []
     if table is None:
         return None
     try:
-        body = wire.read(raw, table)
+        body = wire.read(raw, table, newer=newer)
     except wire.Malformed as why:
         raise Forged(str(why)) from None
     if body.get("expires_at", 0) != statement["expires_at"] or len(body["nonce"]) != 16:
@@ -89,7 +97,7 @@ def open_body(raw, statement):
     if statement["body_type"] == ELEMENT and (
             body["federation"], body["member"]) != (statement["federation"], statement["author"]):
         raise Forged("fields")
-    return body
+    return None if newer else body
 
 
 def is_dsse(row, raw):
@@ -209,16 +217,22 @@ class LogVerifier:
         if newer:
             log.bundle.find("key.newer", name)
         state, content = body
+        unknown, fields, forged = statement["body_type"] not in TABLES, {}, False
         if state == HELD:
             try:
                 fields = open_body(content, statement)
             except Forged:
-                log.bundle.find("body.forged", place)
-                return "forged"
-            if statement["body_type"] == ACCESS:
-                for fault in self.lines.check(content, statement["issued_at"]):
-                    log.bundle.find(fault, place)
-        withheld = state == NOT_FOR_YOU and statement["body_type"] in (ELEMENT, NOTICE, AMEND)
+                forged = True
+        if unknown or fields is None:
+            log.newer.append(index)
+        if forged:
+            log.bundle.find("body.forged", place)
+            return "forged"
+        if state == HELD and fields is not None and statement["body_type"] == ACCESS:
+            for fault in self.lines.check(content, statement["issued_at"]):
+                log.bundle.find(fault, place)
+        withheld = state == NOT_FOR_YOU and log.kind == "records" and (
+            unknown or statement["body_type"] in (ELEMENT, NOTICE, AMEND))
         if state not in (HELD, ERASED) and not withheld:
             log.bundle.find("body.missing", place)
         if log.tree is not None and index < log.proven and (
@@ -239,6 +253,8 @@ class LogVerifier:
             return None
         if state != HELD:
             return "missing"
+        if fields is None:
+            return verdict
         if statement["body_type"] == RETRACT:
             self.ended += [(r["start"], min(r["end"], index)) for r in fields["targets"]]
         if statement["body_type"] == ERASURE:
@@ -284,6 +300,8 @@ def check_receipt(stem, parts, origins, trust):
         if key is None or statement["body_type"] != RECEIPT:
             return "receipt.forged"
         body = open_body(parts["body"], statement)
+        if body is None:
+            return "receipt.forged"
         place, path, note = notes.read_proof(parts["proof"])
         opened = notes.open_checkpoint(note, origin, trust.checkpoint_keys(member))
     except (Forged, notes.Malformed, notes.Refused):

@@ -573,7 +573,7 @@ def instead(target, name):
     made = target.source.parent / "instead" / name
     if not made.is_dir():
         raise Nothing
-    for path in (p for p in made.glob("*/**/*") if p.is_file()):
+    for path in (p for p in made.rglob("*") if p.is_file() and p.parent != made):
         shutil.copyfile(path, target.root / path.relative_to(made))
     return json.loads((made / "delta.json").read_text())
 
@@ -603,6 +603,13 @@ def second_signature_bit(target):
         raise Nothing
     entries[42] = entries[42][:-1] + bytes([entries[42][-1] ^ 1])
     write_entries(target.bundle(), entries)
+
+
+@fault("body.forged")
+def broken_though_newer(target):
+    """An access line with a field that nobody knows, in front of those that all know."""
+    target.also = 10
+    return instead(target, "broken_though_newer")
 
 
 # Nothing is said of what is in it: a verifier of that format may find it whole.

@@ -7,9 +7,10 @@ without any code of casegate: what `casegate audit verify` must accept.
 writes DIR/bundle and DIR/policy.toml. The member hefei has rotated its records
 key half-way, retracted four records, let one expire, and has two receipts of
 wuhu for one erasure; its last five records are not witnessed. Some records have a
-second signature, of an old key or of an algorithm that nobody knows yet. The third of
-its rosters lists keys of that algorithm, for each use, and requires a feature. An
-officer signed every line of its access log.
+second signature, of an old key or of an algorithm that nobody knows yet; some records
+and access lines are of a later version. The third of its rosters lists keys of that
+algorithm, for each use, and requires a feature. An officer signed the lines of its
+access log.
 
 DIR/instead/NAME has files that the roots or members could have signed instead of those
 of the bundle, and in `delta.json` how many records change their verdict by them.
@@ -41,7 +42,7 @@ MEMBERS = {"hefei": 1, "wuhu": 1, "bengbu": 1, "audit-office": 3}
 DAY = 86400
 NOW = int(time.time())
 RECORDS, CHECKPOINT, WITNESS = 1, 2, 3
-NEWER = 9
+NEWER_ALGORITHM = 9
 LINE = 7     # of the access log, where another one can stand
 
 
@@ -95,7 +96,7 @@ def certificate(name, key, issuer, issuer_key, extension, days=3650):
 def newer_key(name, use):
     """(id, key) of an algorithm that nobody knows yet."""
     key = hashlib.sha512(f"{name} {use}".encode()).digest() * 20
-    return rosters.key_number(NEWER, key), key
+    return rosters.key_number(NEWER_ALGORITHM, key), key
 
 
 class Officer:
@@ -123,7 +124,7 @@ class Line:
         self.officer, self.at, self.taken_at, self.method = officer, at, at, method
         self.nonce, self.signed_method, self.flip, self.bare = os.urandom(16), method, 0, False
 
-    def body(self):
+    def body(self, scope=1):
         commitment = os.urandom(32).hex()
         asked = message((1, "A-1"), (2, [message((1, "phone"), (2, commitment))]),
                         (4, message((1, "fraud"), (2, "reason"))), (60, "a field to come"))
@@ -135,7 +136,7 @@ class Line:
         proof = [] if self.bare else [
             (11, signed), (12, bytes(signature)), (13, self.officer.der), (15, self.taken_at)]
         return message(
-            (1, os.urandom(16)), (2, 1), (3, os.urandom(16)), (4, self.method), (5, "li.wei"),
+            (1, os.urandom(16)), (2, scope), (3, os.urandom(16)), (4, self.method), (5, "li.wei"),
             (8, "ok"), (9, 1), *proof)
 
 
@@ -158,7 +159,7 @@ class Member:
             key_id, key = newer_key(self.name, use)
             keys.append(message(
                 (1, use), (2, key_id), (3, key), (4, NOW - 30 * DAY),
-                (7, self.newer_from if use == RECORDS else 0), (8, NEWER)))
+                (7, self.newer_from if use == RECORDS else 0), (8, NEWER_ALGORITHM)))
         return message(
             (1, self.name), (2, self.role), (3, self.name), (4, "anhui"), (5, self.ca),
             (6, f"127.0.0.1:{self.port}"), (7, keys), (8, 1), (9, 1), (10, witnesses))
@@ -234,11 +235,11 @@ class Log:
         self.bodies.append((state, body if state == 1 else b""))
         return len(self.entries) - 1
 
-    def element(self, expires_at=0, state=1, scope=1, newer=False):
+    def element(self, expires_at=0, state=1, scope=1, kind=1, role=1, more=b"", newer=False):
         body = message(
             (1, os.urandom(16)), (2, FEDERATION), (3, self.member.name), (4, os.urandom(16)),
-            (5, 1), (6, os.urandom(16)), (7, b"\x41" + os.urandom(7)), (8, os.urandom(32)), (9, 1),
-            (11, message((1, scope))), (13, expires_at), (14, 1))
+            (5, kind), (6, os.urandom(16)), (7, b"\x41" + os.urandom(7)), (8, os.urandom(32)),
+            (9, role), (11, message((1, scope))), (13, expires_at), (14, 1)) + more
         return self.append(1, body, expires_at, state, newer)
 
     def grow(self):
@@ -296,6 +297,22 @@ def dsse(entry):
                        for one in read["signatures"]]}, separators=(",", ":"))
 
 
+# A field that nobody has today, and records of a later version; the retraction is
+# for a reason of its own, so that it ends nothing here.
+MORE = message((100, "new"))
+NEWER = (
+    lambda log: log.append(40, b"a letter from the future"),
+    lambda log: log.append(41, b""),
+    lambda log: log.append(42, b"", state=2),
+    lambda log: log.element(kind=99),
+    lambda log: log.element(role=9),
+    lambda log: log.element(scope=7),
+    lambda log: log.element(more=MORE),
+    lambda log: log.append(4, message(
+        (1, os.urandom(16)), (2, [message((1, 0), (2, 10)) + MORE]), (3, 9))),
+)
+
+
 def fill_records(log, records, members):
     """Elements, a rotation half-way, a retraction with its erasure."""
     hefei = members["hefei"]
@@ -309,6 +326,8 @@ def fill_records(log, records, members):
             log.element(expires_at=NOW - DAY, state=4)       # its retention ended
         elif index == 31:
             log.element(state=2, scope=4)                    # for nobody
+        elif 40 <= index < 40 + len(NEWER):
+            NEWER[index - 40](log)
         else:
             log.element()
     target = message((1, 20), (2, 24))
@@ -359,18 +378,28 @@ def main():
     note = write_log(root, log, sizes, witnesses)
     for index in (0, *marks):
         write(root, f"proofs/1-{index}.proof", log.proof(index, note))
-    def access_log(where, change=lambda lines: None):
-        """The access log, with what `change` makes of its lines."""
+    def access_log(where, change=lambda lines: None, broken=None):
+        """The access log, with what `change` makes of its lines; three are newer, and
+        the one at `broken` says so and is not: what is new stands before what is known."""
         log = Log(hefei, "access")
         log.key = new_key
         staff = Officer(hefei), Officer(hefei, ed25519=True)
         lines = [Line(staff[n % 2], log.time(n)) for n in range(args.access)]
         change(lines)
-        for line in lines:
-            log.append(16, line.body())
+        for index, line in enumerate(lines):
+            body = line.body(scope=99 if index == 4 else 1)
+            if index == broken:
+                log.append(16, MORE + body)
+            elif index == 6:
+                log.append(40, b"another letter")
+            else:
+                log.append(16, body + MORE if index == 5 else body)
         log.grow()
         write_log(where, log, [args.access // 2], witnesses)
     access_log(root)
+    newer = args.out / "instead/broken_though_newer"
+    access_log(newer, broken=10)
+    write(newer, "delta.json", json.dumps({"forged": 1, "valid": -1}))
 
     wuhu = Log(members["wuhu"], "records")
     for _ in range(20):

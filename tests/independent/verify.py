@@ -111,6 +111,7 @@ class Log:
         self.proven = 0       # how far a signed root proves them
         self.size = None
         self.verdicts = Counter()
+        self.newer = []       # records of a later version, beside their verdict
 
     def verify(self):
         self.checkpoints()
@@ -395,8 +396,9 @@ def report(bundle, logs, policy):
     return {
         "ok": good,
         "verdicts": dict(sorted(counts.items())),
-        "logs": {log.origin: {"size": log.size, "verdicts": dict(sorted(log.verdicts.items()))}
-                 for log in logs.values()},
+        "newer": sum(len(log.newer) for log in logs.values()),
+        "logs": {log.origin: {"size": log.size, "verdicts": dict(sorted(log.verdicts.items())),
+                              "newer": log.newer} for log in logs.values()},
         "findings": [{"code": code, "path": path} for code, path in sorted(bundle.findings)],
     }
 
@@ -430,7 +432,9 @@ def main():
         print(json.dumps(result))
     else:
         for origin, log in result["logs"].items():
-            print(origin, log["size"], " ".join(f"{k}={v}" for k, v in log["verdicts"].items()))
+            newer = [f"newer={len(log['newer'])}"] if log["newer"] else []
+            verdicts = [f"{k}={v}" for k, v in log["verdicts"].items()]
+            print(origin, log["size"], *verdicts, *newer)
         for finding in result["findings"]:
             print(finding["code"], finding["path"])
         print("nothing is wrong" if result["ok"] else "something is wrong")

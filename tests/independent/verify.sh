@@ -8,9 +8,10 @@
 #   verify.sh BUNDLE --policy FILE [--records N|all] [--also INDEX]
 #
 # Prints a line for each finding (`CODE PATH`) and for each log's verdicts, with
-# the words of PROTOCOL.md section 15. Of the keys' validity it checks only that a
-# roster names them, of erased bodies only that the bundle calls them so; and it does
-# not look for what an officer signed once and stands in the log twice.
+# the words of PROTOCOL.md section 15, and how many of the sample are newer. Of the keys'
+# validity it checks only that a roster names them, of erased bodies only that the bundle
+# calls them so, of a body its digest and encoding; and it does not look for what an
+# officer signed once and stands in the log twice.
 # Exit code: 0 nothing wrong, 1 something is wrong, 2 could not run, 5 the bundle has a
 # newer format than the one that is read here.
 set -u
@@ -549,6 +550,14 @@ check_consistency() {
 
 # --- Records -----------------------------------------------------------------
 
+# A type that is not known here may stand in either log.
+stands_in() { # KIND TYPE
+    case $1-$2 in 1-16 | 2-[1-6] | ?-0 | ?-) return 1 ;; esac
+    [ ${#2} -le 10 ] && [ "$2" -lt 2147483648 ]
+}
+
+is_known() { case $1 in [1-6] | 16) ;; *) return 1 ;; esac }
+
 # Opens an entry in $tmp/entry: sets body_type, body_digest, key_known (2 for a key of an
 # algorithm that is not known here); 1 when forged.
 open_entry() { # ORIGIN
@@ -577,7 +586,7 @@ open_entry() { # ORIGIN
     [ "${at[1]-} ${at[3]-} ${at[4]-}" = "1 $kind $gen" ] || return 1
     [ "$(text 2) $(text 5)" = "$fed $who" ] || return 1
     body_type=${at[6]-} body_digest=$(text 7 | hex)
-    case $kind-$body_type in 1-[1-6] | 2-16) ;; *) return 1 ;; esac
+    stands_in "$kind" "$body_type" || return 1
     [ "${#body_digest}" = 64 ] && [ "$(text 10 | hex)" = "$id" ] || return 1
     pae application/vnd.casegate.statement.v1+protobuf "$tmp/statement" >"$tmp/signed"
     key_known=0
@@ -630,7 +639,8 @@ split_entries() { # FILE KIND(1|2) GENERATION MEMBER
             }
             if (v[1] != 1 || v[2] != fed || v[3] != kind || v[4] != gen || v[5] != who) fits = 0
             if (length(v[7]) != 64) fits = 0
-            if (kind == 1 && !(v[6] >= 1 && v[6] <= 6) || kind == 2 && v[6] != 16) fits = 0
+            if (v[6] < 1 || v[6] >= 2147483648) fits = 0
+            if (kind == 1 && v[6] == 16 || kind == 2 && v[6] <= 6) fits = 0
         }
         function bytes(tag, end,   size) {    # a field of bytes: ends at `to`
             if (b[p++] != tag) fits = 0
@@ -667,20 +677,85 @@ split_entries() { # FILE KIND(1|2) GENERATION MEMBER
         }'
 }
 
-# `PLACE STATE BODY` of each body, BODY in hex where the place is wanted.
-split_bodies() { # FILE STEP FIRST ALSO
+# `PLACE STATE HOW BODY` of each body, BODY in hex where the place is wanted, and HOW it
+# reads by the type that its entry names: read, newer or broken (PROTOCOL.md section 5).
+#
+# F has the fields of each message in order: n number, b bytes, wN a word up to N, lN one
+# that decides about what follows it, mX a message X; `+` after it says repeated.
+split_bodies() { # FILE STEP FIRST ALSO TYPES
     [ -f "$1" ] || return 0
-    od -An -v -tu1 -w1 "$1" | awk -v step="$2" -v first="$3" -v also="${4:--1}" '
-        BEGIN { for (i = 0; i < 256; i++) hx[i] = sprintf("%02x", i) }
+    od -An -v -tu1 -w1 "$1" | awk -v step="$2" -v first="$3" -v also="${4:--1}" -v types="$5" '
+        BEGIN {
+            for (i = 0; i < 256; i++) hx[i] = sprintf("%02x", i)
+            n = split(types, type_of, " "); n = 0
+            F["a"] = "l4 b+"; F["r"] = "n n"
+            F[1] = "b b b b w23 b b b w4 n ma b n n"; F[2] = "b b b n b n ma"
+            F[3] = "b n b n ma b n"; F[4] = "b mr+ w4"
+            F[5] = "b b mi+"; F["i"] = "mr w2 n n"
+            F[6] = "b me+"; F["e"] = "mr n w4 n n b+"
+            F[16] = "b w6 b b b mo+ ms+ b n mk+ b b b b n b+"
+            F["o"] = "b b b n"; F["s"] = "b b b b n"; F["k"] = "b b n"
+        }
         { b[NR - 1] = $1 + 0 }
+        function varint(end,   n, m, from) {
+            n = 0; m = 1; from = p
+            while (p < end && p < from + 10) {
+                if (p == from + 9 && b[p] > 1) break
+                n += (b[p] % 128) * m; m *= 128
+                if (b[p++] < 128) { if (b[p - 1] == 0 && p - 1 > from) bad = 1; return n }
+            }
+            bad = 1; return 0
+        }
+        function message(end, what,   known, count, last, tag, field, form, value, led) {
+            count = split(F[what], known, " "); last = 0; led = 0
+            while (p < end && !bad) {
+                tag = varint(end); field = int(tag / 8); tag %= 8
+                if (field < 1 || field < last || field >= 536870912) { bad = 1; return }
+                form = field <= count ? known[field] : ""
+                if (field == last && form != "" && form !~ /[+]$/ && !led) { bad = 1; return }
+                last = field
+                if (form == "") {
+                    later = 1
+                    if (tag == 0) varint(end)
+                    else if (tag == 1) p += 8
+                    else if (tag == 5) p += 4
+                    else if (tag == 2) { value = varint(end); p += value }
+                    else bad = 1
+                    if (p > end) bad = 1
+                } else if (form ~ /^[nwl]/) {
+                    if (tag != 0) { bad = 1; return }
+                    value = varint(end)
+                    if (value == 0 && !led) bad = 1
+                    if (form ~ /^[wl]/ && value >= 2147483648) bad = 1
+                    if (form ~ /^[wl]/ && value > substr(form, 2) + 0) {
+                        later = 1
+                        if (form ~ /^l/) led = 1
+                    }
+                } else {
+                    if (tag != 2) { bad = 1; return }
+                    value = varint(end)
+                    if (p + value > end || value == 0 && form == "b" && !led) { bad = 1; return }
+                    if (form ~ /^m/) { message(p + value, substr(form, 2, 1)) } else p += value
+                }
+            }
+        }
+        function reads(type, from, end) {
+            if (!(type in F)) return "newer"
+            p = from; bad = later = 0
+            if (b[from] != 10 || b[from + 1] != 16) return "broken"    # a nonce of 16 bytes
+            message(end, type)
+            return bad ? "broken" : later ? "newer" : "read"
+        }
         END {
             for (at = 0; at + 5 <= NR; at = end) {
                 end = at + 5 + ((b[at + 1] * 256 + b[at + 2]) * 256 + b[at + 3]) * 256 + b[at + 4]
                 if (end > NR) exit
-                out = ""
-                if ((first + n) % step == 0 || first + n == also)
+                out = ""; how = "-"
+                if ((first + n) % step == 0 || first + n == also) {
                     for (i = at + 5; i < end; i++) out = out hx[b[i]]
-                print n++, b[at], out
+                    if (b[at] == 1) how = reads(type_of[n + 1], at + 5, end)
+                }
+                print n++, b[at], how, out
             }
         }'
 }
@@ -735,14 +810,14 @@ one_bundle() { # NUMBER WIDTH SIZE
         every=1; find_ entry.missing "$path"
         yes missing | head -n $((wanted - count)) >>"$tmp/verdicts"
     fi
-    split_bodies "$bundle/$bodies" "$every" "$first" "$also" >"$tmp/bodies"
+    split_bodies "$bundle/$bodies" "$every" "$first" "$also" "$(types "$wanted" "$first")" >"$tmp/bodies"
     rm -rf "$tmp/leaf" "$tmp/body"; mkdir "$tmp/leaf" "$tmp/body"
     local place fits type id digest sig statement entry
     while read -r place fits type id digest sig statement entry; do
         [ $(((first + place) % every)) = 0 ] || [ $((first + place)) = "${also:--1}" ] || continue
         put "00$entry" >"$tmp/leaf/$(printf '%03d' "$place")"
     done <"$tmp/split"
-    while read -r place fits entry; do
+    while read -r place fits _ entry; do
         [ -n "$entry" ] && put "$entry" >"$tmp/body/$place"
     done <"$tmp/bodies"
     : >"$tmp/holding"
@@ -750,14 +825,27 @@ one_bundle() { # NUMBER WIDTH SIZE
     check_dsse "$number"
 }
 
+# The types of a bundle's entries, each at its place; where some are missing, by the tree.
+types() { # WANTED FIRST, with split
+    if [ "$(wc -l <"$tmp/split")" -ge "$1" ]; then cut -d' ' -f3 "$tmp/split" | tr '\n' ' '; return; fi
+    local place fits type entry leaf line=0
+    declare -A at=() of=()
+    while read -r leaf; do at[$leaf]=$line line=$((line + 1))
+    done < <(sed -n "$(($2 + 1)),$(($2 + $1))p" "$tmp/made.0")
+    while read -r place fits type _ _ _ _ entry; do
+        leaf=$(put "00$entry" | sha); of[${at[$leaf]:-$place}]=$type
+    done <"$tmp/split"
+    for ((line = 0; line < $1; line++)); do printf '%s ' "${of[$line]:-0}"; done
+}
+
 verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
-    local place fits type id digest sig statement leaf state row signed at known line name
-    declare -A leaf_of=() body_of=() state_of=() place_of=() tree_of=()
+    local place fits type id digest sig statement leaf state row withheld signed at known line name
+    declare -A leaf_of=() body_of=() state_of=() how_of=() place_of=() tree_of=()
     while read -r leaf name; do name=${name#./}; leaf_of[$((10#$name))]=$leaf
     done < <(cd "$tmp/leaf" && find . -type f | xargs -r sha256sum)
     while read -r leaf name; do body_of[${name#./}]=$leaf
     done < <(cd "$tmp/body" && find . -type f | xargs -r sha256sum)
-    while read -r place state row; do state_of[$place]=$state; done <"$tmp/bodies"
+    while read -r place state row _; do state_of[$place]=$state how_of[$place]=$row; done <"$tmp/bodies"
     line=0
     while read -r leaf; do tree_of[$line]=$leaf place_of[$leaf]=$line; line=$((line + 1))
     done < <(sed -n "$(($3 + 1)),$(($3 + $4))p" "$tmp/made.0")
@@ -773,17 +861,21 @@ verdicts() { # PATH BODIES FIRST WANTED, with split, bodies, leaf/ and body/
             find_ entry.forged "$1"; echo forged; continue
         fi
         echo "$place $sig $statement" >>"$tmp/holding"
-        if [ "$state" = 1 ] && [ "${body_of[$place]:-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}" != "$digest" ]; then
-            find_ body.forged "$2"; echo forged; continue
-        fi
-        case $state-$type in 1-16) check_line "$tmp/body/$place" "$statement" "$2" ;; esac
-        case $state-$type in 1-* | 4-* | 2-[123]) ;; *) find_ body.missing "$2" ;; esac
+        row=${how_of[$place]:--}
+        [ "$state" != 1 ] ||
+            [ "${body_of[$place]:-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}" = "$digest" ] || row=broken
+        if ! is_known "$type" || [ "$row" = newer ]; then newer=$((newer + 1)); fi
+        if [ "$row" = broken ]; then find_ body.forged "$2"; echo forged; continue; fi
+        case $state-$type-$row in 1-16-read) check_line "$tmp/body/$place" "$statement" "$2" ;; esac
+        withheld=0
+        if [ "$state-$kind" = 2-records ] && { [[ $type = [123] ]] || ! is_known "$type"; }; then withheld=1; fi
+        case $state-$withheld in 1-* | 4-* | 2-1) ;; *) find_ body.missing "$2" ;; esac
         if [ "$at" -ge "$proven" ]; then echo not_logged
         elif [ "${tree_of[$place]-}" != "$leaf" ]; then find_ entry.forged "$1"; echo not_logged
         elif [ "$known" = 0 ]; then echo key_invalid
         elif [ "$known" = 2 ]; then echo unchecked
         elif [ "$state" = 4 ]; then echo erased
-        elif [[ $state-$type != 1-* && $state-$type != 2-[123] ]]; then echo missing
+        elif [ "$state-$withheld" != 1-0 ] && [ "$withheld" = 0 ]; then echo missing
         elif [ "$at" -lt "$witnessed" ]; then echo valid
         else echo provisional; fi
     done <"$tmp/split" >>"$tmp/verdicts"
@@ -921,7 +1013,7 @@ some_checkpoints() { # all of few; of many some neighbours, and the largest
 
 check_log() {
     local file name size=0 root= largest=0 newest=
-    witnessed=0 proven=0; : >"$tmp/opened"; : >"$tmp/made.0"
+    witnessed=0 proven=0 newer=0; : >"$tmp/opened"; : >"$tmp/made.0"
     for name in checkpoint $(some_checkpoints); do
         file=$dir/$name
         if ! open_note "$file" "$origin" "$member" "$folder/$name"; then
@@ -949,7 +1041,9 @@ check_log() {
     [ "$kind" != records ] || check_proofs
     cat "$tmp/verdicts" >>"$tmp/verdicts.all"
     printf '%s %s' "$origin" "$size"
-    sort "$tmp/verdicts" | uniq -c | awk '{ printf " %s=%d", $2, $1 } END { print "" }'
+    sort "$tmp/verdicts" | uniq -c | awk '{ printf " %s=%d", $2, $1 }'
+    [ "$newer" = 0 ] || printf ' newer=%d' "$newer"
+    echo
 }
 
 check_receipts() {
