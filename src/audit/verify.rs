@@ -13,6 +13,7 @@ mod notes;
 mod policy;
 mod proofs;
 mod report;
+mod rfc3339;
 mod roots;
 mod rosterlog;
 mod sums;
