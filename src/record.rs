@@ -15,13 +15,15 @@ mod statement;
 use crate::blame::{Blame, Blamed};
 use crate::ids::{Digest, IdError, KeyId};
 
+pub use crate::keys::pae;
 pub use crate::wire::v1::{BodyType, ElementKind, ElementRole, RetractReason};
 pub use audience::Audience;
 pub use body::{
-    AccessBody, AmendBody, Body, CaseNoticeBody, ENDED_ITEMS_MAX, ElementBody, ErasureBody,
-    NONCE_BYTES, ReceiptBody, RetractBody, body_bytes_max,
+    AccessBody, AmendBody, Body, CATEGORY_BYTES_MAX, CaseNoticeBody, DESK_BYTES_MAX,
+    ENDED_ITEMS_MAX, ElementBody, ErasureBody, NONCE_BYTES, ReceiptBody, RetractBody,
+    body_bytes_max,
 };
-pub use entry::{ENTRY_BYTES_MAX, Entry, PAYLOAD_TYPE, pae};
+pub use entry::{ENTRY_BYTES_MAX, Entry, PAYLOAD_TYPE};
 pub use mac::{SALT_BYTES, commitment, purpose_commitment, typed_commitment, withheld_bytes};
 pub use receipts::{Answer, NO_END, ReceiptPlace, Receipts};
 pub use statement::Statement;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::ids::{Digest, Origin};
-use crate::keys::{PublicKey, SIGNATURE_BYTES, SigningKey};
+use crate::keys::{PublicKey, SIGNATURE_BYTES, SigningKey, pae};
 use crate::merkle;
 use crate::record::{Body, RecordError, Statement, codec};
 use crate::wire::v1;
@@ -19,23 +19,6 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.casegate.statement.v1+protobuf";
 
 /// The largest entry, in bytes.
 pub const ENTRY_BYTES_MAX: usize = 512;
-
-/// Builds the bytes that DSSE v1 signs:
-/// `DSSEv1 SP len(type) SP type SP len(payload) SP payload`.
-#[must_use]
-pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut out = Vec::with_capacity(payload_type.len() + payload.len() + 40);
-    write!(
-        out,
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        payload.len()
-    )
-    .expect("writing to a Vec does not fail");
-    out.extend_from_slice(payload);
-    out
-}
 
 /// An entry whose form is checked. Its signature is not, until
 /// [`Entry::verify`], nor its place, until [`Entry::check_place`].
