@@ -60,6 +60,8 @@ pub(super) fn read_metrics(answer: &str) -> Vec<Finding> {
         let value = |line: &str| line.strip_prefix(name)?.trim().parse::<u64>().ok();
         answer.lines().find_map(value)
     };
+    let unreadable = of(crate::admin::UNREADABLE).filter(|failed| *failed > 0);
+    let unreadable = unreadable.map(|_| Finding::wrong("store.unreadable"));
     let conflicts = of(crate::admin::CONFLICTS).filter(|count| *count > 0);
     let conflicts = conflicts.map(|n| Finding::wrong("evidence.conflicts").with("count", n));
     let unsigned = of(crate::admin::MAY_SIGN).filter(|may| *may == 0);
@@ -67,7 +69,8 @@ pub(super) fn read_metrics(answer: &str) -> Vec<Finding> {
         let size = of(crate::admin::RECORDS_SIZE).unwrap_or(0);
         Finding::wrong("keys.none_due").with("size", size)
     });
-    conflicts.into_iter().chain(unsigned).collect()
+    let all = [unreadable, conflicts, unsigned];
+    all.into_iter().flatten().collect()
 }
 
 async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
