@@ -330,6 +330,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         ],
         records_lost: 3,
         access_closed: "no witness has said yet".into(),
+        unread: vec![],
     }
 }
 
