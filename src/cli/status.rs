@@ -30,6 +30,19 @@ pub struct ReplicaView {
     witnessed: u64,
     /// Bodies that their owner lost, and that are not here.
     lost: Option<u64>,
+    /// What its node said last that it runs and speaks; absent: it never said.
+    spoken: Option<SpokenView>,
+}
+
+/// What a member's node said last that it runs and speaks.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpokenView {
+    version: String,
+    said_at: Option<String>,
+    /// Features of this node that it lacks.
+    lacks: Vec<String>,
+    /// Features of it that this node does not know.
+    unknown: Vec<String>,
 }
 
 /// What was spent at one custodian today.
@@ -86,6 +99,10 @@ pub struct StatusView {
     access_closed: String,
     /// What the store could not be read for.
     unread: Vec<String>,
+    /// What this node speaks.
+    features: Vec<String>,
+    /// Members whose nodes publishing waits for.
+    behind: Vec<String>,
     replicas: Vec<ReplicaView>,
     budgets: Vec<BudgetView>,
 }
@@ -108,6 +125,12 @@ impl StatusView {
             forked: known("forked", u64::from(r.forked)).map(|forked| forked == 1),
             witnessed: r.witnessed,
             lost: known("lost", r.lost),
+            spoken: r.spoken.as_ref().map(|s| SpokenView {
+                version: s.version.clone(),
+                said_at: show::instant(s.said_at),
+                lacks: s.lacks.clone(),
+                unknown: s.unknown.clone(),
+            }),
         };
         let witness = |w: &v1::WitnessStatus| WitnessView {
             member: w.member.clone(),
@@ -149,6 +172,8 @@ impl StatusView {
             records_lost: known("lost", answer.records_lost),
             access_closed: answer.access_closed.clone(),
             unread: answer.unread.clone(),
+            features: answer.features.clone(),
+            behind: answer.behind.clone(),
             replicas: answer.replicas.iter().map(replica).collect(),
             budgets: answer.budgets.iter().map(budget).collect(),
         }
@@ -208,11 +233,40 @@ impl StatusView {
             let why = self.access_closed.as_str();
             screen.text("message.status.access_closed", &[("why", why)]);
         }
+        self.show_spoken(screen);
         self.show_lost(screen);
         self.show_key_invalid(screen);
         self.show_witnesses(screen);
         self.show_replicas(screen);
         self.show_budgets(screen);
+    }
+
+    /// Who is behind this node, and who is ahead of it.
+    fn show_spoken(&self, screen: &mut Screen) {
+        if !self.behind.is_empty() {
+            let members = self.behind.join(", ");
+            screen.text("message.publish.behind", &[("members", &members)]);
+        }
+        let silent = self.replicas.iter().filter(|r| r.spoken.is_none());
+        let silent: Vec<&str> = silent.map(|r| r.member.as_str()).collect();
+        if !silent.is_empty() {
+            let members = silent.join(", ");
+            screen.text("message.status.unsaid", &[("members", &members)]);
+        }
+        let said = self.replicas.iter();
+        for (member, spoken) in said.filter_map(|r| Some((&r.member, r.spoken.as_ref()?))) {
+            let both = [
+                ("message.status.lacks", &spoken.lacks),
+                ("message.status.ahead", &spoken.unknown),
+            ];
+            for (key, words) in both.into_iter().filter(|(_, words)| !words.is_empty()) {
+                let (version, words) = (spoken.version.as_str(), words.join(", "));
+                screen.text(
+                    key,
+                    &[("member", member), ("version", version), ("words", &words)],
+                );
+            }
+        }
     }
 
     fn show_lost(&self, screen: &mut Screen) {

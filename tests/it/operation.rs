@@ -289,14 +289,14 @@ fn what_the_store_could_not_be_read_for_is_not_known_and_not_none() {
     (answer.cases, answer.conflicts, answer.records_lost) = (0, 0, 0);
     let said = status_text(&answer);
     assert!(
-        said.contains("0 cases") && !said.contains("not known"),
+        said.contains("0 cases") && !said.contains("these are not known"),
         "{said}"
     );
     answer.unread = vec!["cases".into(), "conflicts".into(), "lost".into()];
     let said = status_text(&answer);
     assert!(said.contains("unknown cases, 4 hits"), "{said}");
     assert!(
-        said.contains("not known: cases, contradicting checkpoints, lost bodies"),
+        said.contains("these are not known: cases, contradicting checkpoints, lost bodies"),
         "{said}"
     );
     let view = serde_json::to_value(StatusView::of(&answer)).expect("JSON");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{page, show};
+use crate::audit::layout::BUNDLE_FORMAT;
 use crate::audit::verify::{
     Options, POLICY_BYTES_MAX, Policy, RecordLine, Report, Step, VerifyError, verify,
 };
@@ -54,12 +55,26 @@ pub(super) fn threads(jobs: Option<u16>) -> usize {
 
 /// Tells why a bundle could not be looked at.
 pub(super) fn refuse(error: &VerifyError, output: &Output) -> anyhow::Result<Exit> {
-    output.fail(error.code(), &error.to_string())?;
+    let sentence = match error {
+        VerifyError::Newer { found, software } => output.lang().coded(
+            "error",
+            error.code(),
+            &[
+                ("found", &found.to_string()),
+                ("known", &BUNDLE_FORMAT.to_string()),
+                ("software", software),
+            ],
+        ),
+        other => other.to_string(),
+    };
+    output.fail(error.code(), &sentence)?;
     Ok(match error {
         VerifyError::Write(_) | VerifyError::Unpack(_) => Exit::Internal,
-        VerifyError::Unreadable { .. } | VerifyError::Archive(_) | VerifyError::NoMember => {
-            Exit::Refused
-        }
+        VerifyError::Newer { .. } => Exit::Newer,
+        VerifyError::Unreadable { .. }
+        | VerifyError::Archive(_)
+        | VerifyError::NoMember
+        | VerifyError::NoFormat => Exit::Refused,
     })
 }
 

@@ -15,6 +15,7 @@ use crate::node::Parts;
 use crate::publish::PublishState;
 use crate::record::{Audience, Body, Entry};
 use crate::rpc::status::to_officer;
+use crate::spoken::Said;
 use crate::wire::v1::{self, CaseElement, CaseRow, CaseState, CaseSummary, LogLine, LogSummary};
 
 /// Cases that a list carries, when the officer names no limit.
@@ -54,6 +55,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             forked: stored.forked.contains(id),
             key_invalid: stored.key_invalid.get(id).copied().unwrap_or_default(),
             lost: stored.lost.get(id).copied().unwrap_or_default(),
+            spoken: parts.ledger.spoken().of(id).map(spoken_status),
         });
     }
     let own_void = stored.key_invalid.get(parts.ledger.own()).copied();
@@ -87,6 +89,8 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             Standing::Open => String::new(),
             closed => closed.access_sentence().to_owned(),
         },
+        features: crate::spoken::own().features,
+        behind: behind(parts),
         unread: stored.unread.into_iter().map(str::to_owned).collect(),
     }
 }
@@ -171,6 +175,21 @@ fn known<T: Default, E: Blamed + std::fmt::Display>(
         unread.push(what);
         T::default()
     })
+}
+
+fn spoken_status(said: Said) -> v1::SpokenStatus {
+    v1::SpokenStatus {
+        lacks: said.lacks(),
+        unknown: said.unknown(),
+        version: said.version,
+        said_at: said.said_at,
+    }
+}
+
+/// The members whose nodes publishing waits for.
+pub(super) fn behind(parts: &Parts) -> Vec<String> {
+    let members = parts.ledger.members_behind();
+    members.iter().map(ToString::to_string).collect()
 }
 
 /// How far each witness of the own logs is.
