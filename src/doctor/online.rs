@@ -70,7 +70,11 @@ pub(super) fn read_metrics(answer: &str) -> Vec<Finding> {
         let size = of(crate::admin::RECORDS_SIZE).unwrap_or(0);
         Finding::wrong("keys.none_due").with("size", size)
     });
-    let all = [unreadable, conflicts, unsigned];
+    let newer = of(crate::admin::NEWER_BODIES).filter(|count| *count > 0);
+    let newer = newer.map(|n| Finding::warning("bodies.newer").with("count", n));
+    let refused = of(crate::admin::REFUSED_BODIES).filter(|count| *count > 0);
+    let refused = refused.map(|n| Finding::warning("bodies.refused").with("count", n));
+    let all = [unreadable, conflicts, unsigned, newer, refused];
     all.into_iter().flatten().collect()
 }
 

@@ -1,6 +1,6 @@
 //! Looking: status, cases, logs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tonic::Status;
@@ -10,10 +10,10 @@ use super::call::Call;
 use crate::blame::Blamed;
 use crate::cases::case_ref;
 use crate::ids::{CaseRef, LogIndex, LogName, MemberId};
-use crate::ledger::{Erasure, Log, Standing};
+use crate::ledger::{Erasure, Log, OpaqueCount, Reading, Standing};
 use crate::node::Parts;
 use crate::publish::PublishState;
-use crate::record::{Audience, Body, Entry};
+use crate::record::{Audience, Body, BodyType, Entry};
 use crate::rpc::status::to_officer;
 use crate::spoken::Said;
 use crate::wire::v1::{self, CaseElement, CaseRow, CaseState, CaseSummary, LogLine, LogSummary};
@@ -42,6 +42,9 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         let origin = roster.origin(id, LogName::Records);
         let log = origin.and_then(|origin| parts.ledger.log(&origin).ok());
         let witnessed = log.as_ref().map_or(0, |log| log.witnessed_size().0);
+        let alarm = state.alarms.standing().cloned();
+        let past = state.alarms.past().cloned();
+        let opaque = stored.opaque.get(id);
         let head = log.map(|log| log.head());
         replicas.push(v1::ReplicaStatus {
             member: id.to_string(),
@@ -50,7 +53,13 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             entries: head.as_ref().map_or(0, |h| h.size().0),
             bodies_upto: head.map_or(0, |h| h.bodies_upto),
             trouble: state.trouble.unwrap_or_default(),
-            alarm: state.alarm.unwrap_or_default(),
+            alarm_began: alarm.as_ref().map_or(0, |alarm| alarm.began),
+            alarm: alarm.map_or_else(String::new, |alarm| alarm.sentence),
+            past_alarm_began: past.as_ref().map_or(0, |alarm| alarm.began),
+            past_alarm_ended: past.as_ref().and_then(|alarm| alarm.ended).unwrap_or(0),
+            past_alarm: past.map_or_else(String::new, |alarm| alarm.sentence),
+            newer: opaque.map_or(0, |count| count.newer),
+            refused: opaque.map_or(0, |count| count.refused),
             witnessed,
             forked: stored.forked.contains(id),
             key_invalid: stored.key_invalid.get(id).copied().unwrap_or_default(),
@@ -105,6 +114,7 @@ struct Stored {
     lost: HashMap<MemberId, u64>,
     forked: HashSet<MemberId>,
     key_invalid: HashMap<MemberId, u64>,
+    opaque: BTreeMap<MemberId, OpaqueCount>,
     /// What could not be read, and so is none of the above.
     unread: Vec<&'static str>,
 }
@@ -120,6 +130,7 @@ impl Stored {
                 "lost",
                 "forked",
                 "key_invalid",
+                "newer",
             ],
             ..Self::default()
         }
@@ -132,6 +143,7 @@ impl Stored {
         let hits = known("hits", ledger.hits(), &mut unread).len() as u64;
         let conflicts = known("conflicts", ledger.evidence().count(), &mut unread);
         let own_lost = known("lost", ledger.own_lost(), &mut unread);
+        let opaque = known("newer", ledger.opaque_counts(), &mut unread);
         let (mut lost, mut forked, mut key_invalid) =
             <(HashMap<_, _>, HashSet<_>, HashMap<_, _>)>::default();
         let roster = parts.rosters.newest();
@@ -158,6 +170,7 @@ impl Stored {
             lost,
             forked,
             key_invalid,
+            opaque,
             unread,
         }
     }
@@ -407,15 +420,20 @@ fn log(parts: &Parts, request: &v1::ShowLogRequest) -> Result<v1::ShowLogRespons
         let Ok(entry) = Entry::parse(bytes) else {
             continue;
         };
-        let body = parts.ledger.body(own.number, LogIndex(at));
+        let body = parts.ledger.reading(own.number, LogIndex(at));
         lines.push(LogLine {
             index: at,
-            r#type: entry.statement.body_type.as_str_name().to_owned(),
+            r#type: match entry.statement.body_type {
+                BodyType::Newer(_) => format!("newer-{}", entry.statement.body_type.number()),
+                known => known.rules().word.to_owned(),
+            },
             leaf: entry.leaf_hash().0.to_vec().into(),
             issued_at: entry.statement.issued_at,
             text: match body {
-                Ok(Some(body)) => body_text(&body),
-                Ok(None) => "erased".into(),
+                Ok(Reading::Read(body)) => body_text(&body),
+                Ok(Reading::Opaque(opaque)) if opaque.refused => opaque.sentence,
+                Ok(Reading::Opaque(_)) => "of a later version".into(),
+                Ok(Reading::Gone) => "erased".into(),
                 Err(_) => "cannot be read".into(),
             },
             dsse_json: entry.dsse_json(),
