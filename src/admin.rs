@@ -12,10 +12,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::ids::LogName;
+use crate::ledger::LedgerError;
 use crate::parts::Parts;
 
 /// The metric that counts proven contradictions.
 pub const CONFLICTS: &str = "casegate_evidence_conflicts";
+/// The metric that says how many others the store could not be read for.
+pub const UNREADABLE: &str = "casegate_store_unreadable";
 /// The gauge that says whether the next own record can be signed.
 pub const MAY_SIGN: &str = "casegate_ledger_may_sign";
 /// The gauge of the own records log's size.
@@ -93,8 +96,43 @@ async fn ready(State(parts): State<Arc<Parts>>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(parts): State<Arc<Parts>>) -> String {
-    crate::metrics::render(&sample(&parts))
+async fn metrics(State(parts): State<Arc<Parts>>) -> Result<String, StatusCode> {
+    let sampled = tokio::task::spawn_blocking(move || crate::metrics::render(&sample(&parts)));
+    sampled.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Counts that are alarms. One that cannot be read is left out, which Prometheus
+/// takes for not known, and counted: it must not stand as 0.
+fn alarms(
+    lost: Result<u64, LedgerError>,
+    conflicts: Result<u64, LedgerError>,
+) -> Vec<crate::metrics::Reading> {
+    use crate::metrics::Reading;
+    let read = [
+        (
+            "casegate_ledger_lost_bodies",
+            "Bodies of own records that nobody has any more",
+            lost,
+        ),
+        (
+            CONFLICTS,
+            "Pairs of signed notes that contradict each other",
+            conflicts,
+        ),
+    ];
+    let (mut out, mut failed) = (vec![], 0);
+    for (name, help, count) in read {
+        match count {
+            Ok(count) => out.push(Reading::gauge(name, help, count)),
+            Err(error) => {
+                tracing::error!(name, "a metric cannot be read: {error}");
+                failed += 1;
+            }
+        }
+    }
+    let help = "Metrics that are left out because the store could not be read";
+    out.push(Reading::gauge(UNREADABLE, help, failed));
+    out
 }
 
 fn troubled(parts: &Parts) -> u64 {
@@ -152,19 +190,9 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             parts.rosters.newest().version,
         ),
         Reading::gauge(
-            "casegate_ledger_lost_bodies",
-            "Bodies of own records that nobody has any more",
-            parts.ledger.own_lost().unwrap_or(0),
-        ),
-        Reading::gauge(
             MAY_SIGN,
             "1 when a key that the roster wants here may sign the next record",
             u64::from(parts.ledger.check_signing().is_ok()),
-        ),
-        Reading::gauge(
-            CONFLICTS,
-            "Pairs of signed notes that contradict each other",
-            parts.ledger.evidence().count().unwrap_or(0),
         ),
         Reading::gauge(
             "casegate_node_ready",
@@ -172,6 +200,10 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             u64::from(unready(parts).is_empty()),
         ),
     ];
+    out.extend(alarms(
+        parts.ledger.own_lost(),
+        parts.ledger.evidence().count().map_err(LedgerError::from),
+    ));
     out.extend(unread(parts));
     out.extend(witness_readings(parts));
     out.extend(spoken_readings(parts));
@@ -263,4 +295,22 @@ fn witness_readings(parts: &Parts) -> Vec<crate::metrics::Reading> {
             of(&parts.witness.counts.refused),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn an_alarm_that_cannot_be_read_is_left_out_and_not_zero() {
+        let text = |lost, conflicts| crate::metrics::render(&alarms(lost, conflicts));
+        let shown = text(Ok(2), Err(StoreError::Closed.into()));
+        assert!(!shown.contains(CONFLICTS), "{shown}");
+        assert!(shown.contains("casegate_ledger_lost_bodies 2\n"), "{shown}");
+        assert!(shown.contains("casegate_store_unreadable 1\n"), "{shown}");
+        let shown = text(Ok(0), Ok(0));
+        assert!(shown.contains("casegate_evidence_conflicts 0\n"), "{shown}");
+        assert!(shown.contains("casegate_store_unreadable 0\n"), "{shown}");
+    }
 }

@@ -337,7 +337,9 @@ impl Cases {
 }
 
 /// The case ref of a row.
-#[must_use]
-pub fn case_ref(row: &CaseRow) -> CaseRef {
-    CaseRef::from_slice(&row.case_ref).unwrap_or(CaseRef([0; 16]))
+///
+/// # Errors
+/// [`StoreError::Damaged`] for a row without one.
+pub fn case_ref(row: &CaseRow) -> Result<CaseRef, StoreError> {
+    CaseRef::from_slice(&row.case_ref).map_err(|_| StoreError::Damaged("case row"))
 }

@@ -72,9 +72,6 @@ pub struct Config {
     pub role: Role,
     /// The node's directory: its store and what belongs to it.
     pub dir: PathBuf,
-    /// The region code that own cases carry; may be empty.
-    #[serde(default)]
-    pub region: String,
     /// The region of phone numbers without a country code, ISO 3166 alpha-2.
     #[serde(default = "phone_region")]
     pub phone_region: String,

@@ -137,7 +137,7 @@ impl Finder {
     ) -> Result<Vec<Posting>, FindError> {
         let own = self
             .ledger
-            .own_postings(&self.ledger.case_mac(&case_ref(row)))?;
+            .own_postings(&self.ledger.case_mac(&case_of(row)?))?;
         if specs.is_empty() {
             return Ok(own);
         }
@@ -275,7 +275,7 @@ impl Finder {
                         .map_or_else(String::new, |h| h.raw),
                 ),
             };
-            let case = self.describe(&key, &mut seen.notices)?;
+            let Noticed { case, month } = self.noticed(&key, &mut seen.notices)?;
             let leaf = self
                 .ledger
                 .entry(other.log, other.index)?
@@ -289,10 +289,7 @@ impl Finder {
                 role: Role::from_wire(i32::from(other.role))
                     .map_or("", Role::as_str)
                     .into(),
-                month: self
-                    .ledger
-                    .notice(&key.member, &key.case)?
-                    .map_or(0, |n| n.month),
+                month,
                 contact: case.contact,
                 cases_with_token: u32::try_from(with_token).unwrap_or(u32::MAX),
                 rarity: rarity(total, with_token),
@@ -318,12 +315,21 @@ impl Finder {
     pub fn describe(
         &self,
         key: &CaseKey,
-        seen: &mut HashMap<CaseKey, v1::LinkedCase>,
+        seen: &mut HashMap<CaseKey, Noticed>,
     ) -> Result<v1::LinkedCase, FindError> {
-        if let Some(case) = seen.get(key) {
-            return Ok(case.clone());
+        Ok(self.noticed(key, seen)?.case)
+    }
+
+    fn noticed(
+        &self,
+        key: &CaseKey,
+        seen: &mut HashMap<CaseKey, Noticed>,
+    ) -> Result<Noticed, FindError> {
+        if let Some(noticed) = seen.get(key) {
+            return Ok(noticed.clone());
         }
         let notice = self.ledger.notice(&key.member, &key.case)?;
+        let month = notice.as_ref().map_or(0, |n| n.month);
         let case = v1::LinkedCase {
             member: key.member.to_string(),
             case_ref: key.case.as_bytes().to_vec().into(),
@@ -332,8 +338,9 @@ impl Finder {
                 .map_or_else(String::new, |n| n.category.clone()),
             contact: notice.map_or_else(String::new, |n| n.desk),
         };
-        seen.insert(key.clone(), case.clone());
-        Ok(case)
+        let noticed = Noticed { case, month };
+        seen.insert(key.clone(), noticed.clone());
+        Ok(noticed)
     }
 
     /// Cases of all members whose notices are here; rarity is relative to it.
@@ -362,7 +369,7 @@ impl Finder {
     /// [`FindError`].
     pub fn hits(&self, case_no: Option<&str>) -> Result<Vec<(Hit, CaseRef)>, FindError> {
         let wanted = match case_no {
-            Some(case_no) => Some(case_ref(&self.cases.open_case(case_no)?)),
+            Some(case_no) => Some(case_of(&self.cases.open_case(case_no)?)?),
             None => None,
         };
         let mut out = vec![];
@@ -386,7 +393,7 @@ impl Finder {
         &self,
         hit: &Hit,
         case: &CaseRef,
-        seen: &mut HashMap<CaseKey, v1::LinkedCase>,
+        seen: &mut HashMap<CaseKey, Noticed>,
     ) -> Result<Option<v1::HitLine>, FindError> {
         let Some(theirs) = self.ledger.element(hit.log, hit.index)? else {
             return Ok(None);
@@ -491,9 +498,17 @@ impl Finder {
     }
 }
 
+/// What the newest notice says of a case, as far as it was looked up.
+#[derive(Clone, Debug)]
+pub struct Noticed {
+    case: v1::LinkedCase,
+    /// Year and month in which it was opened; 0 for none.
+    month: u32,
+}
+
 /// What one answer has looked up already.
 struct Seen<'a> {
-    notices: HashMap<CaseKey, v1::LinkedCase>,
+    notices: HashMap<CaseKey, Noticed>,
     standings: Standings<'a>,
 }
 
@@ -523,6 +538,10 @@ fn bounds_of(operation: &CaseRow) -> Filter {
 #[must_use]
 pub fn kind_name(kind: u8) -> &'static str {
     Kind::from_wire(i32::from(kind)).map_or("", Kind::as_str)
+}
+
+fn case_of(row: &CaseRow) -> Result<CaseRef, LedgerError> {
+    Ok(case_ref(row)?)
 }
 
 fn distinct_cases(postings: &[Posting]) -> usize {

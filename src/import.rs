@@ -11,7 +11,9 @@ use prost::Message;
 use crate::blame::{Blame, Blamed};
 use crate::cases::{CaseError, Cases};
 use crate::element::Rules;
-use crate::intake::{Field, Format, IntakeError, Options, Parsed, Parser, Reject, Row, dates};
+use crate::intake::{
+    Field, Format, IntakeError, Options, Parsed, Parser, Reject, Row, dates, row_of,
+};
 use crate::ledger::{Ledger, LedgerError, OwnPlace};
 use crate::postings::Pointer;
 use crate::record::Audience;
@@ -63,7 +65,7 @@ impl Blamed for ImportError {
 /// How a file is taken in.
 #[derive(Clone, Debug)]
 pub struct ImportRun {
-    /// CSV or JSON Lines.
+    /// CSV or JSON Lines; of rows without a file, nothing.
     pub format: Format,
     /// Count only; nothing is changed.
     pub preview: bool,
@@ -115,13 +117,7 @@ impl Importer {
         run: &ImportRun,
         tell: &mut dyn FnMut(ImportNews) -> bool,
     ) -> Result<ImportReport, ImportError> {
-        let options = Options {
-            rules: self.rules,
-            utc_offset_s: self.utc_offset_s,
-            now: self.ledger.clock().now(),
-            encoding: None,
-        };
-        let mut parser = Parser::new(bytes, run.format, options)?;
+        let mut parser = Parser::new(bytes, run.format, self.options())?;
         let mut load = Load::new(self, run);
         let names = parser.columns().iter();
         let mut names = names.map(|name| Field::parse(name));
@@ -133,6 +129,43 @@ impl Importer {
         report.encoding = parser.encoding().as_str().to_owned();
         report.headers = parser.columns().to_vec();
         Ok(report)
+    }
+
+    /// Takes rows in that came without a file, counted from line 1; otherwise as
+    /// [`Importer::run`]. Returns the refusals with the report. Blocks.
+    ///
+    /// # Errors
+    /// [`ImportError`].
+    pub fn run_rows(
+        &self,
+        rows: impl IntoIterator<Item = Vec<(Field, String)>>,
+        run: &ImportRun,
+    ) -> Result<(ImportReport, Vec<Refusal>), ImportError> {
+        let options = self.options();
+        let mut refusals = vec![];
+        let mut load = Load::new(self, run);
+        let parsed = (1..)
+            .zip(rows)
+            .map(|(line, row)| row_of(line, row, &options));
+        let case_at = Field::ALL.iter().position(|field| *field == Field::CaseNo);
+        let read = load.read(parsed.map(Ok), case_at, &mut |news| {
+            if let ImportNews::Refused(refusal) = news {
+                refusals.push(refusal);
+            }
+            true
+        });
+        let report = load.finish()?;
+        read?;
+        Ok((report, refusals))
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            rules: self.rules,
+            utc_offset_s: self.utc_offset_s,
+            now: self.ledger.clock().now(),
+            encoding: None,
+        }
     }
 }
 
@@ -169,14 +202,14 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn read<R: Read>(
+    fn read(
         &mut self,
-        parser: &mut Parser<R>,
+        file: impl Iterator<Item = Result<Parsed, IntakeError>>,
         case_at: Option<usize>,
         tell: &mut dyn FnMut(ImportNews) -> bool,
     ) -> Result<(), ImportError> {
         let mut rows = 0;
-        for parsed in parser {
+        for parsed in file {
             rows += 1;
             let refused = match parsed? {
                 Parsed::Row(row) => self.take(row)?,

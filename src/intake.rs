@@ -9,7 +9,6 @@ pub mod dates;
 pub mod encoding;
 pub mod headers;
 mod jsonl;
-mod preview;
 mod rejects;
 mod row;
 
@@ -23,8 +22,7 @@ use crate::intake::csv::{Raw, Source};
 pub use crate::intake::encoding::Encoding;
 pub use crate::intake::headers::Field;
 use crate::intake::headers::is_ignored;
-pub use crate::intake::preview::Preview;
-pub use crate::intake::rejects::{Reason, Reject, RejectsWriter};
+pub use crate::intake::rejects::{Reason, Reject};
 use crate::intake::row::Texts;
 pub use crate::intake::row::{Row, audience};
 
@@ -41,9 +39,6 @@ pub enum IntakeError {
     /// The file could not be read on.
     #[error("reading the case file: {0}")]
     Read(io::Error),
-    /// The rejects file could not be written.
-    #[error("writing the rejects file: {0}")]
-    Write(io::Error),
     /// There is nothing in it.
     #[error(
         "the file is empty: its first line must name the columns case_no,category,kind,value,role"
@@ -92,7 +87,7 @@ pub enum IntakeError {
 impl Blamed for IntakeError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Read(_) | Self::Write(_) => Blame::Unavailable,
+            Self::Read(_) => Blame::Unavailable,
             Self::Utf16 => Blame::Incompatible,
             Self::Empty
             | Self::Header
@@ -106,7 +101,6 @@ impl Blamed for IntakeError {
     fn code(&self) -> &'static str {
         match self {
             Self::Read(_) => "intake.read",
-            Self::Write(_) => "intake.write",
             Self::Empty => "intake.empty",
             Self::Utf16 => "intake.utf16",
             Self::Header => "intake.header",
@@ -184,7 +178,7 @@ impl<R: Read> Parser<R> {
     /// Begins to read `bytes`, and reads the header of a CSV file.
     ///
     /// # Errors
-    /// Any [`IntakeError`] but `Write`.
+    /// Any [`IntakeError`].
     pub fn new(bytes: R, format: Format, options: Options) -> Result<Self, IntakeError> {
         let mut source = Source::new(bytes);
         let mut encoding = options.encoding;
@@ -362,18 +356,7 @@ impl<R: Read> Parser<R> {
         failed: Option<Reason>,
     ) -> Parsed {
         let reject = |texts: &Texts, field: Option<Field>, reason: Reason| {
-            let text = |field: Field| texts.text(field).map(str::to_owned);
-            Parsed::Reject(Reject {
-                line,
-                column: None,
-                field,
-                reason,
-                value: field.and_then(text),
-                record: Field::ALL
-                    .iter()
-                    .map(|it| text(*it).unwrap_or_default())
-                    .collect(),
-            })
+            Parsed::Reject(reject_of(line, texts, field, reason))
         };
         // A line that cannot be taken apart is kept whole where a person will look for it.
         let whole = |reason| {
@@ -390,11 +373,47 @@ impl<R: Read> Parser<R> {
         match jsonl::parse(&text) {
             (_, Some((None, Reason::Json))) => whole(Reason::Json),
             (texts, Some((field, reason))) => reject(&texts, field, reason),
-            (texts, None) => match row::check(line, &texts, &self.options) {
-                Ok(row) => Parsed::Row(row),
-                Err((field, reason)) => reject(&texts, Some(field), reason),
-            },
+            (texts, None) => checked(line, &texts, &self.options),
         }
+    }
+}
+
+/// Checks a row that came without a file, by the rules of one; the first text of
+/// a field counts. A refused row has its fields in the order of [`Field::ALL`].
+#[must_use]
+pub fn row_of(
+    line: u64,
+    fields: impl IntoIterator<Item = (Field, String)>,
+    options: &Options,
+) -> Parsed {
+    let mut texts = Texts::default();
+    for (field, text) in fields {
+        if texts.text(field).is_none() {
+            texts.put(field, text);
+        }
+    }
+    checked(line, &texts, options)
+}
+
+fn checked(line: u64, texts: &Texts, options: &Options) -> Parsed {
+    match row::check(line, texts, options) {
+        Ok(row) => Parsed::Row(row),
+        Err((field, reason)) => Parsed::Reject(reject_of(line, texts, Some(field), reason)),
+    }
+}
+
+fn reject_of(line: u64, texts: &Texts, field: Option<Field>, reason: Reason) -> Reject {
+    let text = |field: Field| texts.text(field).map(str::to_owned);
+    Reject {
+        line,
+        column: None,
+        field,
+        reason,
+        value: field.and_then(text),
+        record: Field::ALL
+            .iter()
+            .map(|it| text(*it).unwrap_or_default())
+            .collect(),
     }
 }
 

@@ -21,6 +21,20 @@ pub use algorithm::{Algorithm, KEY_BYTES_MAX, ListedKey};
 /// Bytes of an Ed25519 signature.
 pub const SIGNATURE_BYTES: usize = 64;
 
+/// Builds the bytes that DSSE v1 signs:
+/// `DSSEv1 SP len(type) SP type SP len(payload) SP payload`.
+#[must_use]
+pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut out = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    )
+    .into_bytes();
+    out.extend_from_slice(payload);
+    out
+}
+
 /// Why bytes are not a key that may be used.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyError {

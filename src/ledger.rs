@@ -24,6 +24,7 @@ mod log;
 mod opaque;
 mod queue;
 mod read;
+mod reader;
 mod receipts;
 mod replica;
 mod restore;
@@ -58,7 +59,7 @@ use crate::store::{Batch, Store, StoreError, Table};
 
 pub use append::NewEntry;
 pub use audited::{AuditedBody, Seer};
-pub use bodies::{BodiesAccepted, BodyReader};
+pub use bodies::BodiesAccepted;
 pub use counting::{RecordStanding, Standings};
 pub use erasures::{Confirmation, Confirmed, Erasure, LATE_S};
 pub use error::LedgerError;
@@ -67,6 +68,7 @@ pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS, OwnPlace};
 pub use opaque::{OpaqueBody, OpaqueCount, Reading};
 pub use queue::{Dequeued, Dropped, QueueTicket, Queued};
 pub use read::StoredElement;
+pub use reader::BodyReader;
 pub use replica::ChunkAccepted;
 pub use segment::BodyState;
 pub use signers::RosterHistory;
@@ -230,8 +232,8 @@ impl Ledger {
         let (accessed, _) = watch::channel(access.head().checkpoint);
         let (witnessed, _) = watch::channel(records.witnessed_note());
         let ledger = Self(Arc::new(Inner {
-            records: append::OwnLog::open(&store, records)?,
-            access: append::OwnLog::open(&store, access)?,
+            records: append::OwnLog::open(records),
+            access: append::OwnLog::open(access),
             indexing: Mutex::new(index::HitSequence::open(&store)?),
             queue: queue::QueueSequence::open(&store)?,
             rosters: OnceLock::new(),

@@ -5,8 +5,9 @@
 //! batches are atomic and carry their positions, and a crash costs a replay of the tail. Keys hold
 //! MACs under the node's index key, never a token or a value.
 //!
-//! One keyspace, by its first byte: 0 format, 1 posting (MAC, log, index), 2 pointer by value,
-//! 3 pointer by row, 4 position by log. Numbers are big-endian, so that keys sort in log order.
+//! One keyspace, by its first byte: 0 format, 1 posting (MAC, log, index), 4 position by log, and
+//! pointers: 2 by value, 3 by row, 5 by notice, 6 by amendment, 7 by case. Numbers are big-endian,
+//! so that keys sort in log order.
 
 mod mac;
 
@@ -149,6 +150,14 @@ impl PostingsBatch {
         self.changes.retain(|(key, change)| {
             let posting = key.first() == Some(&POSTING) && key.len() == POSTING_KEY_LEN;
             !(posting && change.is_some() && key.ends_with(&end))
+        });
+    }
+
+    /// Takes out of this batch the pointers by value and by row that lead to `to`.
+    pub fn forget_pointers(&mut self, to: &[u8]) {
+        self.changes.retain(|(key, change)| {
+            let pointer = matches!(key.first(), Some(&POINTER_BY_VALUE | &POINTER_BY_ROW));
+            !(pointer && change.as_deref() == Some(to))
         });
     }
 

@@ -17,7 +17,7 @@ use crate::blame::Blamed;
 use crate::cases::{CaseError, Cases};
 use crate::custodian::SEGMENT_TEXT_BYTES_MAX;
 use crate::element::TokenClass;
-use crate::ids::{CaseRef, LogName};
+use crate::ids::LogName;
 use crate::ledger::{Ledger, LedgerError};
 use crate::roster::{Roster, TokenKey};
 use crate::store::Batch;
@@ -215,7 +215,7 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         if queued.ticket.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Plan::new(queued, &self.ledger, &self.cases, roster)?))
+        Ok(Some(Plan::new(queued, &self.ledger, roster)?))
     }
 
     async fn tokenize(
@@ -238,7 +238,7 @@ impl<T: CustodianTransport + 'static> Publisher<T> {
         for run in wanted.chunk_by(|a, b| a.case_ref == b.case_ref) {
             let Some(first) = run.first() else { continue };
             let count = u32::try_from(run.len()).unwrap_or(u32::MAX);
-            let case = CaseRef::from_slice(&first.case_ref).unwrap_or(CaseRef([0; 16]));
+            let case = first.case_ref;
             let purpose = commit_purpose(&first.purpose, &case, count);
             purposes.push(purpose.opened);
             segments.push(SegmentInput {
@@ -361,12 +361,6 @@ async fn blocking<R: Send + 'static>(
         Ok(result) => result,
         Err(_) => Err(PublishError::Ledger(LedgerError::Stopped)),
     }
-}
-
-/// The class under which a kind's tokens are made.
-#[must_use]
-pub fn class_of(kind: v1::ElementKind) -> TokenClass {
-    crate::element::Kind::from_wire(kind as i32).map_or(TokenClass::Open, |k| k.class())
 }
 
 #[cfg(test)]

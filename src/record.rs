@@ -18,13 +18,14 @@ mod statement;
 use crate::blame::{Blame, Blamed};
 use crate::ids::{Digest, IdError, KeyId};
 
+pub use crate::keys::pae;
 pub use crate::wire::v1::{ElementKind, ElementRole, RetractReason};
 pub use audience::Audience;
 pub use body::{
-    AccessBody, AmendBody, Body, CaseNoticeBody, ENDED_ITEMS_MAX, ElementBody, ErasureBody,
-    NONCE_BYTES, ReceiptBody, RetractBody,
+    AccessBody, AmendBody, Body, CATEGORY_BYTES_MAX, CaseNoticeBody, DESK_BYTES_MAX,
+    ENDED_ITEMS_MAX, ElementBody, ErasureBody, NONCE_BYTES, ReceiptBody, RetractBody,
 };
-pub use entry::{Entry, EntrySignature, PAYLOAD_TYPE, pae};
+pub use entry::{Entry, EntrySignature, PAYLOAD_TYPE};
 pub use envelope::{
     ENTRY_BYTES_MAX, ENTRY_ED25519_BYTES_MAX, ENTRY_FURTHER_BYTES, ENTRY_SIGNATURES_MAX,
 };

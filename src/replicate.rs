@@ -301,7 +301,7 @@ impl<P: PeerTransport> Replicator<P> {
     async fn watch_once(&self, member: &MemberId) -> (bool, Option<PullError>) {
         let mut progress = false;
         self.pull_ended(member).await;
-        if let Err(e) = self.unforked(member) {
+        if let Err(e) = self.unforked(member).await {
             return (progress, Some(e));
         }
         let mut notices = match self.peers.watch(member).await {
@@ -367,18 +367,22 @@ impl<P: PeerTransport> Replicator<P> {
         }
     }
 
-    /// A log whose owner is proven to have signed two histories is let be.
-    fn unforked(&self, member: &MemberId) -> Result<(), PullError> {
+    /// A log whose owner is proven to have signed two histories is let be, and one
+    /// of which that cannot be read.
+    async fn unforked(&self, member: &MemberId) -> Result<(), PullError> {
         let Some(origin) = self.roster.load().origin(member, LogName::Records) else {
             return Ok(());
         };
-        match self.ledger.is_forked(&origin) {
-            Ok(true) => Err(PullError::Refused {
+        let look = move |ledger: &Ledger| match ledger.is_forked(&origin)? {
+            true => Err(LedgerError::Forked(origin)),
+            false => Ok(()),
+        };
+        self.offload(look)
+            .await
+            .map_err(|source| PullError::Refused {
                 from: member.clone(),
-                source: LedgerError::Forked(origin),
-            }),
-            Ok(false) | Err(_) => Ok(()),
-        }
+                source,
+            })
     }
 
     /// Checks a checkpoint that the owner announced against what is held.
@@ -402,7 +406,8 @@ impl<P: PeerTransport> Replicator<P> {
             // One of us has an older roster, with another generation of the log.
             return Ok(());
         }
-        let log = self.ledger.replica(&origin).map_err(refused)?;
+        let log = self.offload(move |ledger| ledger.replica(&origin)).await;
+        let log = log.map_err(refused)?;
         let author = Arc::new(author.clone());
         self.blocking(&log, &author, move |ledger, log, author| {
             ledger.accept_checkpoint(log, author, &notice.checkpoint)
@@ -418,7 +423,7 @@ impl<P: PeerTransport> Replicator<P> {
             if relay == member {
                 continue;
             }
-            if self.unforked(member).is_err() {
+            if self.unforked(member).await.is_err() {
                 return;
             }
             let pulled = match self.pull_member(member, relay).await {
@@ -453,7 +458,7 @@ impl<P: PeerTransport> Replicator<P> {
     /// # Errors
     /// [`PullError`]; what was accepted before stays.
     pub async fn pull_member(&self, member: &MemberId, from: &MemberId) -> Result<bool, PullError> {
-        self.unforked(member)?;
+        self.unforked(member).await?;
         let roster = self.roster.load_full();
         let (Some(author), Some(origin)) = (
             roster.member(member),
@@ -479,7 +484,9 @@ impl<P: PeerTransport> Replicator<P> {
             from: from.clone(),
             source,
         };
-        let log = self.ledger.replica(origin).map_err(refused)?;
+        let wanted = origin.clone();
+        let log = self.offload(move |ledger| ledger.replica(&wanted)).await;
+        let log = log.map_err(refused)?;
         let before = log.size();
         let mut chunks = self.peers.pull(from, origin, LogIndex(before.0)).await?;
         while let Some(chunk) = chunks.recv().await {
@@ -519,15 +526,25 @@ impl<P: PeerTransport> Replicator<P> {
         Ok(fetched || log.size() > before)
     }
 
+    /// Runs work over the ledger off the async threads.
+    async fn offload<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Ledger) -> Result<R, LedgerError> + Send + 'static,
+    ) -> Result<R, LedgerError> {
+        let ledger = self.ledger.clone();
+        let done = tokio::task::spawn_blocking(move || work(&ledger)).await;
+        done.unwrap_or(Err(LedgerError::Stopped))
+    }
+
     async fn blocking<R: Send + 'static>(
         &self,
         log: &Arc<Log>,
         author: &Arc<Member>,
         work: impl FnOnce(&Ledger, &Log, &Member) -> Result<R, LedgerError> + Send + 'static,
     ) -> Result<R, LedgerError> {
-        let (ledger, log, author) = (self.ledger.clone(), Arc::clone(log), Arc::clone(author));
-        let done = tokio::task::spawn_blocking(move || work(&ledger, &log, &author)).await;
-        done.unwrap_or(Err(LedgerError::Stopped))
+        let (log, author) = (Arc::clone(log), Arc::clone(author));
+        self.offload(move |ledger| work(ledger, &log, &author))
+            .await
     }
 }
 
@@ -543,7 +560,7 @@ fn jitter(base: u64) -> u64 {
     base / 2 + base * u64::from(byte) / 255
 }
 
-/// The checkpoint note of a notice.
+/// The notice of a checkpoint that nobody has cosigned yet.
 #[must_use]
 pub fn notice_of(origin: &Origin, checkpoint: Bytes) -> v1::CheckpointNotice {
     v1::CheckpointNotice {

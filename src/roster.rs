@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::clock::{DAY_S, UnixSeconds};
+use crate::clock::UnixSeconds;
 use crate::features;
 use crate::ids::{Digest, FederationId, KeyId, LogName, MemberId, Origin};
-use crate::keys::ListedKey;
+use crate::keys::{self, ListedKey};
 
 pub mod chain;
 pub mod draft;
@@ -251,13 +251,6 @@ impl Grant {
         bytes.extend(self.member.as_str().as_bytes());
         Digest::of(&bytes)
     }
-
-    /// Says whether any second of UTC day `day` (days since 1970) is covered.
-    #[must_use]
-    pub fn touches_day(&self, day: i64) -> bool {
-        let start = day.saturating_mul(DAY_S);
-        self.valid_from < start.saturating_add(DAY_S) && start < self.valid_to
-    }
 }
 
 /// What may be spent, and how many witnesses a checkpoint needs.
@@ -385,36 +378,6 @@ impl Roster {
         }
     }
 
-    /// Lists a member's grants that touch UTC day `day` (days since 1970).
-    ///
-    /// A grant of several days is counted once: who keeps accounts keeps one
-    /// for each [`Grant::id`].
-    pub fn grants<'a>(
-        &'a self,
-        member: &'a MemberId,
-        class: TokenClass,
-        day: i64,
-    ) -> impl Iterator<Item = &'a Grant> {
-        self.policy
-            .grants
-            .iter()
-            .filter(move |g| g.member == *member && g.class == class && g.touches_day(day))
-    }
-
-    /// Returns the points that a member may spend at each custodian on UTC day
-    /// `day`, if nothing of its grants was spent on an earlier day; 0 for a
-    /// stranger.
-    #[must_use]
-    pub fn allowed_points(&self, member: &MemberId, class: TokenClass, day: i64) -> u64 {
-        if !self.members.contains_key(member) {
-            return 0;
-        }
-        self.grants(member, class, day)
-            .fold(self.daily_points(class), |sum, grant| {
-                sum.saturating_add(grant.points)
-            })
-    }
-
     /// What the roster requires of every node and this software does not speak;
     /// empty when it may be acted on.
     #[must_use]
@@ -432,12 +395,5 @@ impl Roster {
 /// Builds the bytes that a root signs: DSSE v1's pre-authentication encoding.
 #[must_use]
 pub fn signed_bytes(roster: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "DSSEv1 {} {PAYLOAD_TYPE} {} ",
-        PAYLOAD_TYPE.len(),
-        roster.len()
-    );
-    let mut out = head.into_bytes();
-    out.extend_from_slice(roster);
-    out
+    keys::pae(PAYLOAD_TYPE, roster)
 }

@@ -31,6 +31,9 @@ const QUEUED_BATCHES_MAX: usize = 1024;
 /// Batches that share one flush at most.
 const GROUPED_BATCHES_MAX: usize = 256;
 
+/// The file of a sled directory that is locked while it is open, and synced.
+const SLED_FILE: &str = "db";
+
 /// How often, and after which pause, a locked directory is tried.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
@@ -56,13 +59,13 @@ pub enum Table {
     Tiles = 7,
     /// Retractions and expiries that were applied to a log.
     Ended = 8,
-    /// Local cases.
+    /// HMAC of the case number → a local case, sealed.
     Cases = 10,
     /// Sealed elements without a token that are kept at home only.
     Notes = 9,
     /// Elements that wait for tokens, in order of arrival.
     Queue = 11,
-    /// Hits, in the order in which they were raised.
+    /// Sequence → hits, in the order in which they were raised.
     Hits = 13,
     /// Officers and their rights.
     Officers = 14,
@@ -80,9 +83,12 @@ pub enum Table {
     Witnessed = 16,
     /// Origin → the newest checkpoint that this node cosigned as a witness.
     Cosigned = 17,
-    /// (log number, index) → what is due or has come of receipts.
+    /// `e`, sequence → what was erased and is not signed for, with slots to destroy;
+    /// `n`, origin → this node said that it does not keep that log; `p` → the index
+    /// has erased postings in its files.
     Receipts = 18,
-    /// Token batches that were sent and not yet answered.
+    /// Key id, epoch, time → inputs and blinds of a token batch that was sent and
+    /// not yet answered, sealed.
     PendingBatch = 25,
     /// (log number, index) of bodies that nobody asked so far had.
     Absent = 27,
@@ -118,6 +124,12 @@ pub enum StoreError {
         /// What the operating system or sled said.
         reason: String,
     },
+    /// Another process, or another part of this one, has the directory open.
+    #[error("the store at {dir} is in use")]
+    InUse {
+        /// The store's directory.
+        dir: PathBuf,
+    },
     /// The directory was written by another version of casegate.
     #[error("the store has format {found}, this casegate reads format {want}: {}", format::advice(*found, *want))]
     Format {
@@ -143,6 +155,7 @@ pub enum StoreError {
 impl Blamed for StoreError {
     fn blame(&self) -> Blame {
         match self {
+            Self::InUse { .. } => Blame::Denied,
             Self::Format { .. } => Blame::Incompatible,
             Self::Open { .. }
             | Self::Read(_)
@@ -155,6 +168,7 @@ impl Blamed for StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::Open { .. } => "store.open",
+            Self::InUse { .. } => "store.in_use",
             Self::Format { found, want } if found > want => "store.newer",
             Self::Format { .. } => "store.older",
             Self::Read(_) => "store.read",
@@ -272,7 +286,7 @@ impl Store {
     /// Opens the store in `dir`, or makes it, with `cache_bytes` of page cache.
     ///
     /// # Errors
-    /// [`StoreError::Open`] when the directory is in use or unreadable,
+    /// [`StoreError::InUse`]; [`StoreError::Open`] when the directory is unreadable,
     /// [`StoreError::Format`] when another version wrote it.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let open_error = |reason: String| StoreError::Open {
@@ -280,8 +294,8 @@ impl Store {
             reason,
         };
         std::fs::create_dir_all(dir).map_err(|e| open_error(e.to_string()))?;
-        let db = open_sled(dir, cache_bytes).map_err(|e| open_error(e.to_string()))?;
-        let synced = File::open(dir.join("db")).map_err(|e| open_error(e.to_string()))?;
+        let db = open_sled(dir, cache_bytes)?;
+        let synced = File::open(dir.join(SLED_FILE)).map_err(|e| open_error(e.to_string()))?;
         check_format(&db)?;
         let (writes, queue) = sync_channel(QUEUED_BATCHES_MAX);
         let broken = Arc::new(AtomicBool::new(false));
@@ -438,7 +452,7 @@ fn pair(item: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Vec<u8>, Bytes)
 
 /// Opens sled. Right after a store was closed, sled's own threads may hold its
 /// lock for a moment longer: the lock is tried again for a short while.
-fn open_sled(dir: &Path, cache_bytes: u64) -> sled::Result<sled::Db> {
+fn open_sled(dir: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
     let mut tries = 0;
     loop {
         let opened = sled::Config::new()
@@ -447,13 +461,28 @@ fn open_sled(dir: &Path, cache_bytes: u64) -> sled::Result<sled::Db> {
             .flush_every_ms(None)
             .print_profile_on_drop(false)
             .open();
-        let locked = matches!(&opened, Err(sled::Error::Io(e)) if e.to_string().contains("lock"));
+        let error = match opened {
+            Ok(db) => return Ok(db),
+            Err(error) => error,
+        };
         tries += 1;
-        if !locked || tries == LOCK_TRIES {
-            return opened;
+        let dir = dir.to_owned();
+        if !is_locked(&dir) {
+            let reason = error.to_string();
+            return Err(StoreError::Open { dir, reason });
+        }
+        if tries == LOCK_TRIES {
+            return Err(StoreError::InUse { dir });
         }
         std::thread::sleep(LOCK_PAUSE);
     }
+}
+
+/// Says whether somebody holds the lock that sled takes: sled itself says so only
+/// in the words of an error.
+fn is_locked(dir: &Path) -> bool {
+    let tried = File::open(dir.join(SLED_FILE)).map(|file| file.try_lock_shared());
+    matches!(tried, Ok(Err(std::fs::TryLockError::WouldBlock)))
 }
 
 fn tail(key: &[u8]) -> Vec<u8> {
@@ -497,101 +526,4 @@ fn write_loop(db: &sled::Db, synced: &File, queue: &Receiver<Write>, broken: &At
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(dir: &Path) -> Store {
-        Store::open(dir, 1 << 20).expect("the store opens")
-    }
-
-    #[test]
-    fn what_was_committed_is_there_after_reopening() {
-        let dir = tempfile::tempdir().expect("a directory");
-        {
-            let store = open(dir.path());
-            let mut batch = Batch::new();
-            batch.put(Table::Cases, b"a", *b"1");
-            batch.put(Table::Hits, b"a", *b"2");
-            store.commit(batch).expect("durable");
-        }
-        let store = open(dir.path());
-        assert_eq!(store.read(Table::Cases, b"a").unwrap().unwrap(), &b"1"[..]);
-        assert_eq!(store.read(Table::Hits, b"a").unwrap().unwrap(), &b"2"[..]);
-        assert!(store.read(Table::Queue, b"a").unwrap().is_none());
-    }
-
-    #[test]
-    fn a_directory_of_another_format_is_refused() {
-        let dir = tempfile::tempdir().expect("a directory");
-        {
-            let store = open(dir.path());
-            let mut batch = Batch::new();
-            batch.put(Table::Meta, b"format", 99u32.to_be_bytes());
-            store.commit(batch).expect("durable");
-        }
-        let refused = Store::open(dir.path(), 1 << 20).expect_err("another format");
-        assert!(
-            matches!(refused, StoreError::Format { found: 99, .. }),
-            "{refused}"
-        );
-    }
-
-    #[test]
-    fn a_directory_in_use_is_refused() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let _open = open(dir.path());
-        assert!(matches!(
-            Store::open(dir.path(), 1 << 20),
-            Err(StoreError::Open { .. })
-        ));
-    }
-
-    #[test]
-    fn floor_and_iter_from_stay_within_the_prefix() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = open(dir.path());
-        let mut batch = Batch::new();
-        for key in [b"a1", b"a5", b"b3"] {
-            batch.put(Table::Entries, key, key.to_vec());
-        }
-        batch.put(Table::Bodies, b"a9", *b"x");
-        store.commit(batch).expect("durable");
-        let floor = |k: &[u8]| store.floor(Table::Entries, k, 1).unwrap().map(|(k, _)| k);
-        assert_eq!(floor(b"a4"), Some(b"a1".to_vec()));
-        assert_eq!(floor(b"a5"), Some(b"a5".to_vec()));
-        assert_eq!(floor(b"a0"), None);
-        assert_eq!(floor(b"b0"), None, "a floor of another prefix is none");
-        let from: Vec<_> = store
-            .iter_from(Table::Entries, b"a2", 1)
-            .map(|r| r.unwrap().0)
-            .collect();
-        assert_eq!(from, vec![b"a5".to_vec()]);
-    }
-
-    #[test]
-    fn after_a_write_whose_outcome_is_unknown_nothing_is_written_any_more() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let db = sled::open(dir.path()).expect("it opens");
-        // A file that the system does not sync.
-        let unsynced = File::open("/dev/null").expect("it is there");
-        let broken = AtomicBool::new(false);
-        let write = |key: &[u8]| {
-            let (sender, queue) = sync_channel(1);
-            let mut batch = sled::Batch::default();
-            batch.insert(key, b"1");
-            let (done, told) = sync_channel(1);
-            let done = Waiter::Thread(done);
-            sender.send(Write { batch, done }).expect("there is room");
-            drop(sender);
-            write_loop(&db, &unsynced, &queue, &broken);
-            told.recv().expect("told").expect_err("not durable")
-        };
-        for key in [b"a", b"b"] {
-            let refused = write(key);
-            assert!(matches!(refused, StoreError::OutcomeUnknown(_)));
-            assert!(broken.load(Ordering::SeqCst));
-        }
-        let second = db.get(b"b").expect("it reads");
-        assert_eq!(second, None, "the second was not begun");
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::access::Asked;
@@ -294,11 +295,7 @@ impl<T: CustodianTransport> Tokenizer<T> {
         let mut batches = vec![];
         let mut covered: HashSet<Vec<u8>> = HashSet::new();
         let mut unwanted = vec![];
-        for (at, sealed) in self
-            .store
-            .scan(Table::PendingBatch, key.key_id.as_bytes())?
-        {
-            let found = Pending::open(&self.shred, &at, &sealed);
+        for (at, found) in self.pending(key.key_id.as_bytes().to_vec()).await? {
             let fits = |input: &Vec<u8>| wanted.contains_key(input) && !covered.contains(input);
             match found {
                 Some(found) if found.epoch() == key.epoch && found.inputs().iter().all(fits) => {
@@ -318,15 +315,37 @@ impl<T: CustodianTransport> Tokenizer<T> {
         rest.sort_unstable();
         let rest: Vec<Vec<u8>> = rest.into_iter().map(|(_, input)| input).collect();
         let (key_id, epoch, now) = (key.key_id, key.epoch, self.clock.now());
-        let made = run(move || pending::make(key_id, epoch, now, rest)).await??;
-        let mut changes = Batch::new();
-        for batch in made {
-            changes.put(Table::PendingBatch, batch.at(), batch.sealed(&self.shred)?);
-            batches.push(Arc::new(batch));
-        }
-        self.shred.sync()?;
-        self.store.submit(changes)?.done().await?;
+        let (store, shred) = (self.store.clone(), Arc::clone(&self.shred));
+        let made = run(move || -> Result<_, TokensError> {
+            let made = pending::make(key_id, epoch, now, rest)?;
+            let mut changes = Batch::new();
+            for batch in &made {
+                changes.put(Table::PendingBatch, batch.at(), batch.sealed(&shred)?);
+            }
+            shred.sync()?;
+            store.commit(changes)?;
+            Ok(made)
+        });
+        batches.extend(made.await??.into_iter().map(Arc::new));
         Ok(batches)
+    }
+
+    /// The stored batches whose keys begin with `prefix`, each with its key; one
+    /// that cannot be opened any more is `None`.
+    async fn pending(
+        &self,
+        prefix: Vec<u8>,
+    ) -> Result<Vec<(Vec<u8>, Option<Pending>)>, TokensError> {
+        let (store, shred) = (self.store.clone(), Arc::clone(&self.shred));
+        run(move || {
+            let stored = store.scan(Table::PendingBatch, &prefix)?.into_iter();
+            let open = |(at, sealed): (Vec<u8>, Bytes)| {
+                let found = Pending::open(&shred, &at, &sealed);
+                (at, found)
+            };
+            Ok(stored.map(open).collect())
+        })
+        .await?
     }
 
     /// Drops pending batches with an input that is not wanted any more, and
@@ -336,8 +355,7 @@ impl<T: CustodianTransport> Tokenizer<T> {
     /// [`TokensError::Store`] or [`TokensError::Shred`].
     pub async fn keep_only(&self, wanted: &HashSet<Vec<u8>>) -> Result<(), TokensError> {
         let mut unwanted = vec![];
-        for (at, sealed) in self.store.scan(Table::PendingBatch, b"")? {
-            let found = Pending::open(&self.shred, &at, &sealed);
+        for (at, found) in self.pending(vec![]).await? {
             if !found.is_some_and(|found| found.inputs().iter().all(|i| wanted.contains(i))) {
                 unwanted.push(at);
             }

@@ -14,6 +14,7 @@ mod officers;
 mod policy;
 mod proofs;
 mod report;
+mod rfc3339;
 mod roots;
 mod rosterlog;
 mod sums;

@@ -36,9 +36,6 @@ pub struct InitArgs {
     /// The member's role: bureau, department or auditor.
     #[arg(long, value_name = "ROLE", value_parser = parse_role)]
     role: MemberRole,
-    /// The region code that own cases carry.
-    #[arg(long, value_name = "CODE", default_value = "", value_parser = parse_region)]
-    region: String,
     /// The officer who has every right while the list of officers is empty.
     #[arg(long, value_name = "NAME", value_parser = parse_officer)]
     first_admin: Option<OfficerName>,
@@ -61,15 +58,6 @@ fn parse_officer(text: &str) -> Result<OfficerName, String> {
 
 fn parse_role(text: &str) -> Result<MemberRole, String> {
     MemberRole::from_word(text).ok_or_else(|| "the role is bureau, department or auditor".into())
-}
-
-fn parse_region(text: &str) -> Result<String, String> {
-    let plain = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if plain {
-        Ok(text.to_owned())
-    } else {
-        Err("a region has letters, digits and '-' only".into())
-    }
 }
 
 /// A file that the directory needs, and whether it was there before.
@@ -197,7 +185,6 @@ fn config_text(args: &InitArgs) -> anyhow::Result<String> {
             "federation" => Some(args.federation.to_string()),
             "member" => Some(args.member.to_string()),
             "role" => Some(args.role.to_string()),
-            "region" => Some(args.region.clone()),
             "first_admin" => match &args.first_admin {
                 Some(officer) => Some(officer.to_string()),
                 None => {
@@ -279,7 +266,6 @@ mod tests {
             federation: FederationId::new("anhui.example").expect("a name"),
             member: MemberId::new("wuhu").expect("a name"),
             role: MemberRole::Department,
-            region: "340200".into(),
             first_admin: None,
             dry_run: false,
         }
@@ -361,10 +347,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         run(&args(dir.path()), &silent()).expect("it is made");
         let config = Config::load(&dir.path().join("node.toml")).expect("a config");
-        assert_eq!(
-            (config.member.as_str(), config.region.as_str()),
-            ("wuhu", "340200")
-        );
+        assert_eq!(config.member.as_str(), "wuhu");
         assert_eq!(MemberRole::from(config.role), MemberRole::Department);
         assert_eq!(config.desk.first_admin, None);
         for file in [

@@ -8,13 +8,13 @@ use serde::Serialize;
 use crate::cli::desk::{Desk, PurposeArgs};
 use crate::cli::failure::{CommandError, Exit};
 use crate::cli::output::{Output, Screen, Table};
-use crate::cli::publish::{self, ElementArg, KINDS_HELP, parse_element};
+use crate::cli::publish::{self, ElementArg, kinds_help, parse_element};
 use crate::cli::show::{self, Replica};
 use crate::wire::v1;
 
 /// Asks which cases of other members share evidence with a case.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = KINDS_HELP)]
+#[command(after_help = kinds_help())]
 pub struct QueryArgs {
     /// The case's number.
     #[arg(long = "case", value_name = "NO")]

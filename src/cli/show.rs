@@ -2,15 +2,12 @@
 //! and the rows that several commands share. Pure: the language is a parameter.
 
 use serde::Serialize;
-use time::format_description::well_known::Rfc3339;
 
 use crate::cli::output::{Screen, Table};
-use crate::clock::DAY_S;
+use crate::clock::{self, DAY_S};
+use crate::element::Kind;
 use crate::lang::Lang;
 use crate::wire::v1::{ElementKind, KindCount, ReplicaAge};
-
-/// The Julian day of 1970-01-01.
-const EPOCH_JULIAN: i32 = 2_440_588;
 
 /// Seconds by which dates of the federation, China's, run ahead of UTC.
 const DATE_OFFSET_S: i64 = 8 * 3600;
@@ -18,17 +15,14 @@ const DATE_OFFSET_S: i64 = 8 * 3600;
 /// Writes a time as RFC 3339 in UTC; `None` for 0, which means "not given".
 #[must_use]
 pub fn instant(at: i64) -> Option<String> {
-    let time = time::OffsetDateTime::from_unix_timestamp(at)
-        .ok()
-        .filter(|_| at != 0)?;
-    time.format(&Rfc3339).ok()
+    clock::rfc3339(at).filter(|_| at != 0)
 }
 
 /// Writes a day, counted from 1970-01-01; `None` for 0, which means "not given".
 #[must_use]
 pub fn day(days: i32) -> Option<String> {
-    let julian = days.checked_add(EPOCH_JULIAN).filter(|_| days != 0)?;
-    Some(time::Date::from_julian_day(julian).ok()?.to_string())
+    let date = clock::date_of(days).filter(|_| days != 0)?;
+    Some(date.to_string())
 }
 
 /// Writes year * 100 + month as `2026-11`; `None` for what is no month.
@@ -48,7 +42,7 @@ pub fn parse_day(text: &str) -> Result<i32, String> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     let date = time::Date::parse(text, format).ok().filter(|_| plain);
     let date = date.ok_or("a date is written YYYY-MM-DD, such as 2026-11-22")?;
-    Ok(date.to_julian_day() - EPOCH_JULIAN)
+    Ok(clock::day_of(date))
 }
 
 /// The second at which a day ends in China.
@@ -134,12 +128,9 @@ pub fn no_formula(text: &str) -> String {
 /// Reads the name of a kind, such as `bank-card`.
 #[must_use]
 pub fn parse_kind(word: &str) -> Option<ElementKind> {
-    let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-    let name = format!(
-        "ELEMENT_KIND_{}",
-        word.to_ascii_uppercase().replace('-', "_")
-    );
-    ElementKind::from_str_name(&name).filter(|kind| plain && *kind != ElementKind::Unspecified)
+    // The names of files are more lenient: Chinese, and capital letters.
+    let kind = Kind::parse(word).filter(|kind| kind.as_str() == word)?;
+    Some(kind.to_wire())
 }
 
 /// Something that was counted.

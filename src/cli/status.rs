@@ -19,8 +19,9 @@ pub struct ReplicaView {
     age_s: Option<i64>,
     entries: u64,
     bodies_upto: u64,
-    /// Entries that do not count: their key did not speak for them.
-    key_invalid: u64,
+    /// Entries that do not count: their key did not speak for them. Absent where
+    /// the store could not be read, as all that is optional here.
+    key_invalid: Option<u64>,
     trouble: String,
     alarm: String,
     /// Since when; absent when there is none.
@@ -34,11 +35,11 @@ pub struct ReplicaView {
     /// Bodies that break a rule.
     refused: u64,
     /// Its owner signed two histories of it.
-    forked: bool,
+    forked: Option<bool>,
     /// Entries that a witnessed checkpoint holds.
     witnessed: u64,
     /// Bodies that their owner lost, and that are not here.
-    lost: u64,
+    lost: Option<u64>,
     /// What its node said last that it runs and speaks; absent: it never said.
     spoken: Option<SpokenView>,
 }
@@ -89,23 +90,25 @@ pub struct StatusView {
     certificate_expires_at: Option<String>,
     records_size: u64,
     /// Own records that do not count: their key did not speak for them.
-    records_key_invalid: u64,
+    records_key_invalid: Option<u64>,
     access_size: u64,
     publishing: String,
     waiting_for: String,
-    cases: u64,
-    hits: u64,
+    cases: Option<u64>,
+    hits: Option<u64>,
     disk_bytes: u64,
-    conflicts: u64,
+    conflicts: Option<u64>,
     records_witnessed: u64,
     access_witnessed: u64,
     /// 0: witnessing is off.
     witness_quorum: u32,
     witnesses: Vec<WitnessView>,
     /// Own bodies that nobody has any more.
-    records_lost: u64,
+    records_lost: Option<u64>,
     /// Why the own access log is closed; empty when it is open.
     access_closed: String,
+    /// What the store could not be read for.
+    unread: Vec<String>,
     /// What this node speaks.
     features: Vec<String>,
     /// Members whose nodes publishing waits for.
@@ -118,6 +121,7 @@ impl StatusView {
     /// Takes the node's answer.
     #[must_use]
     pub fn of(answer: &v1::GetStatusResponse) -> Self {
+        let known = |what: &str, n: u64| (!answer.unread.iter().any(|u| u == what)).then_some(n);
         let replica = |r: &v1::ReplicaStatus| ReplicaView {
             member: r.member.clone(),
             watching: r.watching,
@@ -125,7 +129,7 @@ impl StatusView {
             age_s: (r.fresh_at != 0).then_some(answer.now.saturating_sub(r.fresh_at).max(0)),
             entries: r.entries,
             bodies_upto: r.bodies_upto,
-            key_invalid: r.key_invalid,
+            key_invalid: known("key_invalid", r.key_invalid),
             trouble: r.trouble.clone(),
             alarm: r.alarm.clone(),
             alarm_began: show::instant(r.alarm_began),
@@ -134,9 +138,9 @@ impl StatusView {
             past_alarm_ended: show::instant(r.past_alarm_ended),
             newer: r.newer,
             refused: r.refused,
-            forked: r.forked,
+            forked: known("forked", u64::from(r.forked)).map(|forked| forked == 1),
             witnessed: r.witnessed,
-            lost: r.lost,
+            lost: known("lost", r.lost),
             spoken: r.spoken.as_ref().map(|s| SpokenView {
                 version: s.version.clone(),
                 said_at: show::instant(s.said_at),
@@ -169,20 +173,21 @@ impl StatusView {
             roster_expires_at: show::instant(answer.roster_expires_at),
             certificate_expires_at: show::instant(answer.certificate_expires_at),
             records_size: answer.records_size,
-            records_key_invalid: answer.records_key_invalid,
+            records_key_invalid: known("key_invalid", answer.records_key_invalid),
             access_size: answer.access_size,
             publishing: answer.publishing.clone(),
             waiting_for: answer.waiting_for.clone(),
-            cases: answer.cases,
-            hits: answer.hits,
+            cases: known("cases", answer.cases),
+            hits: known("hits", answer.hits),
             disk_bytes: answer.disk_bytes,
-            conflicts: answer.conflicts,
+            conflicts: known("conflicts", answer.conflicts),
             records_witnessed: answer.records_witnessed,
             access_witnessed: answer.access_witnessed,
             witness_quorum: answer.witness_quorum,
             witnesses: answer.witnesses.iter().map(witness).collect(),
-            records_lost: answer.records_lost,
+            records_lost: known("lost", answer.records_lost),
             access_closed: answer.access_closed.clone(),
+            unread: answer.unread.clone(),
             features: answer.features.clone(),
             behind: answer.behind.clone(),
             replicas: answer.replicas.iter().map(replica).collect(),
@@ -194,6 +199,7 @@ impl StatusView {
     pub fn show(&self, screen: &mut Screen) {
         let lang = screen.lang();
         let number = |n: u64| n.to_string();
+        let count = |n: Option<u64>| n.map_or_else(|| show::word(lang, "unknown"), number);
         let date = |at: &Option<String>| at.clone().unwrap_or_else(|| show::word(lang, "unknown"));
         screen.text(
             "message.status.who",
@@ -216,8 +222,8 @@ impl StatusView {
         screen.text(
             "message.status.counts",
             &[
-                ("cases", &number(self.cases)),
-                ("hits", &number(self.hits)),
+                ("cases", &count(self.cases)),
+                ("hits", &count(self.hits)),
                 ("records", &number(self.records_size)),
                 ("access", &number(self.access_size)),
                 ("mebibytes", &number(self.disk_bytes.div_ceil(1 << 20))),
@@ -230,8 +236,13 @@ impl StatusView {
             let why = self.waiting_for.as_str();
             screen.text("message.status.waiting", &[("state", &doing), ("why", why)]);
         }
-        if self.conflicts > 0 {
-            let count = number(self.conflicts);
+        if !self.unread.is_empty() {
+            let what = self.unread.iter();
+            let what: Vec<_> = what.map(|what| show::word(lang, what)).collect();
+            screen.text("message.status.unread", &[("what", &what.join(", "))]);
+        }
+        if let Some(count) = self.conflicts.filter(|count| *count > 0) {
+            let count = number(count);
             screen.text("message.status.conflicts", &[("count", &count)]);
         }
         if !self.access_closed.is_empty() {
@@ -276,12 +287,14 @@ impl StatusView {
     }
 
     fn show_lost(&self, screen: &mut Screen) {
-        if self.records_lost > 0 {
-            let count = self.records_lost.to_string();
+        let some = |n: Option<u64>| n.filter(|n| *n > 0);
+        if let Some(count) = some(self.records_lost) {
+            let count = count.to_string();
             screen.text("message.status.own_lost", &[("count", &count)]);
         }
-        for replica in self.replicas.iter().filter(|replica| replica.lost > 0) {
-            let count = replica.lost.to_string();
+        let replicas = self.replicas.iter();
+        for (replica, count) in replicas.filter_map(|r| Some((r, some(r.lost)?))) {
+            let count = count.to_string();
             screen.text(
                 "message.status.lost",
                 &[("member", &replica.member), ("count", &count)],
@@ -335,12 +348,14 @@ impl StatusView {
     }
 
     fn show_key_invalid(&self, screen: &mut Screen) {
-        if self.records_key_invalid > 0 {
-            let count = self.records_key_invalid.to_string();
+        let some = |n: Option<u64>| n.filter(|n| *n > 0);
+        if let Some(count) = some(self.records_key_invalid) {
+            let count = count.to_string();
             screen.text("message.status.own_key_invalid", &[("count", &count)]);
         }
-        for replica in self.replicas.iter().filter(|r| r.key_invalid > 0) {
-            let count = replica.key_invalid.to_string();
+        let replicas = self.replicas.iter();
+        for (replica, count) in replicas.filter_map(|r| Some((r, some(r.key_invalid)?))) {
+            let count = count.to_string();
             screen.text(
                 "message.status.key_invalid",
                 &[("member", &replica.member), ("count", &count)],

@@ -90,7 +90,7 @@ fn is_in_use(error: &OpenError) -> bool {
         OpenError::Rosters(RostersError::Store(store)) => store,
         _ => return false,
     };
-    matches!(store, StoreError::Open { reason, .. } if reason.contains("lock"))
+    matches!(store, StoreError::InUse { .. })
 }
 
 fn info(

@@ -61,6 +61,8 @@ pub(super) fn read_metrics(answer: &str) -> Vec<Finding> {
         let value = |line: &str| line.strip_prefix(name)?.trim().parse::<u64>().ok();
         answer.lines().find_map(value)
     };
+    let unreadable = of(crate::admin::UNREADABLE).filter(|failed| *failed > 0);
+    let unreadable = unreadable.map(|_| Finding::wrong("store.unreadable"));
     let conflicts = of(crate::admin::CONFLICTS).filter(|count| *count > 0);
     let conflicts = conflicts.map(|n| Finding::wrong("evidence.conflicts").with("count", n));
     let unsigned = of(crate::admin::MAY_SIGN).filter(|may| *may == 0);
@@ -72,8 +74,8 @@ pub(super) fn read_metrics(answer: &str) -> Vec<Finding> {
     let newer = newer.map(|n| Finding::warning("bodies.newer").with("count", n));
     let refused = of(crate::admin::REFUSED_BODIES).filter(|count| *count > 0);
     let refused = refused.map(|n| Finding::warning("bodies.refused").with("count", n));
-    let found = conflicts.into_iter().chain(unsigned);
-    found.chain(newer).chain(refused).collect()
+    let all = [unreadable, conflicts, unsigned, newer, refused];
+    all.into_iter().flatten().collect()
 }
 
 async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {

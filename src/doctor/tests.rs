@@ -288,6 +288,10 @@ async fn a_stopped_node_and_one_that_is_not_ready_are_told_apart() {
     let found = online::read_metrics(&metrics(2));
     assert_eq!(found[0].code, "evidence.conflicts");
     assert!(found[0].text(Lang::En).contains("2 pairs"));
+    // Nothing is said of a count that the node does not know.
+    let found = online::read_metrics("casegate_store_unreadable 2\n");
+    assert_eq!(found[0].code, "store.unreadable");
+    assert_eq!(online::read_metrics("casegate_store_unreadable 0\n"), []);
     let signing =
         |may: u64| format!("casegate_ledger_records_size 40\ncasegate_ledger_may_sign {may}\n");
     assert_eq!(online::read_metrics(&signing(1)), []);

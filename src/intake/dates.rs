@@ -3,15 +3,13 @@
 
 use time::{Date, Month};
 
-use crate::clock::{DAY_S, UnixSeconds};
+use crate::clock::{self, DAY_S, UnixSeconds};
 
 /// Days since 1970-01-01.
 pub type Day = i32;
 
 /// The years that a date may have; day 0 stands for "not given" on the wire.
 pub const YEARS: std::ops::RangeInclusive<i32> = 1971..=2199;
-
-const JULIAN_DAY_OF_1970: i32 = 2_440_588;
 
 /// Reads a date; `None` for one that does not exist or is written otherwise.
 #[must_use]
@@ -32,9 +30,7 @@ pub fn parse(text: &str) -> Option<Day> {
     let year = i32::from(number(year, 4)?);
     let month = Month::try_from(u8::try_from(number(month, 2)?).ok()?).ok()?;
     let date = Date::from_calendar_date(year, month, u8::try_from(number(day, 2)?).ok()?).ok()?;
-    YEARS
-        .contains(&year)
-        .then(|| date.to_julian_day() - JULIAN_DAY_OF_1970)
+    YEARS.contains(&year).then(|| clock::day_of(date))
 }
 
 fn number(text: &str, digits_max: usize) -> Option<u16> {

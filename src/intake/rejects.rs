@@ -1,12 +1,11 @@
-//! Refused rows: why, where, and the rejects file in which they can be mended and imported again.
+//! Refused rows: why and where.
 
 use std::fmt;
-use std::io::Write;
 
 use crate::blame::{Blame, Blamed};
 use crate::element::Refusal;
 use crate::intake::headers::Field;
-use crate::intake::{COLUMNS_MAX, IntakeError, ROW_BYTES_MAX, dates};
+use crate::intake::{ROW_BYTES_MAX, dates};
 
 /// Why a row is refused. The sentences never repeat what the row says.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -159,65 +158,5 @@ impl Reject {
     #[must_use]
     pub fn sentence(&self) -> String {
         self.reason.to_string()
-    }
-}
-
-/// Writes a rejects file: `_line`, `_column` and `_reason`, which import ignores, before the
-/// original columns, so that a mended file can be imported as it is. Always UTF-8 with a byte order
-/// mark. Fields are written as they are: it holds raw values and belongs under the node's own care.
-pub struct RejectsWriter<W: Write> {
-    csv: csv::Writer<W>,
-}
-
-impl<W: Write> fmt::Debug for RejectsWriter<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RejectsWriter").finish_non_exhaustive()
-    }
-}
-
-impl<W: Write> RejectsWriter<W> {
-    /// Begins the file for the columns that [`crate::intake::Parser::columns`] names.
-    ///
-    /// # Errors
-    /// [`IntakeError::Write`].
-    pub fn new(mut out: W, columns: &[String]) -> Result<Self, IntakeError> {
-        out.write_all(b"\xef\xbb\xbf").map_err(IntakeError::Write)?;
-        let csv = csv::WriterBuilder::new().flexible(true).from_writer(out);
-        let mut writer = Self { csv };
-        let head = ["_line", "_column", "_reason"].into_iter();
-        writer.row(head.chain(columns.iter().take(COLUMNS_MAX).map(String::as_str)))?;
-        Ok(writer)
-    }
-
-    /// Adds one refused row.
-    ///
-    /// # Errors
-    /// [`IntakeError::Write`].
-    pub fn write(&mut self, reject: &Reject) -> Result<(), IntakeError> {
-        let line = reject.line.to_string();
-        let column = match (reject.field, reject.column) {
-            (Some(field), _) => field.name().to_owned(),
-            (None, Some(column)) => column.to_string(),
-            (None, None) => String::new(),
-        };
-        let reason = format!("{}: {}", reject.code(), reject.sentence());
-        let head = [line.as_str(), &column, &reason].into_iter();
-        self.row(head.chain(reject.record.iter().map(String::as_str)))
-    }
-
-    /// Writes out what is buffered and gives the output back.
-    ///
-    /// # Errors
-    /// [`IntakeError::Write`].
-    pub fn finish(self) -> Result<W, IntakeError> {
-        self.csv
-            .into_inner()
-            .map_err(|error| IntakeError::Write(error.into_error()))
-    }
-
-    fn row<'a>(&mut self, fields: impl Iterator<Item = &'a str>) -> Result<(), IntakeError> {
-        self.csv
-            .write_record(fields)
-            .map_err(|error| IntakeError::Write(error.into()))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::index::AtHome;
 use super::log::{Head, Log};
 use super::segment::{self, BodyState};
 use super::signers::Signers;
@@ -43,18 +44,18 @@ struct Planned {
 }
 
 impl OwnLog {
-    pub(super) fn open(_store: &Store, log: Arc<Log>) -> Result<Self, StoreError> {
+    pub(super) fn open(log: Arc<Log>) -> Self {
         let planned = Mutex::new(Planned {
             head: log.head(),
             edges: Edges::default(),
         });
         let landed = Mutex::new(log.size().0);
-        Ok(Self {
+        Self {
             log,
             planned,
             landed,
             landing: Condvar::new(),
-        })
+        }
     }
 
     /// Says whether every append that was planned has landed.
@@ -152,6 +153,7 @@ struct Signed {
 struct Appending {
     first: LogIndex,
     bodies: Vec<Body>,
+    private: Vec<BodyState>,
     head: Head,
     ticket: Ticket,
     name: LogName,
@@ -176,6 +178,7 @@ impl Ledger {
         let Appending {
             first,
             bodies,
+            private,
             head,
             ticket,
             name,
@@ -183,7 +186,7 @@ impl Ledger {
         let written = ticket.wait();
         let _turn = self.writer(name).turn(first, head.size().0);
         written?;
-        self.land(name, first, bodies, head)?;
+        self.land(name, first, (bodies, private), head)?;
         Ok(first)
     }
 
@@ -283,6 +286,7 @@ impl Ledger {
         Ok(Appending {
             first,
             bodies: signed.decoded,
+            private: signed.private,
             head,
             ticket,
             name,
@@ -393,7 +397,7 @@ impl Ledger {
         &self,
         name: LogName,
         first: LogIndex,
-        bodies: Vec<Body>,
+        (bodies, private): (Vec<Body>, Vec<BodyState>),
         head: Head,
     ) -> Result<(), LedgerError> {
         let log = self.own_log(name);
@@ -407,7 +411,17 @@ impl Ledger {
         drop(landing);
         if name == LogName::Records {
             let items: Vec<_> = (first.0..).map(LogIndex).zip(bodies).collect();
-            self.index_bodies(log.as_ref(), items, indexing)?;
+            let indices = (first.0..).map(LogIndex);
+            let held = indices.zip(private).filter_map(|(at, state)| match state {
+                BodyState::Held(held) => Some((at, held)),
+                _ => None,
+            });
+            self.index_items(
+                log.as_ref(),
+                items,
+                indexing,
+                &AtHome::Given(held.collect()),
+            )?;
             if newer {
                 self.0.published.send_replace(checkpoint);
             }

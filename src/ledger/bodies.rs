@@ -9,12 +9,13 @@ use bytes::Bytes;
 use super::erase::{item_of, push_item};
 use super::log::Log;
 use super::opaque::Reading;
+use super::reader::BodyReader;
 use super::segment::{self, BodyState};
 use super::withheld::Withholding;
 use super::{Ledger, LedgerError, Range};
 use crate::ids::LogIndex;
 use crate::record::{Body, BodyType, Entry, Readers, RecordError};
-use crate::roster::{Member, MemberRole, Roster};
+use crate::roster::{Member, MemberRole};
 use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1::{self, BodyAnswer, ErasedItem, ReceiptState};
 
@@ -33,15 +34,6 @@ struct Checked {
 
 /// Bodies that one answer may cover.
 pub(crate) const BODY_ANSWERS_MAX: u64 = 2_048;
-
-/// Who asks for bodies, and under which roster.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyReader<'a> {
-    /// The member that asks.
-    pub member: &'a Member,
-    /// The newest roster here.
-    pub roster: &'a Roster,
-}
 
 /// What an answer about bodies added.
 #[derive(Debug, Default)]

@@ -3,9 +3,11 @@
 //! A hit is found by whichever of its two bodies is indexed last, under one
 //! lock, so that it is found once.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::log::{Log, OWN_RECORDS, OwnPlace};
@@ -62,6 +64,15 @@ pub(super) struct Indexing {
     position: Option<u64>,
     /// How many erasures there were before the bodies were stored or read.
     since: u64,
+}
+
+/// Where that part of own elements comes from that stays at home.
+#[derive(Debug)]
+pub(super) enum AtHome {
+    /// From the store, a sealed run for each element.
+    Stored,
+    /// From who has just written it, by index.
+    Given(BTreeMap<LogIndex, Bytes>),
 }
 
 /// One element as the index is fed with it.
@@ -131,7 +142,18 @@ impl Ledger {
         &self,
         log: &Log,
         items: Vec<(LogIndex, Body)>,
+        indexing: Indexing,
+    ) -> Result<(), LedgerError> {
+        self.index_items(log, items, indexing, &AtHome::Stored)
+    }
+
+    /// Indexes bodies; of own elements, what stays at home comes from `at_home`.
+    pub(super) fn index_items(
+        &self,
+        log: &Log,
+        items: Vec<(LogIndex, Body)>,
         Indexing { position, since }: Indexing,
+        at_home: &AtHome,
     ) -> Result<(), LedgerError> {
         let number = log.number;
         let mut batch = PostingsBatch::default();
@@ -151,7 +173,7 @@ impl Ledger {
                     }
                     elements.push(self.index_element(&mut batch, number, index, &element));
                     if own {
-                        self.index_own(&mut batch, number, index, &element)?;
+                        self.index_own(&mut batch, number, (index, at_home), &element)?;
                     }
                 }
                 Body::CaseNotice(notice) => {
@@ -198,7 +220,9 @@ impl Ledger {
             if matches!(states.first(), Some(BodyState::Held(_))) {
                 held.push(element);
             } else {
-                batch.forget(log.number, element.index);
+                let (log, index) = (log.number, element.index);
+                batch.forget(log, index);
+                batch.forget_pointers(&OwnPlace { log, index }.encode());
             }
         }
         *elements = held;
@@ -247,7 +271,7 @@ impl Ledger {
         &self,
         batch: &mut PostingsBatch,
         number: u32,
-        index: LogIndex,
+        (index, at_home): (LogIndex, &AtHome),
         element: &ElementBody,
     ) -> Result<(), LedgerError> {
         let place = OwnPlace { log: number, index };
@@ -255,9 +279,19 @@ impl Ledger {
             self.case_mac(&element.case_ref),
             &posting_of(number, index, element),
         );
-        if let Some(held) = self.held_at(place)? {
+        let damaged = StoreError::Damaged("held element");
+        let held = match at_home {
+            AtHome::Stored => self.held_at(place)?,
+            AtHome::Given(held) => match held.get(&index) {
+                Some(held) => {
+                    Some(v1::HeldElement::decode(&held[..]).map_err(|_| damaged.clone())?)
+                }
+                None => None,
+            },
+        };
+        if let Some(held) = held {
             let at = place.encode();
-            let kind = v1::ElementKind::try_from(held.kind).unwrap_or_default();
+            let kind = v1::ElementKind::try_from(held.kind).map_err(|_| damaged)?;
             batch.put_pointer(Pointer::Value, &self.value_mac(kind, &held.canonical), &at);
             batch.put_pointer(Pointer::Row, &self.row_mac(&held), &at);
         }

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::seen::SeenBodies;
-use super::witnessed::Newest;
 use crate::ids::{Digest, LogIndex, Origin, TreeSize};
 use crate::merkle::Frontier;
 use crate::store::StoreError;
@@ -129,6 +128,13 @@ impl Head {
             bodies_upto,
         })
     }
+}
+
+/// The newest witnessed checkpoint of a log.
+#[derive(Clone, Debug)]
+pub(super) struct Newest {
+    pub(super) size: TreeSize,
+    pub(super) note: Bytes,
 }
 
 /// One log: who it belongs to and where it stands.

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
-use super::bodies::BodyReader;
 use super::log::Log;
+use super::reader::BodyReader;
 use super::receipts::in_force;
 use super::segment::{self, BodyState};
 use super::signers::key_of;

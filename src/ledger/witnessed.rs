@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 
 use super::error::note_refused;
-use super::log::Log;
+use super::log::{Log, Newest};
 use super::{Ledger, LedgerError};
 use crate::checkpoint::{self, Checkpoint};
 use crate::clock::{DAY_S, UnixSeconds};
@@ -18,13 +18,6 @@ use crate::store::{Batch, Store, StoreError, Table};
 
 /// Witnessed checkpoints of one log that are kept before older ones are thinned.
 const NOTES_MAX: usize = 10_000;
-
-/// The newest witnessed checkpoint of a log.
-#[derive(Clone, Debug)]
-pub(super) struct Newest {
-    pub(super) size: TreeSize,
-    pub(super) note: Bytes,
-}
 
 /// One kept note: its size, when it became witnessed, and by which roster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,7 @@
 use std::io;
 
 use super::{CaseKey, Report};
-
-/// The Julian day of 1970-01-01.
-const EPOCH_JULIAN: i32 = 2_440_588;
+use crate::clock;
 
 /// Writes the pairs.
 ///
@@ -123,8 +121,7 @@ fn yes(flag: bool) -> &'static str {
 }
 
 fn iso(day: Option<i32>) -> String {
-    day.and_then(|day| day.checked_add(EPOCH_JULIAN))
-        .and_then(|julian| time::Date::from_julian_day(julian).ok())
+    day.and_then(clock::date_of)
         .map_or_else(String::new, |date| date.to_string())
 }
 

@@ -259,6 +259,35 @@ fn macs_differ_by_key_use_and_field_borders() {
 }
 
 #[test]
+fn what_a_batch_forgets_is_neither_posted_nor_pointed_at() {
+    let (_dir, postings) = index();
+    let (gone, kept) = (posting(0, 7), posting(0, 8));
+    let mut batch = PostingsBatch::default();
+    for (mac, of) in [([1; 16], &gone), ([2; 16], &kept)] {
+        batch.put(mac, of);
+        batch.put_pointer(Pointer::Value, &mac, &of.index.0.to_be_bytes());
+        batch.put_pointer(Pointer::Row, &mac, &of.index.0.to_be_bytes());
+    }
+    // Another space may point at the same number and mean something else.
+    batch.put_pointer(Pointer::Amend, &[1; 16], &7_u64.to_be_bytes());
+    batch.forget(0, gone.index);
+    batch.forget_pointers(&7_u64.to_be_bytes());
+    postings.apply(batch).unwrap();
+    assert_eq!(postings.postings(&[1; 16]).unwrap(), []);
+    assert_eq!(postings.postings(&[2; 16]).unwrap().len(), 1);
+    for space in [Pointer::Value, Pointer::Row] {
+        assert_eq!(postings.pointer(space, &[1; 16]).unwrap(), None);
+        assert!(postings.pointer(space, &[2; 16]).unwrap().is_some());
+    }
+    assert!(
+        postings
+            .pointer(Pointer::Amend, &[1; 16])
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[test]
 fn an_index_of_another_format_is_made_anew() {
     for found in [0_u32, 2, u32::MAX] {
         let dir = tempfile::tempdir().expect("a directory");

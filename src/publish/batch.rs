@@ -6,32 +6,58 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use prost::Message;
 
-use super::{PublishError, class_of};
+use super::PublishError;
 use crate::cases::{Cases, case_ref};
-use crate::element::{CANONICAL_RULES, Kind, TokenClass, token_input};
-use crate::ids::{KeyId, LogIndex, Token, random};
-use crate::ledger::{Ledger, NewEntry, OwnPlace, QueueTicket, Queued};
+use crate::clock;
+use crate::element::{CANONICAL_RULES, Kind, Role, TokenClass, token_input};
+use crate::ids::{CaseRef, KeyId, LogIndex, Token, random};
+use crate::ledger::{Ledger, LedgerError, NewEntry, OwnPlace, QueueTicket, Queued};
 use crate::oprf::Evaluation;
 use crate::postings::Pointer;
-use crate::record::{self, AmendBody, Audience, Body, CaseNoticeBody, ElementBody, ElementRole};
+use crate::record::{self, AmendBody, Audience, Body, CaseNoticeBody, ElementBody};
 use crate::roster::Roster;
 use crate::store::{Batch, StoreError};
-use crate::wire::v1::{CaseRow, ElementKind, HeldElement, Purpose};
+use crate::wire::v1::{self, CaseRow, HeldElement, Purpose};
 
 /// A value that custodians have to evaluate, and for which case.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) key: ValueKey,
     pub(super) input: Vec<u8>,
-    pub(super) case_ref: Bytes,
+    pub(super) case_ref: CaseRef,
     pub(super) purpose: Purpose,
 }
 
-type ValueKey = (i32, String);
+type ValueKey = (Kind, String);
 
-/// What readers take of a notice's texts, in bytes.
-const CATEGORY_BYTES_MAX: usize = 256;
-const DESK_BYTES_MAX: usize = 512;
+/// What of a queued element is signed, decoded; its queue is never dropped in
+/// silence, so what does not decode is an error.
+struct Facts {
+    kind: Kind,
+    role: Role,
+    case: CaseRef,
+    audience: Audience,
+}
+
+impl Facts {
+    fn of(held: &HeldElement) -> Result<Self, LedgerError> {
+        let damaged = || StoreError::Damaged("queued element");
+        Ok(Self {
+            kind: Kind::from_wire(held.kind).ok_or_else(damaged)?,
+            role: Role::from_wire(held.role).ok_or_else(damaged)?,
+            case: CaseRef::from_slice(&held.case_ref).map_err(|_| damaged())?,
+            audience: audience(held.audience.as_ref(), "queued element")?,
+        })
+    }
+
+    fn value_key(&self, held: &HeldElement) -> ValueKey {
+        (self.kind, held.canonical.clone())
+    }
+}
+
+fn audience(wire: Option<&v1::Audience>, of: &'static str) -> Result<Audience, StoreError> {
+    Audience::from_wire(wire.cloned()).map_err(|_| StoreError::Damaged(of))
+}
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -73,7 +99,6 @@ impl Plan {
     pub(super) fn new(
         queued: Queued,
         ledger: &Ledger,
-        _cases: &Cases,
         roster: &Roster,
     ) -> Result<Self, PublishError> {
         let mut plan = Self {
@@ -115,7 +140,7 @@ impl Plan {
                     || ledger
                         .postings()
                         .pointer(Pointer::Row, &row)
-                        .map_err(crate::ledger::LedgerError::from)?
+                        .map_err(LedgerError::from)?
                         .is_some());
             if kept {
                 self.unchanged += 1;
@@ -124,6 +149,7 @@ impl Plan {
             }
             return Ok(());
         }
+        let facts = Facts::of(&held)?;
         let earlier = match rows.get(&row) {
             Some(Place::New(at)) => self.new.get_mut(*at),
             Some(Place::Amended(at)) => self.amendments.get_mut(*at).map(|(_, held)| held),
@@ -135,7 +161,7 @@ impl Plan {
             return Ok(());
         }
         let before = ledger.postings().pointer(Pointer::Row, &row);
-        if let Some(at) = place_of(before.map_err(crate::ledger::LedgerError::from)?) {
+        if let Some(at) = place_of(before.map_err(LedgerError::from)?) {
             match ledger.element(at.log, at.index)? {
                 Some(element) if same_attributes(&element.body, &held) => self.unchanged += 1,
                 Some(_) if at.log == ledger.own_number() => {
@@ -145,33 +171,35 @@ impl Plan {
                 // Nothing in a log of an earlier generation can be amended.
                 Some(_) | None => {
                     rows.insert(row, Place::New(self.new.len()));
-                    self.want(held, ledger)?;
+                    self.want(held, &facts, ledger)?;
                 }
             }
             return Ok(());
         }
         rows.insert(row, Place::New(self.new.len()));
-        self.want(held, ledger)
+        self.want(held, &facts, ledger)
     }
 
-    fn want(&mut self, held: HeldElement, ledger: &Ledger) -> Result<(), PublishError> {
-        let key = (held.kind, held.canonical.clone());
-        let class = class_of(held.kind());
+    fn want(
+        &mut self,
+        held: HeldElement,
+        facts: &Facts,
+        ledger: &Ledger,
+    ) -> Result<(), PublishError> {
+        let key = facts.value_key(&held);
+        let class = facts.kind.class();
         if !self.tokens.contains_key(&key) {
             if let Some(known) = self.known_token(&held, class, ledger)? {
                 self.tokens.insert(key, known);
                 self.known += 1;
-            } else {
-                let kind = Kind::from_wire(held.kind);
-                if let (Some(kind), true) = (kind, self.asked.insert(key.clone())) {
-                    let wanted = Wanted {
-                        input: token_input(kind, &held.canonical),
-                        key,
-                        case_ref: held.case_ref.clone(),
-                        purpose: held.purpose.clone().unwrap_or_default(),
-                    };
-                    self.wanted.push((class, wanted));
-                }
+            } else if self.asked.insert(key.clone()) {
+                let wanted = Wanted {
+                    input: token_input(facts.kind, &held.canonical),
+                    key,
+                    case_ref: facts.case,
+                    purpose: held.purpose.clone().unwrap_or_default(),
+                };
+                self.wanted.push((class, wanted));
             }
         }
         self.new.push(held);
@@ -196,7 +224,7 @@ impl Plan {
         }
         let mac = ledger.value_mac(held.kind(), &held.canonical);
         let before = ledger.postings().pointer(Pointer::Value, &mac);
-        let Some(at) = place_of(before.map_err(crate::ledger::LedgerError::from)?) else {
+        let Some(at) = place_of(before.map_err(LedgerError::from)?) else {
             return Ok(None);
         };
         let Some(other) = ledger.held_at(at)? else {
@@ -278,13 +306,15 @@ impl Plan {
             changed: vec![],
         };
         for mut held in self.new {
-            let Some(known) = self.tokens.get(&(held.kind, held.canonical.clone())) else {
+            let facts = Facts::of(&held)?;
+            let Some(known) = self.tokens.get(&facts.value_key(&held)) else {
                 // A row without a token is never dropped: it was acknowledged.
                 let missing = StoreError::Damaged("queued row without a token");
-                return Err(crate::ledger::LedgerError::from(missing).into());
+                return Err(LedgerError::from(missing).into());
             };
             notices.cover(ledger, cases, &held)?;
-            ready.entries.push(element_entry(ledger, &mut held, known));
+            let entry = element_entry(ledger, &mut held, facts, known);
+            ready.entries.push(entry);
             ready.records += 1;
         }
         for (target, held) in self.amendments {
@@ -298,7 +328,7 @@ impl Plan {
             if let Some(row) = notices.rows.get_mut(&case_no) {
                 row.noticed = true;
                 cases.stage(row, with)?;
-                ready.entries.push(notice_entry(row));
+                ready.entries.push(notice_entry(row)?);
                 ready.notices += 1;
             }
         }
@@ -337,17 +367,19 @@ impl Notices {
         if !self.rows.contains_key(&held.case_no) {
             let mut row = cases.open_or_closed(&held.case_no)?;
             // Its notice may have stood in a log above the log's end.
-            row.noticed &= ledger.notice(ledger.own(), &case_ref(&row))?.is_some();
+            let case = case_ref(&row).map_err(LedgerError::from)?;
+            row.noticed &= ledger.notice(ledger.own(), &case)?.is_some();
             self.rows.insert(held.case_no.clone(), row);
         }
         let Some(row) = self.rows.get_mut(&held.case_no) else {
             return Ok(());
         };
-        let before = Audience::from_wire(row.audience.clone()).ok();
-        let wanted = Audience::from_wire(held.audience.clone()).unwrap_or(Audience::Nobody);
-        let wider = match before {
-            Some(before) if row.noticed => before.union(&wanted),
-            _ => wanted,
+        let wanted = Facts::of(held)?.audience;
+        let wider = if row.noticed {
+            let before = audience(row.audience.as_ref(), "case row");
+            before.map_err(LedgerError::from)?.union(&wanted)
+        } else {
+            wanted
         };
         let wire = Some(wider.to_wire());
         if !row.noticed || row.audience != wire {
@@ -374,18 +406,15 @@ pub fn same_attributes(body: &ElementBody, held: &HeldElement) -> bool {
         && Audience::from_wire(held.audience.clone()).is_ok_and(|a| a == body.audience)
 }
 
-fn element_entry(ledger: &Ledger, held: &mut HeldElement, known: &Known) -> NewEntry {
+fn element_entry(ledger: &Ledger, held: &mut HeldElement, facts: Facts, known: &Known) -> NewEntry {
     let log = ledger.own_log(crate::ids::LogName::Records);
     let salt = random::<32>();
-    let case =
-        crate::ids::CaseRef::from_slice(&held.case_ref).unwrap_or(crate::ids::CaseRef([0; 16]));
-    let kind_name = Kind::from_wire(held.kind).map_or("", Kind::as_str);
     let commitment = record::commitment(
         &salt,
         &log.origin.federation,
         &log.origin.member,
-        &case,
-        kind_name,
+        &facts.case,
+        facts.kind.as_str(),
         known.key_id,
         &known.token,
         &held.canonical,
@@ -398,14 +427,14 @@ fn element_entry(ledger: &Ledger, held: &mut HeldElement, known: &Known) -> NewE
         nonce: random(),
         federation: log.origin.federation.clone(),
         member: log.origin.member.clone(),
-        case_ref: case,
-        kind: ElementKind::try_from(held.kind).unwrap_or_default(),
+        case_ref: facts.case,
+        kind: facts.kind.to_wire(),
         token: known.token,
         token_key_id: known.key_id,
         commitment,
-        role: ElementRole::try_from(held.role).unwrap_or_default(),
+        role: facts.role.to_wire(),
         observed_on: held.observed_on,
-        audience: Audience::from_wire(held.audience.clone()).unwrap_or(Audience::Nobody),
+        audience: facts.audience,
         handling: held.handling.clone(),
         expires_at: held.expires_at,
         canonical_rules: CANONICAL_RULES,
@@ -430,7 +459,7 @@ fn amend_entry(
         target_index: target,
         target_leaf: entry.leaf_hash(),
         observed_on: held.observed_on,
-        audience: Audience::from_wire(held.audience.clone()).unwrap_or(Audience::Nobody),
+        audience: Facts::of(held)?.audience,
         handling: held.handling.clone(),
         expires_at: held.expires_at,
     };
@@ -441,21 +470,21 @@ fn amend_entry(
     }))
 }
 
-fn notice_entry(row: &CaseRow) -> NewEntry {
+fn notice_entry(row: &CaseRow) -> Result<NewEntry, LedgerError> {
     let body = CaseNoticeBody {
         nonce: random(),
-        case_ref: case_ref(row),
-        category: on_one_line(&row.category, CATEGORY_BYTES_MAX),
+        case_ref: case_ref(row)?,
+        category: on_one_line(&row.category, record::CATEGORY_BYTES_MAX),
         month: month_of(row.opened_on),
-        desk: on_one_line(&row.contact, DESK_BYTES_MAX),
+        desk: on_one_line(&row.contact, record::DESK_BYTES_MAX),
         expires_at: row.expires_at,
-        audience: Audience::from_wire(row.audience.clone()).unwrap_or(Audience::Nobody),
+        audience: audience(row.audience.as_ref(), "case row")?,
     };
-    NewEntry {
+    Ok(NewEntry {
         expires_at: row.expires_at,
         body: Body::CaseNotice(body),
         private: None,
-    }
+    })
 }
 
 /// Year and month of a day since 1970, as 202611; 0 for no day.
@@ -463,10 +492,7 @@ fn month_of(day: i32) -> u32 {
     if day == 0 {
         return 0;
     }
-    let date = day
-        .checked_add(2_440_588)
-        .and_then(|day| time::Date::from_julian_day(day).ok())
-        .filter(|date| (1900..=9999).contains(&date.year()));
+    let date = clock::date_of(day).filter(|date| (1900..=9999).contains(&date.year()));
     date.map_or(0, |date| {
         u32::try_from(date.year()).unwrap_or(0) * 100 + u32::from(u8::from(date.month()))
     })
@@ -489,6 +515,45 @@ fn on_one_line(text: &str, bytes_max: usize) -> String {
 mod tests {
     use super::*;
 
+    fn held() -> HeldElement {
+        HeldElement {
+            kind: Kind::Phone.to_wire() as i32,
+            role: Role::Suspect.to_wire() as i32,
+            case_ref: vec![1; 16].into(),
+            audience: Some(Audience::Federation.to_wire()),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn what_does_not_decode_is_damaged_and_never_signed() {
+        let broken: [fn(&mut HeldElement); 6] = [
+            |held| held.kind = 0,
+            |held| held.kind = 9_999,
+            |held| held.role = 0,
+            |held| held.case_ref = vec![1; 15].into(),
+            |held| held.audience = None,
+            |held| held.audience = Some(v1::Audience::default()),
+        ];
+        for (at, break_it) in broken.into_iter().enumerate() {
+            let mut held = held();
+            break_it(&mut held);
+            let refused = Facts::of(&held).map(|_| ());
+            let damaged = |e: &LedgerError| matches!(e, LedgerError::Store(StoreError::Damaged(_)));
+            assert!(refused.as_ref().is_err_and(damaged), "{at}: {refused:?}");
+        }
+        assert!(Facts::of(&held()).is_ok());
+        for row in [
+            CaseRow::default(),
+            CaseRow {
+                case_ref: vec![1; 16].into(),
+                ..Default::default()
+            },
+        ] {
+            assert!(notice_entry(&row).is_err(), "{row:?}");
+        }
+    }
+
     #[test]
     fn a_notice_of_any_case_row_is_one_that_readers_take() {
         for opened_on in [0, 1, 20_000, -800_000, i32::MAX, i32::MIN] {
@@ -501,7 +566,7 @@ mod tests {
                 audience: Some(Audience::Federation.to_wire()),
                 ..Default::default()
             };
-            let body = notice_entry(&row).body;
+            let body = notice_entry(&row).expect("a row that decodes").body;
             assert_eq!(body.check(), Ok(()), "{opened_on}");
         }
     }

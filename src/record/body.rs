@@ -21,8 +21,10 @@ pub use ended::ENDED_ITEMS_MAX;
 /// Random bytes with which every body begins.
 pub const NONCE_BYTES: usize = 16;
 
-const CATEGORY_BYTES_MAX: usize = 256;
-const DESK_BYTES_MAX: usize = 512;
+/// The longest category of a case notice, in bytes.
+pub const CATEGORY_BYTES_MAX: usize = 256;
+/// The longest contact of a case notice, in bytes.
+pub const DESK_BYTES_MAX: usize = 512;
 const HANDLING_BYTES_MAX: usize = 128;
 
 /// One piece of evidence in a case, under its pseudonym.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::ids::{Digest, KeyId, Origin};
-use crate::keys::{PublicKey, SigningKey};
+use crate::keys::{PublicKey, SigningKey, pae};
 use crate::merkle;
 use crate::record::envelope::{ENTRY_BYTES_MAX, bytes_max, split};
 use crate::record::{Body, RecordError, Statement, codec};
@@ -17,23 +17,6 @@ use crate::wire::v1;
 
 /// The DSSE payload type of every statement.
 pub const PAYLOAD_TYPE: &str = "application/vnd.casegate.statement.v1+protobuf";
-
-/// Builds the bytes that DSSE v1 signs:
-/// `DSSEv1 SP len(type) SP type SP len(payload) SP payload`.
-#[must_use]
-pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut out = Vec::with_capacity(payload_type.len() + payload.len() + 40);
-    write!(
-        out,
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        payload.len()
-    )
-    .expect("writing to a Vec does not fail");
-    out.extend_from_slice(payload);
-    out
-}
 
 /// One signature over an entry's statement.
 #[derive(Clone, Debug, PartialEq, Eq)]

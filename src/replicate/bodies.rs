@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::{PeerTransport, PullError, Replicator};
 use crate::ids::{LogIndex, MemberId};
-use crate::ledger::{LedgerError, Log, Range};
+use crate::ledger::{Ledger, LedgerError, Log, Range};
 use crate::roster::Member;
 
 /// Absent bodies that are asked for again in one go.
@@ -134,15 +134,16 @@ impl<P: PeerTransport> Replicator<P> {
         };
         let mut fetched = Fetched::default();
         loop {
-            let asked = self.ledger.next_absent(log, ABSENT_MAX).map_err(refused)?;
+            let next = |ledger: &Ledger, log: &Log, _: &Member| ledger.next_absent(log, ABSENT_MAX);
+            let asked = self.blocking(log, author, next).await.map_err(refused)?;
             let Some(&(first, _)) = asked.first() else {
                 return Ok(fetched);
             };
             fetched.add(self.fetch_ranges(log, author, from, asked.clone()).await?);
-            let left = self
-                .ledger
-                .absent_from(log, LogIndex(first), ABSENT_MAX)
-                .map_err(refused)?;
+            let left = move |ledger: &Ledger, log: &Log, _: &Member| {
+                ledger.absent_from(log, LogIndex(first), ABSENT_MAX)
+            };
+            let left = self.blocking(log, author, left).await.map_err(refused)?;
             if left.starts_with(&asked) {
                 return Ok(fetched);
             }

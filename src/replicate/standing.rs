@@ -85,7 +85,10 @@ impl<P: PeerTransport> Replicator<P> {
             source,
         };
         let log = Arc::clone(self.ledger.own_log(LogName::Records));
-        let missing = || self.ledger.absent(&log, ABSENT_MAX).map_err(refused);
+        let missing = || async {
+            let absent = self.blocking_own(|ledger, log| ledger.absent(log, ABSENT_MAX));
+            absent.await.map_err(refused)
+        };
         let roster = self.roster.load_full();
         let Some(author) = roster.member(&own).cloned().map(Arc::new) else {
             return Ok(true);
@@ -93,7 +96,7 @@ impl<P: PeerTransport> Replicator<P> {
         let ended = self.complete_own_ended().await;
         let mut all_answered = true;
         for from in roster.members.keys().filter(|id| **id != own) {
-            let ranges = missing()?;
+            let ranges = missing().await?;
             if ranges.is_empty() {
                 return Ok(ended);
             }
@@ -102,7 +105,7 @@ impl<P: PeerTransport> Replicator<P> {
                 Ok(_) | Err(PullError::Refused { .. }) => {}
             }
         }
-        let ranges = missing()?;
+        let ranges = missing().await?;
         if ranges.is_empty() || !last || !all_answered {
             return Ok(ended && ranges.is_empty());
         }
@@ -228,9 +231,7 @@ impl<P: PeerTransport> Replicator<P> {
         + Send
         + 'static,
     ) -> Result<R, LedgerError> {
-        let ledger = self.ledger.clone();
-        let log = Arc::clone(ledger.own_log(LogName::Records));
-        let done = tokio::task::spawn_blocking(move || work(&ledger, &log)).await;
-        done.unwrap_or(Err(LedgerError::Stopped))
+        self.offload(move |ledger| work(ledger, ledger.own_log(LogName::Records)))
+            .await
     }
 }

@@ -6,7 +6,9 @@ use tonic::{Request, Response, Status};
 
 use super::admit::{Admitted, Asking, Gate};
 use crate::access::{AccessLine, AccessLog};
-use crate::custodian::{Custodian, Handled, PointsGrant, Rules, SeenRequest, ServedKey};
+use crate::custodian::{
+    Custodian, CustodianError, Handled, PointsGrant, Rules, SeenRequest, ServedKey,
+};
 use crate::ids::QueryId;
 use crate::ledger::LedgerError;
 use crate::peers::status::to_peer;
@@ -84,6 +86,17 @@ fn line_of(seen: SeenRequest) -> AccessLine {
 }
 
 impl CustodianService {
+    /// Runs the custodian's work off the async threads.
+    async fn offload<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Custodian) -> Result<R, CustodianError> + Send + 'static,
+    ) -> Result<R, Status> {
+        let custodian = Arc::clone(&self.custodian);
+        let done = tokio::task::spawn_blocking(move || work(&custodian)).await;
+        let done = done.map_err(|_| Status::internal("the custodian's work broke off"))?;
+        done.map_err(|e| to_peer(&e))
+    }
+
     /// Admits an evaluation; a refusal is logged under the request's own id.
     fn admit_asker(&self, request: &Request<v1::EvaluateRequest>) -> Result<Admitted, Status> {
         let peer = request.extensions().get::<Peer>();
@@ -128,10 +141,9 @@ impl custodian_server::Custodian for CustodianService {
             .admit(&request, Method::GetBudget)
             .map_err(|e| to_peer(&e))?;
         let rules = rules_of(&self.roster.load());
-        let answer = self
-            .custodian
-            .budget(&admitted.permit.identity().member, &rules);
-        Ok(Response::new(answer.map_err(|e| to_peer(&e))?))
+        let caller = admitted.permit.identity().member.clone();
+        let answer = self.offload(move |custodian| custodian.budget(&caller, &rules));
+        Ok(Response::new(answer.await?))
     }
 
     async fn keygen_round1(
@@ -142,12 +154,11 @@ impl custodian_server::Custodian for CustodianService {
             .gate
             .admit(&request, Method::KeygenRound1)
             .map_err(|e| to_peer(&e))?;
-        let from = &admitted.permit.identity().member;
-        let message = request.get_ref();
-        let plan = message.plan.clone().unwrap_or_default();
-        self.custodian
-            .keygen_round1(from, &plan, &message.package)
-            .map_err(|e| to_peer(&e))?;
+        let from = admitted.permit.identity().member.clone();
+        let message = request.into_inner();
+        let plan = message.plan.unwrap_or_default();
+        self.offload(move |custodian| custodian.keygen_round1(&from, &plan, &message.package))
+            .await?;
         Ok(Response::new(v1::KeygenRound1Response {}))
     }
 
@@ -159,11 +170,11 @@ impl custodian_server::Custodian for CustodianService {
             .gate
             .admit(&request, Method::KeygenEcho)
             .map_err(|e| to_peer(&e))?;
-        let from = &admitted.permit.identity().member;
-        let message = request.get_ref();
-        self.custodian
-            .keygen_echo(from, &message.ceremony, &message.round1_sha256)
-            .map_err(|e| to_peer(&e))?;
+        let from = admitted.permit.identity().member.clone();
+        let message = request.into_inner();
+        let (ceremony, seen) = (message.ceremony, message.round1_sha256);
+        self.offload(move |custodian| custodian.keygen_echo(&from, &ceremony, &seen))
+            .await?;
         Ok(Response::new(v1::KeygenEchoResponse {}))
     }
 
@@ -175,11 +186,11 @@ impl custodian_server::Custodian for CustodianService {
             .gate
             .admit(&request, Method::KeygenRound2)
             .map_err(|e| to_peer(&e))?;
-        let from = &admitted.permit.identity().member;
-        let message = request.get_ref();
-        self.custodian
-            .keygen_round2(from, &message.ceremony, &message.package)
-            .map_err(|e| to_peer(&e))?;
+        let from = admitted.permit.identity().member.clone();
+        let message = request.into_inner();
+        let (ceremony, package) = (message.ceremony, message.package);
+        self.offload(move |custodian| custodian.keygen_round2(&from, &ceremony, &package))
+            .await?;
         Ok(Response::new(v1::KeygenRound2Response {}))
     }
 }

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tonic::Status;
 
 use crate::access::Asked;
@@ -14,6 +15,7 @@ use crate::custodian::{Custodian, CustodianError};
 use crate::ids::MemberId;
 use crate::peers::client::{PeerClients, peer_error};
 use crate::replicate::PeerError;
+use crate::store::StoreError;
 use crate::wire::v1;
 
 /// Pause before a step that the others were not ready for is tried again.
@@ -60,7 +62,7 @@ impl Blamed for KeygenError {
 /// # Errors
 /// [`KeygenError`]; the ceremony is given up here.
 pub async fn run(
-    custodian: &Custodian,
+    custodian: &Arc<Custodian>,
     peers: &Arc<PeerClients>,
     own: &MemberId,
     plan: &v1::KeygenPlan,
@@ -68,13 +70,18 @@ pub async fn run(
 ) -> Result<v1::TokenKey, KeygenError> {
     let result = rounds(custodian, peers, own, plan, asked).await;
     if result.is_err() {
-        custodian.keygen_abandon(&plan.ceremony);
+        let ceremony = plan.ceremony.clone();
+        offload(custodian, move |custodian| {
+            custodian.keygen_abandon(&ceremony);
+            Ok(())
+        })
+        .await?;
     }
     result
 }
 
 async fn rounds(
-    custodian: &Custodian,
+    custodian: &Arc<Custodian>,
     peers: &Arc<PeerClients>,
     own: &MemberId,
     plan: &v1::KeygenPlan,
@@ -86,7 +93,8 @@ async fn rounds(
         .filter_map(|name| MemberId::new(name).ok())
         .filter(|id| id != own)
         .collect();
-    let package = custodian.keygen_join(plan)?;
+    let joining = plan.clone();
+    let package = offload(custodian, move |custodian| custodian.keygen_join(&joining)).await?;
     for to in &others {
         let message = v1::KeygenRound1Request {
             plan: Some(plan.clone()),
@@ -98,7 +106,8 @@ async fn rounds(
         })
         .await?;
     }
-    let seen = ready("round 1", || custodian.keygen_own_echo(&plan.ceremony)).await?;
+    let ceremony = &plan.ceremony;
+    let seen = ready(custodian, ceremony, "round 1", Custodian::keygen_own_echo).await?;
     for to in &others {
         let message = v1::KeygenEchoRequest {
             ceremony: plan.ceremony.clone(),
@@ -110,7 +119,13 @@ async fn rounds(
         })
         .await?;
     }
-    let packages = ready("the echo", || custodian.keygen_own_round2(&plan.ceremony)).await?;
+    let packages = ready(
+        custodian,
+        ceremony,
+        "the echo",
+        Custodian::keygen_own_round2,
+    )
+    .await?;
     for (to, package) in &packages {
         let message = v1::KeygenRound2Request {
             ceremony: plan.ceremony.clone(),
@@ -122,7 +137,17 @@ async fn rounds(
         })
         .await?;
     }
-    ready("round 2", || custodian.keygen_finish(&plan.ceremony)).await
+    ready(custodian, ceremony, "round 2", Custodian::keygen_finish).await
+}
+
+/// Runs a step of this node off the async threads: it writes to the disk.
+async fn offload<T: Send + 'static>(
+    custodian: &Arc<Custodian>,
+    work: impl FnOnce(&Custodian) -> Result<T, CustodianError> + Send + 'static,
+) -> Result<T, CustodianError> {
+    let custodian = Arc::clone(custodian);
+    let done = tokio::task::spawn_blocking(move || work(&custodian)).await;
+    done.unwrap_or(Err(CustodianError::Store(StoreError::Closed)))
 }
 
 /// Sends one message until the receiver takes it. What it refuses for another
@@ -163,12 +188,15 @@ where
 }
 
 /// Repeats a step of this node until the others' messages for it are here.
-async fn ready<T>(
+async fn ready<T: Send + 'static>(
+    custodian: &Arc<Custodian>,
+    ceremony: &Bytes,
     step: &'static str,
-    mut attempt: impl FnMut() -> Result<T, CustodianError>,
+    attempt: fn(&Custodian, &[u8]) -> Result<T, CustodianError>,
 ) -> Result<T, KeygenError> {
     for _ in 0..TRIES_MAX {
-        match attempt() {
+        let ceremony = ceremony.clone();
+        match offload(custodian, move |custodian| attempt(custodian, &ceremony)).await {
             Err(e) if e.blame() == Blame::Busy => {}
             done => return Ok(done?),
         }

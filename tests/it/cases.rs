@@ -91,7 +91,7 @@ async fn two_files_that_bring_the_same_new_case_make_one_case() {
         },
     );
     let row = parts.cases.find("HF-1").expect("it reads").expect("a case");
-    let of_case = case_ref(&row).as_bytes().to_vec();
+    let of_case = case_ref(&row).unwrap().as_bytes().to_vec();
     assert_eq!(published_refs(&parts).await, vec![of_case; 2]);
     cluster.federation.stop().await;
 }
@@ -145,10 +145,10 @@ async fn a_case_that_an_officer_adds_during_an_import_is_the_case_of_its_rows() 
     let added = added.expect("it was added");
     let row = parts.cases.find("HF-1").expect("it reads").expect("a case");
     assert_eq!(
-        (row.title.as_str(), case_ref(&row)),
-        ("by hand", case_ref(&added))
+        (row.title.as_str(), case_ref(&row).unwrap()),
+        ("by hand", case_ref(&added).unwrap())
     );
-    let of_case = case_ref(&added).as_bytes().to_vec();
+    let of_case = case_ref(&added).unwrap().as_bytes().to_vec();
     assert_eq!(published_refs(&parts).await, [of_case]);
     cluster.federation.stop().await;
 }

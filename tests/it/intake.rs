@@ -9,13 +9,15 @@
 
 use std::path::Path;
 
+use casegate::cli::rejects::Rejects;
 use casegate::element::{Kind, Refusal, Role, Rules};
 use casegate::ids::MemberId;
 use casegate::intake::{
-    Encoding, Field, Format, IntakeError, Options, Parsed, Parser, Preview, ROW_BYTES_MAX, Reason,
-    Reject, RejectsWriter, Row, SHANGHAI_OFFSET_S, audience, dates,
+    Encoding, Field, Format, IntakeError, Options, Parsed, Parser, ROW_BYTES_MAX, Reason, Reject,
+    Row, SHANGHAI_OFFSET_S, audience, dates, row_of,
 };
 use casegate::record::Audience;
+use casegate::wire::v1::Refusal as Refused;
 use proptest::prelude::*;
 
 const HEAD: &str = "case_no,category,kind,value,role\n";
@@ -369,21 +371,46 @@ fn json_lines_are_refused_one_by_one() {
 }
 
 #[test]
-fn a_preview_counts_rows_refusals_and_repeated_rows() {
-    let file = format!(
-        "{HEAD}{GOOD}c1,scam,email, A@EXAMPLE.com ,suspect\nc1,scam,email,a@example.com,victim\nc1,scam,qq,x,victim\nc1,scam\nc2,scam,person,张三,victim\n"
-    );
-    let mut preview = Preview::default();
-    for parsed in parser(file.as_bytes(), Format::Csv).unwrap() {
-        preview.add(&parsed.unwrap());
+fn a_row_without_a_file_is_checked_as_one_of_a_file() {
+    let row = |value: &str| {
+        let fields = [
+            (Field::Value, value),
+            (Field::Role, "suspect"),
+            (Field::Kind, "qq"),
+            (Field::CaseNo, "c1"),
+            (Field::Category, "scam"),
+            // The first text counts.
+            (Field::CaseNo, "c2"),
+        ];
+        let fields = fields.map(|(field, text)| (field, text.to_owned()));
+        row_of(7, fields, &options())
+    };
+    for (value, code) in [
+        ("12x45", "qq.shape"),
+        ("", "intake.missing"),
+        ("1\u{0}", "intake.control"),
+    ] {
+        let Parsed::Reject(reject) = row(value) else {
+            panic!("{value:?} is taken");
+        };
+        assert_eq!(
+            (reject.code(), reject.line, reject.field),
+            (code, 7, Some(Field::Value))
+        );
+        assert_eq!(reject.record[..4], ["c1", "scam", "qq", value]);
     }
+    let line = format!("{HEAD}c1,scam,qq,1234567,suspect\n");
+    let (rows, _) = csv(&line);
+    let Parsed::Row(taken) = row("1234567") else {
+        panic!("it is refused");
+    };
     assert_eq!(
-        preview.rows.into_iter().collect::<Vec<_>>(),
-        [(Kind::Person, 1), (Kind::Email, 3)]
+        taken,
+        Row {
+            line: 7,
+            ..rows[0].clone()
+        }
     );
-    let refused = [("intake.field_count", 1), (Refusal::QqShape.code(), 1)];
-    assert_eq!(preview.refused.into_iter().collect::<Vec<_>>(), refused);
-    assert_eq!((preview.not_linkable, preview.duplicates), (1, 1));
 }
 
 #[test]
@@ -489,13 +516,30 @@ fn real_case_files_are_read_whole() {
 
 fn rejects_file(bytes: &[u8], format: Format) -> Vec<u8> {
     let parser = parser(bytes, format).unwrap();
-    let mut writer = RejectsWriter::new(Vec::new(), parser.columns()).unwrap();
+    let columns = parser.columns().to_vec();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rejects.csv");
+    let mut rejects = Rejects::at(&path);
+    // There is a file with a header, also for no refused rows.
+    let mut any = false;
     for parsed in parser {
         if let Parsed::Reject(reject) = parsed.unwrap() {
-            writer.write(&reject).unwrap();
+            let refusal = Refused {
+                line: reject.line,
+                column: reject.field.map_or("", Field::name).to_owned(),
+                record: reject.record.clone(),
+                ..Refused::default()
+            };
+            rejects.add(&refusal, reject.code()).unwrap();
+            any = true;
         }
     }
-    writer.finish().unwrap()
+    rejects.finish(&columns).unwrap();
+    if any {
+        std::fs::read(path).unwrap()
+    } else {
+        HEAD.into()
+    }
 }
 
 fn told(rejects: &[Reject]) -> Vec<String> {

@@ -284,6 +284,29 @@ fn a_status_speaks_of_cosigned_rosters_and_void_records_only_when_there_is_somet
 }
 
 #[test]
+fn what_the_store_could_not_be_read_for_is_not_known_and_not_none() {
+    let mut answer = answers::status();
+    (answer.cases, answer.conflicts, answer.records_lost) = (0, 0, 0);
+    let said = status_text(&answer);
+    assert!(
+        said.contains("0 cases") && !said.contains("these are not known"),
+        "{said}"
+    );
+    answer.unread = vec!["cases".into(), "conflicts".into(), "lost".into()];
+    let said = status_text(&answer);
+    assert!(said.contains("unknown cases, 4 hits"), "{said}");
+    assert!(
+        said.contains("these are not known: cases, contradicting checkpoints, lost bodies"),
+        "{said}"
+    );
+    let view = serde_json::to_value(StatusView::of(&answer)).expect("JSON");
+    for key in ["cases", "conflicts", "records_lost"] {
+        assert!(view[key].is_null(), "{key}");
+    }
+    assert!(view["replicas"][2]["lost"].is_null() && view["replicas"][2]["forked"] == true);
+}
+
+#[test]
 fn a_log_that_does_not_verify_is_an_error() {
     let view = LogView::of(&answers::log(), true, false);
     shows("log", "log-verify", &view, LogView::show);

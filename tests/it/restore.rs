@@ -207,7 +207,7 @@ async fn a_copied_node_ends_in_evidence_and_not_in_two_histories() {
     // A second opening of the same directory is refused, in words.
     let twice = cluster.federation.start_copy(&hefei, &store).await;
     let twice = twice.expect_err("one directory, one node").to_string();
-    assert!(twice.contains("lock"), "{twice}");
+    assert!(twice.contains("is in use"), "{twice}");
 
     let copy = cluster.federation.start_copy(&hefei, other.path()).await;
     let copy = copy.expect("the copy starts");

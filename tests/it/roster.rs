@@ -475,19 +475,16 @@ fn a_generation_never_goes_back() {
 }
 
 #[test]
-fn budgets_are_the_policys_plus_the_grants_of_the_day() {
+fn budgets_and_grants_are_read_as_the_policy_has_them() {
     let roots = Roots::new();
     let draft = first(&roots).grant(&id("hefei"), TokenClass::Enumerable, 500, DAY_S);
     let held = start(&draft, &roots).expect("a chain");
     let roster = held.newest();
-    let day = NOW / DAY_S;
-    let allowed = |name: &str, class, day| roster.allowed_points(&id(name), class, day);
-    assert_eq!(allowed("hefei", TokenClass::Enumerable, day), 20_500);
-    assert_eq!(allowed("hefei", TokenClass::Enumerable, day + 2), 20_000);
-    assert_eq!(allowed("hefei", TokenClass::Enumerable, day - 1), 20_000);
-    assert_eq!(allowed("hefei", TokenClass::Open, day), 1_000_000);
-    assert_eq!(allowed("wuhu", TokenClass::Enumerable, day), 20_000);
-    assert_eq!(allowed("nobody", TokenClass::Open, day), 0);
+    assert_eq!(roster.daily_points(TokenClass::Enumerable), 20_000);
+    assert_eq!(roster.daily_points(TokenClass::Open), 1_000_000);
+    let grant = roster.policy.grants.first().expect("a grant");
+    let of = (grant.member.as_str(), grant.class, grant.points);
+    assert_eq!(of, ("hefei", TokenClass::Enumerable, 500));
 }
 
 #[test]

@@ -493,7 +493,7 @@ fn cases_are_found_by_their_ref_after_the_index_was_lost() {
     std::fs::remove_dir_all(ledgers.path("hefei").join("index")).expect("removed");
     let cases = Cases::new(ledgers.open("hefei"));
     let found = cases
-        .by_ref(&case_ref(&row))
+        .by_ref(&case_ref(&row).unwrap())
         .expect("readable")
         .expect("found");
     assert_eq!(found, row);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::blocks::BlockResult;
 use super::marks::{BodyMark, Mark};
-use super::report::rfc3339;
+use super::rfc3339;
 use crate::clock::UnixSeconds;
 use crate::ids::MemberId;
 use crate::record::{Answer, Body, Receipts};

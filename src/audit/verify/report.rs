@@ -10,6 +10,7 @@ use super::findings::{Code, Finding, Findings};
 use super::marks::Verdict;
 use super::notes::SignedRoot;
 use super::policy::Policy;
+use super::rfc3339;
 use super::roots::Roots;
 use crate::clock::UnixSeconds;
 use crate::ids::MemberId;
@@ -218,37 +219,4 @@ pub(crate) fn counts(all: &BTreeMap<Verdict, u64>) -> Vec<VerdictCount> {
         records: *records,
     };
     all.iter().filter(|(_, n)| **n > 0).map(count).collect()
-}
-
-/// Writes times as RFC 3339 in UTC.
-pub(crate) mod rfc3339 {
-    use serde::{Serialize, Serializer};
-    use time::OffsetDateTime;
-    use time::format_description::well_known::Rfc3339;
-
-    use crate::clock::UnixSeconds;
-
-    fn text(at: UnixSeconds) -> Option<String> {
-        OffsetDateTime::from_unix_timestamp(at)
-            .ok()?
-            .format(&Rfc3339)
-            .ok()
-    }
-
-    pub(crate) fn serialize<S: Serializer>(at: &UnixSeconds, to: S) -> Result<S::Ok, S::Error> {
-        text(*at).serialize(to)
-    }
-
-    pub(crate) mod option {
-        use serde::{Serialize, Serializer};
-
-        use crate::clock::UnixSeconds;
-
-        pub(crate) fn serialize<S: Serializer>(
-            at: &Option<UnixSeconds>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            at.and_then(super::text).serialize(to)
-        }
-    }
 }

@@ -6,13 +6,13 @@ use tonic::Status;
 
 use super::call::Call;
 use super::keep::{self, Addition};
-use crate::find::{FindError, Finder};
+use crate::find::{FindError, Finder, Noticed};
 use crate::ids::MemberId;
 use crate::links::{CaseGroup, CaseKey, Filter, Options, Report};
 use crate::parts::Parts;
 use crate::peers::status::to_officer;
 use crate::policy::{Denied, Right};
-use crate::wire::v1::{self, KindCount, LinkedCase, ReplicaAge};
+use crate::wire::v1::{self, KindCount, ReplicaAge};
 
 /// Rows of each list of an answer about links, when the officer names none.
 const TOP_DEFAULT: usize = 50;
@@ -182,7 +182,7 @@ fn kinds(counts: &[(&'static str, u32)]) -> Vec<KindCount> {
 fn group(
     finder: &Finder,
     found: &CaseGroup,
-    seen: &mut HashMap<CaseKey, LinkedCase>,
+    seen: &mut HashMap<CaseKey, Noticed>,
 ) -> Result<v1::LinkedGroup, FindError> {
     let shown = found.cases.iter().take(GROUP_CASES_SHOWN);
     Ok(v1::LinkedGroup {

@@ -16,7 +16,7 @@ use super::{DeskService, blocking};
 use crate::access::officer::{self, OfficerSignatureError, Opened, Signed};
 use crate::access::{AccessError, AccessLine, AccessLog, Begun, OfficerProof, commit_purpose};
 use crate::blame::Blamed;
-use crate::cases::case_ref;
+use crate::cases::{CaseError, case_ref};
 use crate::find::FindError;
 use crate::ids::CaseRef;
 use crate::parts::Parts;
@@ -185,9 +185,12 @@ impl<R> Call<R> {
             urgency: given.urgency,
         };
         let number = case_no.to_owned();
-        let row = self.read(move |parts| parts.cases.find(&number)).await;
-        let case = row.ok().flatten().map(|row| case_ref(&row));
-        let case = case.unwrap_or(CaseRef([0; 16]));
+        let case = move |parts: &Parts| -> Result<_, CaseError> {
+            let row = parts.cases.find(&number)?;
+            Ok(row.map(|row| case_ref(&row)).transpose()?)
+        };
+        // A case that is not there yet has no ref.
+        let case = self.read(case).await?.unwrap_or(CaseRef([0; 16]));
         let committed = commit_purpose(&purpose, &case, count);
         self.line.purposes.push(committed.opened);
         Ok(purpose)

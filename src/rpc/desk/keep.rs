@@ -13,8 +13,8 @@ use crate::access::Asked;
 use crate::cases::CaseError;
 use crate::find::FindError;
 use crate::ids::{LogIndex, OfficerName};
-use crate::import::{ImportNews, ImportRun};
-use crate::intake::Format;
+use crate::import::ImportRun;
+use crate::intake::{Field, Format};
 use crate::ledger::LedgerError;
 use crate::parts::Parts;
 use crate::peers::status::to_officer;
@@ -62,31 +62,30 @@ pub(super) async fn add_elements(
                 return Err(to_officer(&unknown));
             }
         };
-        let mut file = String::new();
-        for element in &addition.elements {
-            let row = serde_json::json!({
-                "case_no": addition.case_no, "category": category, "kind": element.kind,
-                "value": element.value, "qualifier": element.qualifier,
-                "role": if element.role.is_empty() { "suspect" } else { &element.role },
-                "audience": addition.audience,
-            });
-            file.push_str(&row.to_string());
-            file.push('\n');
-        }
+        let row = |element: ElementSpec| {
+            let role = match element.role.as_str() {
+                "" => "suspect".to_owned(),
+                _ => element.role,
+            };
+            vec![
+                (Field::CaseNo, addition.case_no.clone()),
+                (Field::Category, category.clone()),
+                (Field::Kind, element.kind),
+                (Field::Value, element.value),
+                (Field::Qualifier, element.qualifier),
+                (Field::Role, role),
+                (Field::Audience, addition.audience.clone()),
+            ]
+        };
         let run = ImportRun {
             format: Format::JsonLines,
             preview: false,
             as_note: false,
             purpose: addition.purpose,
         };
-        let mut refusals = vec![];
-        let report = parts.importer.run(file.as_bytes(), &run, &mut |news| {
-            if let ImportNews::Refused(refusal) = news {
-                refusals.push(refusal);
-            }
-            true
-        });
-        Ok((report.map_err(|e| to_officer(&e))?, refusals))
+        let rows = addition.elements.into_iter().map(row);
+        let added = parts.importer.run_rows(rows, &run);
+        added.map_err(|e| to_officer(&e))
     })
     .await?;
     node.publisher.wake();

@@ -1,15 +1,16 @@
 //! Looking: status, cases, logs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tonic::Status;
 
 use super::blocking;
 use super::call::Call;
+use crate::blame::Blamed;
 use crate::cases::case_ref;
-use crate::ids::{LogIndex, LogName};
-use crate::ledger::{Erasure, LedgerError, Log, Reading, Standing};
+use crate::ids::{CaseRef, LogIndex, LogName, MemberId};
+use crate::ledger::{Erasure, Log, OpaqueCount, Reading, Standing};
 use crate::parts::Parts;
 use crate::peers::status::to_officer;
 use crate::publish::PublishState;
@@ -32,16 +33,18 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         PublishState::Working => ("working", String::new()),
         PublishState::Waiting(why) => ("waiting", why.clone()),
     };
+    let reading = Arc::clone(parts);
+    let stored = blocking(move || Ok(Stored::read(&reading))).await;
+    let stored = stored.unwrap_or_else(|_| Stored::unread());
     let mut replicas = vec![];
     for id in roster.other_nodes(parts.ledger.own()) {
         let state = states.get(id).cloned().unwrap_or_default();
         let origin = roster.origin(id, LogName::Records);
-        let forked = origin.as_ref().map(|origin| parts.ledger.is_forked(origin));
         let log = origin.and_then(|origin| parts.ledger.log(&origin).ok());
         let witnessed = log.as_ref().map_or(0, |log| log.witnessed_size().0);
-        let lost = log.as_ref().map(|log| parts.ledger.lost(log));
         let alarm = state.alarms.standing().cloned();
         let past = state.alarms.past().cloned();
+        let opaque = stored.opaque.get(id);
         let head = log.map(|log| log.head());
         replicas.push(v1::ReplicaStatus {
             member: id.to_string(),
@@ -55,34 +58,16 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             past_alarm_began: past.as_ref().map_or(0, |alarm| alarm.began),
             past_alarm_ended: past.as_ref().and_then(|alarm| alarm.ended).unwrap_or(0),
             past_alarm: past.map_or_else(String::new, |alarm| alarm.sentence),
-            newer: 0,
-            refused: 0,
+            newer: opaque.map_or(0, |count| count.newer),
+            refused: opaque.map_or(0, |count| count.refused),
             witnessed,
-            forked: forked.is_some_and(|forked| forked.unwrap_or(false)),
-            key_invalid: 0,
-            lost: lost.map_or(0, |lost| lost.unwrap_or(0)),
+            forked: stored.forked.contains(id),
+            key_invalid: stored.key_invalid.get(id).copied().unwrap_or_default(),
+            lost: stored.lost.get(id).copied().unwrap_or_default(),
             spoken: parts.ledger.spoken().of(id).map(spoken_status),
         });
     }
-    let counting = Arc::clone(parts);
-    let counted = blocking(move || {
-        let cases = counting.cases.all().map_err(|e| to_officer(&e))?.len() as u64;
-        let hits = counting.ledger.hits().map_err(|e| to_officer(&e))?.len() as u64;
-        let void = key_invalid(&counting).map_err(|e| to_officer(&e))?;
-        let opaque = counting.ledger.opaque_counts();
-        let opaque = opaque.map_err(|e| to_officer(&e))?;
-        Ok((cases, hits, void, opaque))
-    })
-    .await;
-    let (cases, hits, void, opaque) = counted.unwrap_or_default();
-    for replica in &mut replicas {
-        let unread = opaque.iter().find(|(id, _)| id.as_str() == replica.member);
-        let unread = unread.map(|(_, count)| count);
-        replica.newer = unread.map_or(0, |count| count.newer);
-        replica.refused = unread.map_or(0, |count| count.refused);
-        replica.key_invalid = void.get(&replica.member).copied().unwrap_or_default();
-    }
-    let own_void = void.get(parts.ledger.own().as_str()).copied();
+    let own_void = stored.key_invalid.get(parts.ledger.own()).copied();
     v1::GetStatusResponse {
         federation: roster.federation.to_string(),
         member: parts.ledger.own().to_string(),
@@ -94,8 +79,8 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         access_size: parts.ledger.own_log(LogName::Access).size().0,
         publishing: publishing.into(),
         waiting_for,
-        cases,
-        hits,
+        cases: stored.cases,
+        hits: stored.hits,
         replicas,
         budgets: budgets(parts).await,
         certificate_expires_at: parts.material.expires_at(),
@@ -103,19 +88,106 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         now: parts.clock.now(),
         records_witnessed: parts.ledger.own_log(LogName::Records).witnessed_size().0,
         access_witnessed: parts.ledger.own_log(LogName::Access).witnessed_size().0,
-        conflicts: parts.ledger.evidence().count().unwrap_or(0),
+        conflicts: stored.conflicts,
         records_key_invalid: own_void.unwrap_or_default(),
         roster_witnessed: parts.roster_log.witnessed().0,
         witness_quorum: parts.witnessing.quorum(),
         witnesses: witnesses(parts),
-        records_lost: parts.ledger.own_lost().unwrap_or(0),
+        records_lost: stored.own_lost,
         access_closed: match parts.ledger.access_standing() {
             Standing::Open => String::new(),
             closed => closed.access_sentence().to_owned(),
         },
         features: crate::spoken::own().features,
         behind: behind(parts),
+        unread: stored.unread.into_iter().map(str::to_owned).collect(),
     }
+}
+
+/// What a status says that has to be read from the store.
+#[derive(Default)]
+struct Stored {
+    cases: u64,
+    hits: u64,
+    conflicts: u64,
+    own_lost: u64,
+    lost: HashMap<MemberId, u64>,
+    forked: HashSet<MemberId>,
+    key_invalid: HashMap<MemberId, u64>,
+    opaque: BTreeMap<MemberId, OpaqueCount>,
+    /// What could not be read, and so is none of the above.
+    unread: Vec<&'static str>,
+}
+
+impl Stored {
+    /// Where nothing could be read.
+    fn unread() -> Self {
+        Self {
+            unread: vec![
+                "cases",
+                "hits",
+                "conflicts",
+                "lost",
+                "forked",
+                "key_invalid",
+                "newer",
+            ],
+            ..Self::default()
+        }
+    }
+
+    /// Reads all of it; what fails does not take the rest along. Blocks.
+    fn read(parts: &Parts) -> Self {
+        let (ledger, mut unread) = (&parts.ledger, vec![]);
+        let cases = known("cases", parts.cases.all(), &mut unread).len() as u64;
+        let hits = known("hits", ledger.hits(), &mut unread).len() as u64;
+        let conflicts = known("conflicts", ledger.evidence().count(), &mut unread);
+        let own_lost = known("lost", ledger.own_lost(), &mut unread);
+        let opaque = known("newer", ledger.opaque_counts(), &mut unread);
+        let (mut lost, mut forked, mut key_invalid) =
+            <(HashMap<_, _>, HashSet<_>, HashMap<_, _>)>::default();
+        let roster = parts.rosters.newest();
+        for id in roster.members.keys() {
+            let Some(origin) = roster.origin(id, LogName::Records) else {
+                continue;
+            };
+            if known("forked", ledger.is_forked(&origin), &mut unread) {
+                forked.insert(id.clone());
+            }
+            if let Ok(log) = ledger.log(&origin) {
+                lost.insert(id.clone(), known("lost", ledger.lost(&log), &mut unread));
+                let void = known("key_invalid", ledger.key_invalid(&log), &mut unread);
+                key_invalid.insert(id.clone(), void);
+            }
+        }
+        unread.sort_unstable();
+        unread.dedup();
+        Self {
+            cases,
+            hits,
+            conflicts,
+            own_lost,
+            lost,
+            forked,
+            key_invalid,
+            opaque,
+            unread,
+        }
+    }
+}
+
+/// What was read, or the mark that it was not: a number that is not known must
+/// not pass for none.
+fn known<T: Default, E: Blamed + std::fmt::Display>(
+    what: &'static str,
+    read: Result<T, E>,
+    unread: &mut Vec<&'static str>,
+) -> T {
+    read.unwrap_or_else(|error| {
+        tracing::error!(code = error.code(), what, "status cannot be read: {error}");
+        unread.push(what);
+        T::default()
+    })
 }
 
 fn spoken_status(said: Said) -> v1::SpokenStatus {
@@ -147,20 +219,6 @@ fn witnesses(parts: &Parts) -> Vec<v1::WitnessStatus> {
         .collect()
 }
 
-/// How many entries of each member's records log do not count for want of a
-/// key that spoke for them.
-fn key_invalid(parts: &Parts) -> Result<HashMap<String, u64>, LedgerError> {
-    let roster = parts.rosters.newest();
-    let mut out = HashMap::new();
-    for id in roster.members.keys() {
-        let origin = roster.origin(id, LogName::Records);
-        if let Some(log) = origin.and_then(|origin| parts.ledger.log(&origin).ok()) {
-            out.insert(id.to_string(), parts.ledger.key_invalid(&log)?);
-        }
-    }
-    Ok(out)
-}
-
 /// What this member has spent today at each custodian.
 async fn budgets(parts: &Parts) -> Vec<v1::BudgetStatus> {
     let roster = parts.rosters.newest();
@@ -189,10 +247,14 @@ async fn budgets(parts: &Parts) -> Vec<v1::BudgetStatus> {
     out
 }
 
+fn case_of(row: &CaseRow) -> Result<CaseRef, Status> {
+    case_ref(row).map_err(|e| to_officer(&e))
+}
+
 pub(super) fn summary(parts: &Parts, row: &CaseRow) -> Result<CaseSummary, Status> {
     let own = parts
         .ledger
-        .own_postings(&parts.ledger.case_mac(&case_ref(row)))
+        .own_postings(&parts.ledger.case_mac(&case_of(row)?))
         .map_err(|e| to_officer(&e))?;
     let kinds = row
         .kinds
@@ -268,7 +330,7 @@ fn case(parts: &Parts, case_no: &str) -> Result<v1::ShowCaseResponse, Status> {
         .map_err(|e| to_officer(&e))?;
     let ledger = &parts.ledger;
     let own = ledger
-        .own_postings(&ledger.case_mac(&case_ref(&row)))
+        .own_postings(&ledger.case_mac(&case_of(&row)?))
         .map_err(|e| to_officer(&e))?;
     let mut elements = vec![];
     for posting in own.iter().take(ELEMENTS_MAX) {
@@ -435,5 +497,19 @@ fn body_text(body: &Body) -> String {
             );
             line.trim_end().to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn what_cannot_be_read_is_not_a_zero_that_is_known() {
+        let mut unread = vec![];
+        let failed = known("conflicts", Err::<u64, _>(StoreError::Closed), &mut unread);
+        let read = known("hits", Ok::<u64, StoreError>(3), &mut unread);
+        assert_eq!((failed, read, unread), (0, 3, vec!["conflicts"]));
     }
 }

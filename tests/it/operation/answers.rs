@@ -352,6 +352,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         ],
         records_lost: 3,
         access_closed: "no witness has said yet".into(),
+        unread: vec![],
         features: vec!["records-1".into()],
         behind: vec!["wuhu".into()],
     }
