@@ -23,6 +23,16 @@ pub struct ReplicaView {
     key_invalid: u64,
     trouble: String,
     alarm: String,
+    /// Since when; absent when there is none.
+    alarm_began: Option<String>,
+    /// The last alarm that ended.
+    past_alarm: String,
+    past_alarm_began: Option<String>,
+    past_alarm_ended: Option<String>,
+    /// Bodies of a later version: an upgrade reads them.
+    newer: u64,
+    /// Bodies that break a rule.
+    refused: u64,
     /// Its owner signed two histories of it.
     forked: bool,
     /// Entries that a witnessed checkpoint holds.
@@ -118,6 +128,12 @@ impl StatusView {
             key_invalid: r.key_invalid,
             trouble: r.trouble.clone(),
             alarm: r.alarm.clone(),
+            alarm_began: show::instant(r.alarm_began),
+            past_alarm: r.past_alarm.clone(),
+            past_alarm_began: show::instant(r.past_alarm_began),
+            past_alarm_ended: show::instant(r.past_alarm_ended),
+            newer: r.newer,
+            refused: r.refused,
             forked: r.forked,
             witnessed: r.witnessed,
             lost: r.lost,
@@ -224,6 +240,7 @@ impl StatusView {
         }
         self.show_spoken(screen);
         self.show_lost(screen);
+        self.show_unread(screen);
         self.show_key_invalid(screen);
         self.show_witnesses(screen);
         self.show_replicas(screen);
@@ -269,6 +286,33 @@ impl StatusView {
                 "message.status.lost",
                 &[("member", &replica.member), ("count", &count)],
             );
+        }
+    }
+
+    /// What is held and not read, and what is over.
+    fn show_unread(&self, screen: &mut Screen) {
+        for replica in &self.replicas {
+            let told = [
+                ("message.status.newer", replica.newer),
+                ("message.status.refused", replica.refused),
+            ];
+            for (key, count) in told.into_iter().filter(|(_, count)| *count > 0) {
+                let count = count.to_string();
+                screen.text(key, &[("member", &replica.member), ("count", &count)]);
+            }
+            if let (Some(began), Some(ended)) =
+                (&replica.past_alarm_began, &replica.past_alarm_ended)
+            {
+                screen.text(
+                    "message.status.past_alarm",
+                    &[
+                        ("member", &replica.member),
+                        ("began", began),
+                        ("ended", ended),
+                        ("what", &replica.past_alarm),
+                    ],
+                );
+            }
         }
     }
 
@@ -342,7 +386,14 @@ impl StatusView {
             .number("label.column.witnessed")
             .column("label.column.status");
         for replica in &self.replicas {
-            let parts = [&replica.alarm, &replica.trouble];
+            let alarm = match &replica.alarm_began {
+                Some(began) => lang.text(
+                    "message.status.alarm_since",
+                    &[("what", &replica.alarm), ("began", began)],
+                ),
+                None => replica.alarm.clone(),
+            };
+            let parts = [&alarm, &replica.trouble];
             let said: Vec<&str> = parts
                 .into_iter()
                 .filter(|p| !p.is_empty())
