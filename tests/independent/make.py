@@ -9,7 +9,7 @@ key half-way, retracted four records, let one expire, and has two receipts of
 wuhu for one erasure; its last five records are not witnessed. Some records have a
 second signature, of an old key or of an algorithm that nobody knows yet; some records
 and access lines are of a later version. The third of its rosters lists keys of that
-algorithm, for each use, and requires a feature. An officer signed the lines of its
+algorithm and requires a feature. An officer signed the lines of its
 access log.
 
 DIR/instead/NAME has files that the roots or members could have signed instead of those
@@ -148,14 +148,15 @@ class Member:
         self.keys = {use: [Ed25519PrivateKey.generate()] for use in (RECORDS, CHECKPOINT, WITNESS)}
         self.from_size = {}
         self.revoked = {}    # key number -> ("keep", size)
-        self.newer_from = None    # first index of the records key that nobody knows yet
+        self.newer = ()    # uses of keys that nobody knows yet
+        self.newer_from = 0    # first index of the records key among them
 
     def roster_message(self, witnesses, issued_at):
         keys = [message((1, use), (2, number(key)), (3, public(key)), (4, NOW - 30 * DAY),
                         (6, self.revoked.get(number(key), 0)),
                         (7, self.from_size.get(number(key), 0)), (8, rosters.ED25519))
                 for use, all_keys in self.keys.items() for key in all_keys]
-        for use in self.keys if self.newer_from is not None else ():
+        for use in self.newer:
             key_id, key = newer_key(self.name, use)
             keys.append(message(
                 (1, use), (2, key_id), (3, key), (4, NOW - 30 * DAY),
@@ -356,7 +357,8 @@ def main():
     hefei.from_size[number(new_key)] = args.records // 2
     raw2, signed2 = make_roster(
         2, hashlib.sha256(raw1).digest(), members, roots, NOW - 15 * DAY)
-    hefei.newer_from, members["wuhu"].newer_from = args.records // 2, 0
+    hefei.newer, hefei.newer_from = [RECORDS], args.records // 2
+    members["wuhu"].newer, members["audit-office"].newer = [RECORDS], [WITNESS]
 
     def third():
         return make_roster(3, hashlib.sha256(raw2).digest(), members, roots, NOW - 5 * DAY,
