@@ -182,7 +182,7 @@ fn what_claims_to_be_newer_and_is_broken_is_refused() {
             "newer and a wrong end",
             1,
             element_bytes("hefei", 1, |b| b.kind = 99),
-            7,
+            crate::cluster::NOW + 7,
         ),
         (
             "newer and another owner",
@@ -319,7 +319,7 @@ fn an_amendment_of_a_notice_has_no_effect() {
     let (owner, reader) = (ledgers.open("hefei"), ledgers.open("wuhu"));
     append(&owner, vec![notice(1)]);
     let end = crate::cluster::NOW + 100;
-    let mut amend = crate::tamper::amendment(&owner, 0, 1, Audience::Nobody);
+    let mut amend = crate::tamper::amendment(&owner, 0, 1, Audience::Federation);
     let Body::Amend(body) = &mut amend.body else {
         panic!("an amendment")
     };
