@@ -102,7 +102,16 @@ fn no_bit_of_an_entry_can_change() {
         let mut bytes = entry.bytes.to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let verdict = Entry::parse(bytes.into()).and_then(|read| read.verify(key.public_key()));
-        refused(verdict, &format!("bit {bit}"));
+        let error = verdict.expect_err("a changed bit");
+        // Another version is for a later reader to judge.
+        let is_version = matches!(
+            error,
+            RecordError::Unknown {
+                what: "statement version",
+                ..
+            }
+        );
+        assert!(!error.is_newer() || is_version, "bit {bit}: {error}");
     }
     for end in 0..entry.bytes.len() {
         refused(Entry::parse(entry.bytes.slice(..end)), "a truncated entry");
@@ -458,7 +467,7 @@ fn an_audience_names_whom_it_must_sorted_and_once() {
         (3, &["Hefei"]),
         (2, &["a\u{7}"]),
     ] {
-        refused(with(scope, names), &format!("{scope} {names:?}"));
+        assert!(with(scope, names).is_err(), "{scope} {names:?}");
     }
     refused(
         Body::Element(ElementBody {
