@@ -2,6 +2,7 @@
 //! Each is judged alone; what is merely newer is nobody's fault.
 
 mod ends;
+mod federation;
 pub(crate) mod writer;
 
 use std::sync::Arc;
