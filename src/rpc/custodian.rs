@@ -93,7 +93,7 @@ impl CustodianService {
     ) -> Result<R, Status> {
         let custodian = Arc::clone(&self.custodian);
         let done = tokio::task::spawn_blocking(move || work(&custodian)).await;
-        let done = done.map_err(|_| Status::internal("the custodian's work broke off"))?;
+        let done = done.map_err(|_| super::exchange::broke_off())?;
         done.map_err(|e| to_peer(&e))
     }
 

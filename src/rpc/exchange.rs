@@ -306,7 +306,7 @@ impl exchange_server::Exchange for Exchange {
     }
 }
 
-fn broke_off() -> Status {
+pub(super) fn broke_off() -> Status {
     to_peer(&LedgerError::Stopped)
 }
 
