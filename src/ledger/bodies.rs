@@ -217,13 +217,7 @@ impl Ledger {
                 batch.delete(Table::Lost, &mark);
             }
         }
-        for (index, found) in &opaque {
-            let newer = found.is_newer();
-            accepted.newer += u64::from(newer);
-            accepted.refused += u64::from(!newer);
-            self.stage_opaque(&mut batch, (log.number, *index), found, None);
-            batch.delete(Table::Absent, &segment::run_key(log.number, *index));
-        }
+        self.stage_unread(&mut batch, log, &opaque, &mut accepted);
         if late {
             let changes = (chunk.start..).zip(states).collect();
             self.change_states(log.number, &changes, batch, never_held)?;
@@ -249,6 +243,23 @@ impl Ledger {
         }
         accepted.upto = head.bodies_upto.max(end);
         Ok(accepted)
+    }
+
+    /// Puts the rows of the bodies of an answer that cannot be read into `batch`.
+    fn stage_unread(
+        &self,
+        batch: &mut Batch,
+        log: &Log,
+        opaque: &[(LogIndex, RecordError)],
+        accepted: &mut BodiesAccepted,
+    ) {
+        for (index, found) in opaque {
+            let newer = found.is_newer();
+            accepted.newer += u64::from(newer);
+            accepted.refused += u64::from(!newer);
+            self.stage_opaque(batch, (log.number, *index), found, None);
+            batch.delete(Table::Absent, &segment::run_key(log.number, *index));
+        }
     }
 
     fn forget_absent(

@@ -39,6 +39,10 @@ pub struct OpaqueBody {
 
 /// What a body is when its index is known.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one is looked at when it is made, and never kept"
+)]
 pub enum Reading {
     /// It is not held.
     Gone,

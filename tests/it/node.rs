@@ -2,6 +2,7 @@
 //! rosters say that it is, and with every roster that it ever had.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use casegate::blame::Blamed;
 use casegate::clock::{Clock, DAY_S};
@@ -258,7 +259,7 @@ async fn a_running_node_that_lacks_a_required_feature_stops_serving_and_the_othe
     let draft = requiring(cluster.federation.next_roster());
     let signed = draft.sign(&[&root]);
     let next = v1::SignedRoster::decode(&signed[..]).expect("a roster");
-    let parts = std::sync::Arc::clone(cluster.parts("hefei"));
+    let parts = Arc::clone(cluster.parts("hefei"));
     let before = parts.rosters.newest().version;
     let rosters = parts.rosters.clone();
     let taken = tokio::task::spawn_blocking(move || rosters.extend(&[next]));
@@ -275,7 +276,7 @@ async fn a_running_node_that_lacks_a_required_feature_stops_serving_and_the_othe
     let peers = &cluster.parts("wuhu").peers;
     let fetched = peers.rosters(&id("hefei"), before).await.expect("rosters");
     assert_eq!(fetched.rosters.len(), 1, "the next node can learn of it");
-    let queued = parts.publisher.clone().publish_batch().await;
+    let queued = Arc::clone(&parts.publisher).publish_batch().await;
     let waits = queued.expect_err("publishing waits");
     assert!(waits.to_string().contains("tea-9"), "{waits}");
 

@@ -216,102 +216,62 @@ mod tests {
         newer: false,
     };
 
+    /// What is changed of a good record, and its verdict then.
+    type Case = (fn(&mut Mark), Verdict);
+
+    fn with(change: fn(&mut Mark)) -> Mark {
+        let mut mark = GOOD;
+        change(&mut mark);
+        mark
+    }
+
     #[test]
     fn the_worst_about_a_record_is_its_verdict() {
-        let erased = Mark {
-            body: BodyMark::Erased,
-            ..GOOD
-        };
-        let cases = [
-            (GOOD, Verdict::Valid),
+        let cases: [Case; 14] = [
+            (|_| (), Verdict::Valid),
+            (|m| m.key = Validity::Provisional, Verdict::Provisional),
+            (|m| m.body = BodyMark::Withheld, Verdict::Valid),
+            (|m| m.newer = true, Verdict::Valid),
+            (|m| m.body = BodyMark::Erased, Verdict::Missing),
             (
-                Mark {
-                    key: Validity::Provisional,
-                    ..GOOD
-                },
-                Verdict::Provisional,
-            ),
-            (
-                Mark {
-                    body: BodyMark::Withheld,
-                    ..GOOD
-                },
-                Verdict::Valid,
-            ),
-            (erased, Verdict::Missing),
-            (
-                Mark {
-                    explained: true,
-                    ..erased
-                },
+                |m| (m.body, m.explained) = (BodyMark::Erased, true),
                 Verdict::Erased,
             ),
             (
-                Mark {
-                    explained: true,
-                    in_tree: false,
-                    ..erased
-                },
+                |m| (m.body, m.explained, m.in_tree) = (BodyMark::Erased, true, false),
                 Verdict::NotLogged,
             ),
             (
-                Mark {
-                    key: Validity::KeyInvalid(Why::Revoked),
-                    ..GOOD
-                },
+                |m| m.key = Validity::KeyInvalid(Why::Revoked),
                 Verdict::KeyInvalid,
             ),
             (
-                Mark {
-                    in_tree: false,
-                    key: Validity::Unknown,
-                    ..GOOD
-                },
+                |m| (m.in_tree, m.key) = (false, Validity::Unknown),
                 Verdict::NotLogged,
             ),
             (
-                Mark {
-                    in_tree: false,
-                    body: BodyMark::Forged,
-                    ..GOOD
-                },
+                |m| (m.in_tree, m.body) = (false, BodyMark::Forged),
                 Verdict::Forged,
             ),
+            (|m| m.entry = EntryMark::Forged, Verdict::Forged),
             (
-                Mark {
-                    entry: EntryMark::Forged,
-                    ..GOOD
-                },
-                Verdict::Forged,
-            ),
-            (
-                Mark {
-                    entry: EntryMark::Unchecked,
-                    key: Validity::Provisional,
-                    ..GOOD
-                },
+                |m| (m.entry, m.key) = (EntryMark::Unchecked, Validity::Provisional),
                 Verdict::Unchecked,
             ),
             (
-                Mark {
-                    entry: EntryMark::Unchecked,
-                    key: Validity::KeyInvalid(Why::Revoked),
-                    ..GOOD
+                |m| {
+                    let key = Validity::KeyInvalid(Why::Revoked);
+                    (m.entry, m.key) = (EntryMark::Unchecked, key);
                 },
                 Verdict::KeyInvalid,
             ),
-            (
-                Mark {
-                    key: Validity::Unknown,
-                    ..GOOD
-                },
-                Verdict::KeyInvalid,
-            ),
-            (Mark::MISSING, Verdict::Missing),
+            (|m| m.key = Validity::Unknown, Verdict::KeyInvalid),
         ];
-        for (mark, verdict) in cases {
+        for (change, verdict) in cases {
+            let mark = with(change);
             assert_eq!(mark.verdict(), verdict, "{mark:?}");
         }
+        assert_eq!(Mark::MISSING.verdict(), Verdict::Missing);
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn varint(mut n: u64) -> Vec<u8> {
         out.push(0x80 | (n & 0x7f) as u8);
         n >>= 7;
     }
-    out.push(n as u8);
+    out.push(u8::try_from(n).expect("less than 128"));
     out
 }
 

@@ -67,7 +67,9 @@ fn answers<T: Send + 'static>(items: Vec<T>) -> Response<Answers<T>> {
 
 fn of_hefei(origin: &str) -> Result<(), Status> {
     let known = origin == records("hefei").to_string();
-    known.then_some(()).ok_or(Status::not_found("no log"))
+    known
+        .then_some(())
+        .ok_or_else(|| Status::not_found("no log"))
 }
 
 #[tonic::async_trait]

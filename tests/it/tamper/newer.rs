@@ -31,8 +31,11 @@ fn listed(usage: KeyUse, key: ListedKey, from_size: u64) -> MemberKey {
     }
 }
 
+/// A key's id, and what signs with it.
+type Signer<'a> = (KeyId, &'a dyn Fn(&[u8]) -> Vec<u8>);
+
 /// An entry of hefei under the key of this id, with these signatures.
-fn entry(body: &[u8], key_id: KeyId, signatures: &[(KeyId, &dyn Fn(&[u8]) -> Vec<u8>)]) -> Bytes {
+fn entry(body: &[u8], key_id: KeyId, signatures: &[Signer<'_>]) -> Bytes {
     let statement = Statement {
         origin: origin("hefei"),
         body_type: BodyType::Element,
@@ -43,7 +46,7 @@ fn entry(body: &[u8], key_id: KeyId, signatures: &[(KeyId, &dyn Fn(&[u8]) -> Vec
     }
     .encode();
     let signed = pae(PAYLOAD_TYPE, &statement);
-    let signature = |(id, sign): &(KeyId, &dyn Fn(&[u8]) -> Vec<u8>)| v1::Signature {
+    let signature = |(id, sign): &Signer<'_>| v1::Signature {
         key_id: id.0.to_vec().into(),
         signature: sign(&signed).into(),
     };
