@@ -228,7 +228,8 @@ fn equal_values_get_equal_tokens_and_each_is_evaluated_once() {
 fn one_custodian_of_three_down_changes_nothing() {
     let desk = desk(100_000);
     let want = desk.tokens(&["a", "b"]).expect("tokens");
-    for name in NAMES {
+    // Any two of the three are asked first, so that one of many rounds meets the one that is down.
+    for name in NAMES.into_iter().cycle().take(24) {
         desk.transport.heal();
         desk.transport.fault(name, Fault::Down);
         assert_eq!(
