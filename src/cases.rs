@@ -17,6 +17,8 @@ use crate::wire::v1::{CaseRow, CaseState};
 
 /// Characters that a case number may have.
 pub const CASE_NO_CHARS_MAX: usize = 512;
+/// Digits of a case ref that name its case at least.
+const REF_DIGITS_MIN: usize = 8;
 
 /// Why a case was refused.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,9 @@ pub enum CaseError {
     /// No row with this number.
     #[error("no case {0:?} in this node's case table")]
     Unknown(String),
+    /// The digits begin the refs of several cases.
+    #[error("several case refs begin with these digits: give more of them")]
+    Ambiguous,
     /// The case is closed.
     #[error("case {0:?} is closed")]
     Closed(String),
@@ -56,7 +61,7 @@ impl From<StoreError> for CaseError {
 impl Blamed for CaseError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Unknown(_) => Blame::NotFound,
+            Self::Unknown(_) | Self::Ambiguous => Blame::NotFound,
             Self::Closed(_)
             | Self::NotAnOperation(_)
             | Self::Ended(_)
@@ -70,6 +75,7 @@ impl Blamed for CaseError {
     fn code(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "case.unknown",
+            Self::Ambiguous => "case.ambiguous",
             Self::Closed(_) => "case.closed",
             Self::NotAnOperation(_) => "case.not_an_operation",
             Self::Ended(_) => "case.ended",
@@ -132,6 +138,27 @@ impl Cases {
         }
     }
 
+    /// Finds a case as a person names it: by its number, or by the first digits of
+    /// its ref, [`REF_DIGITS_MIN`] at least, where no other case begins so.
+    ///
+    /// # Errors
+    /// [`CaseError::Ambiguous`] or [`CaseError::Ledger`].
+    pub fn named(&self, name: &str) -> Result<Option<CaseRow>, CaseError> {
+        if let Some(row) = self.find(name)? {
+            return Ok(Some(row));
+        }
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if !(REF_DIGITS_MIN..=32).contains(&name.len()) || !name.bytes().all(digit) {
+            return Ok(None);
+        }
+        let mut rows = self.all()?;
+        rows.retain(|row| hex::encode(&row.case_ref).starts_with(name));
+        if rows.len() > 1 {
+            return Err(CaseError::Ambiguous);
+        }
+        Ok(rows.pop())
+    }
+
     /// Finds the own case behind a case ref.
     ///
     /// # Errors
@@ -164,7 +191,7 @@ impl Cases {
     /// [`CaseError::Unknown`] or [`CaseError::Closed`].
     pub fn open_case(&self, case_no: &str) -> Result<CaseRow, CaseError> {
         let row = self
-            .find(case_no)?
+            .named(case_no)?
             .ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;
         if row.state() == CaseState::Closed {
             return Err(CaseError::Closed(case_no.to_owned()));
@@ -177,7 +204,7 @@ impl Cases {
     /// # Errors
     /// [`CaseError::Unknown`].
     pub fn open_or_closed(&self, case_no: &str) -> Result<CaseRow, CaseError> {
-        self.find(case_no)?
+        self.named(case_no)?
             .ok_or_else(|| CaseError::Unknown(case_no.to_owned()))
     }
 
@@ -296,7 +323,7 @@ impl Cases {
     ) -> Result<CaseRow, CaseError> {
         let changing = self.change();
         let mut row = self
-            .find(case_no)?
+            .named(case_no)?
             .ok_or_else(|| CaseError::Unknown(case_no.to_owned()))?;
         row.set_state(CaseState::Closed);
         let mut batch = Batch::new();

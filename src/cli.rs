@@ -12,6 +12,7 @@ use crate::cli::desk::Desk;
 use crate::cli::failure::{CommandError, Exit, Failure};
 use crate::cli::officer::OfficerCommand;
 use crate::cli::output::Output;
+use crate::cli::sheet::Sheet;
 use crate::clock::Clock;
 use crate::lang::Lang;
 
@@ -37,6 +38,7 @@ pub mod rejects;
 pub mod roster;
 pub mod sample;
 pub mod serve;
+pub mod sheet;
 pub mod show;
 pub mod status;
 pub mod store;
@@ -61,8 +63,14 @@ pub struct Cli {
     /// Prints one JSON object instead of text for people.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Shows all columns and rows, however wide they are.
+    #[arg(long, global = true)]
+    pub wide: bool,
+    /// Writes the answer into a file too, as one page that needs nothing else.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// The language, zh or en; otherwise that of LC_ALL or LANG.
-    #[arg(long, global = true, value_name = "LANG", value_parser = parse_lang)]
+    #[arg(long, global = true, value_name = "LANG")]
     pub lang: Option<Lang>,
     /// The locale that counts before LANG.
     #[arg(long = "env-lc-all", env = "LC_ALL", hide = true, global = true)]
@@ -70,6 +78,9 @@ pub struct Cli {
     /// The locale.
     #[arg(long = "env-lang", env = "LANG", hide = true, global = true)]
     pub locale: Option<OsString>,
+    /// How wide the terminal is, where it does not say so itself.
+    #[arg(long = "env-columns", env = "COLUMNS", hide = true, global = true)]
+    pub columns: Option<OsString>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -150,11 +161,31 @@ pub enum DeskCommand {
     Log(log::LogArgs),
 }
 
-fn parse_lang(text: &str) -> Result<Lang, String> {
-    text.parse::<Lang>().map_err(|e| e.to_string())
+/// What a command comes to.
+enum Answer {
+    /// What is to be shown.
+    Sheet(Sheet),
+    /// Everything was shown already.
+    Ended(Exit),
+}
+
+impl From<Sheet> for Answer {
+    fn from(sheet: Sheet) -> Self {
+        Self::Sheet(sheet)
+    }
 }
 
 impl Cli {
+    /// Where results go: standard output, as the command line says.
+    #[must_use]
+    pub fn output(&self) -> Output {
+        let columns = self.columns.as_ref().and_then(|v| v.to_str());
+        let columns = columns.and_then(|v| v.parse().ok());
+        Output::stdio(self.json, self.language(), columns)
+            .wide(self.wide)
+            .page(self.html.clone())
+    }
+
     /// The language to speak.
     #[must_use]
     pub fn language(&self) -> Lang {
@@ -199,12 +230,17 @@ impl Cli {
     }
 }
 
-/// Does what the command line says and tells a failure through `output`.
+/// Does what the command line says, and shows what comes of it or tells why
+/// nothing does.
 #[must_use]
 pub fn run(cli: &Cli, clock: &Clock, output: &Output) -> Exit {
-    let failure = match dispatch(cli, clock, output) {
+    let shown = dispatch(cli, clock, output).and_then(|answer| match answer {
+        Answer::Sheet(sheet) => output.show(&sheet),
+        Answer::Ended(exit) => Ok(exit),
+    });
+    let failure = match shown {
         Ok(exit) => return exit,
-        Err(error) => Failure::of_any(&error, output.lang(), &cli.known()),
+        Err(error) => Failure::of(&error, output.lang(), &cli.known()),
     };
     match output.fail(&failure.code, &failure.sentence) {
         Ok(()) => failure.exit,
@@ -213,13 +249,15 @@ pub fn run(cli: &Cli, clock: &Clock, output: &Output) -> Exit {
     }
 }
 
-fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
+fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> Result<Answer, CommandError> {
     match &cli.command {
         Command::Desk(command) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            Ok(runtime.block_on(at_desk(cli, command, clock, output))?)
+            Ok(runtime
+                .block_on(at_desk(cli, command, clock, output))?
+                .into())
         }
         Command::Node(command) => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -231,24 +269,24 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?;
-            runtime.block_on(demo::run(args, clock, output))
+            let exit = runtime.block_on(demo::run(args, clock, output))?;
+            Ok(Answer::Ended(exit))
         }
-        Command::Pki(args) => pki::run(args, clock.now(), output).map(|()| Exit::Done),
+        Command::Pki(args) => Ok(pki::run(args, clock.now())?.into()),
         Command::Roster(args) => {
-            let done = roster::run(args, clock.now(), crate::rosters::shares_fit, output);
-            done.map(|()| Exit::Done)
+            Ok(roster::run(args, clock.now(), crate::rosters::shares_fit)?.into())
         }
-        Command::Audit(args) => audit::run(args, &cli.config, clock, output),
-        Command::Sample(args) => sample::run(args, output).map(|()| Exit::Done),
+        Command::Audit(args) => Ok(audit::run(args, &cli.config, clock, output)?.into()),
+        Command::Sample(args) => Ok(sample::run(args)?.into()),
         Command::Completion { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "casegate", &mut text);
             output.verbatim(&text)?;
-            Ok(Exit::Done)
+            Ok(Answer::Ended(Exit::Done))
         }
         Command::Man { command } => {
             output.verbatim(&man_page(command.as_deref())?)?;
-            Ok(Exit::Done)
+            Ok(Answer::Ended(Exit::Done))
         }
     }
 }
@@ -258,19 +296,22 @@ async fn at_node(
     command: &NodeCommand,
     clock: &Clock,
     output: &Output,
-) -> anyhow::Result<Exit> {
-    match command {
-        NodeCommand::Serve(args) => serve::run(args, &cli.config, clock, output).await,
-        NodeCommand::Doctor(args) => doctor::run(args, &cli.config, clock, output).await,
-        NodeCommand::Init(args) => init::run(args, output),
+) -> Result<Answer, CommandError> {
+    let config = &cli.config;
+    Ok(match command {
+        NodeCommand::Serve(args) => Answer::Ended(serve::run(args, config, clock, output).await?),
+        NodeCommand::Doctor(args) => doctor::run(args, config, clock, output).await?.into(),
+        NodeCommand::Init(args) => init::run(args)?.into(),
         NodeCommand::Custodian(args) => {
-            custodian::run(args, || Desk::open(&cli.config, clock), output).await
+            let desk = || Desk::open(config, clock);
+            custodian::run(args, desk, output).await?.into()
         }
         NodeCommand::Store(args) => {
             // Blocks on the disk for long; nothing else runs on this runtime.
-            tokio::task::block_in_place(|| store::run(args, &cli.config, clock, output))
+            let done = || store::run(args, config, clock, output);
+            tokio::task::block_in_place(done)?.into()
         }
-    }
+    })
 }
 
 async fn at_desk(
@@ -278,26 +319,26 @@ async fn at_desk(
     command: &DeskCommand,
     clock: &Clock,
     output: &Output,
-) -> Result<Exit, CommandError> {
+) -> Result<Sheet, CommandError> {
     let desk = Desk::open(&cli.config, clock)?;
     if desk.roster_expires_at <= clock.now() {
         output.note(&output.lang().text("message.roster.expired", &[]))?;
     }
     match command {
-        DeskCommand::Status => status::run(&desk, output).await,
+        DeskCommand::Status => status::run(&desk).await,
         DeskCommand::Import(args) => import::run(args, &desk, output).await,
-        DeskCommand::Publish(args) => publish::run(args, &desk, output).await,
-        DeskCommand::Case(command) => case::run(command, &desk, output).await,
-        DeskCommand::Query(args) => query::run(args, &desk, output).await,
+        DeskCommand::Publish(args) => publish::run(args, &desk, output.lang()).await,
+        DeskCommand::Case(command) => case::run(command, &desk).await,
+        DeskCommand::Query(args) => query::run(args, &desk).await,
         DeskCommand::Links(args) => links::run(args, &desk, output).await,
-        DeskCommand::Hits(args) => hits::run(args, &desk, output).await,
-        DeskCommand::Officer(command) => officer::run(command, &desk, output).await,
-        DeskCommand::Log(args) => log::run(args, &desk, output).await,
+        DeskCommand::Hits(args) => hits::run(args, &desk).await,
+        DeskCommand::Officer(command) => officer::run(command, &desk).await,
+        DeskCommand::Log(args) => log::run(args, &desk).await,
     }
 }
 
 /// The manual page of casegate, or of one of its commands, as roff.
-fn man_page(command: Option<&str>) -> anyhow::Result<Vec<u8>> {
+fn man_page(command: Option<&str>) -> Result<Vec<u8>, CommandError> {
     let mut whole = Cli::command();
     whole.build();
     let page = match command {

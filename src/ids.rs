@@ -16,6 +16,14 @@ pub enum IdError {
         /// The refused text.
         value: String,
     },
+    /// A text that is not as many hexadecimal digits as it must have.
+    #[error("{what} must have {digits} hexadecimal digits")]
+    Hex {
+        /// What kind of identifier it is.
+        what: &'static str,
+        /// How many digits it has.
+        digits: usize,
+    },
     /// A byte string of the wrong length.
     #[error("{what} must have {want} bytes, not {got}")]
     Length {
@@ -60,6 +68,14 @@ macro_rules! name_type {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
             }
         }
 
@@ -113,6 +129,19 @@ macro_rules! bytes_type {
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let mut bytes = [0; $len];
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| IdError::Hex {
+                    what: $what,
+                    digits: 2 * $len,
+                })?;
+                Ok(Self(bytes))
             }
         }
 
@@ -320,6 +349,20 @@ mod tests {
         ] {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn ids_read_back_what_they_print_and_nothing_else() {
+        let case = CaseRef([0xab; 16]);
+        assert_eq!(case.to_string().parse(), Ok(case));
+        for bad in ["", "ab", "abababababababababababababababzz"] {
+            assert!(bad.parse::<CaseRef>().is_err(), "{bad}");
+        }
+        assert_eq!(
+            "hefei".parse::<MemberId>().map(|m| m.to_string()),
+            Ok("hefei".into())
+        );
+        assert!("He Fei".parse::<OfficerName>().is_err());
     }
 
     #[test]

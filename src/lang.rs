@@ -8,8 +8,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
+mod retold;
+
 /// The catalogue's files: one a family of keys.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     include_str!("lang/audit.toml"),
     include_str!("lang/demo.toml"),
     include_str!("lang/desk.toml"),
@@ -20,6 +22,8 @@ const FILES: [&str; 10] = [
     include_str!("lang/node.toml"),
     include_str!("lang/pki.toml"),
     include_str!("lang/refusal.toml"),
+    include_str!("lang/said.toml"),
+    include_str!("lang/word.toml"),
 ];
 
 /// A language that casegate speaks.
@@ -177,6 +181,7 @@ fn collect(prefix: &str, table: &toml::Table, phrases: &mut Vec<(String, Phrase)
 }
 
 /// Fills placeholders in one pass, so that a value with braces is left alone.
+/// `{n|case|cases}` is `case` where `n` is 1, else `cases`.
 fn fill(text: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -184,7 +189,7 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
         out.push_str(before);
         let value = after
             .split_once('}')
-            .and_then(|(name, tail)| values.iter().find(|(n, _)| *n == name).map(|v| (v.1, tail)));
+            .and_then(|(name, tail)| Some((filled(name, values)?, tail)));
         match value {
             Some((value, tail)) => {
                 out.push_str(value);
@@ -200,13 +205,25 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
     out
 }
 
+/// What stands in place of one placeholder.
+fn filled<'a>(placeholder: &'a str, values: &[(&str, &'a str)]) -> Option<&'a str> {
+    let mut parts = placeholder.split('|');
+    let name = parts.next()?;
+    let value = values.iter().find(|(n, _)| *n == name)?.1;
+    match (parts.next(), parts.next()) {
+        (Some(one), Some(_)) if value == "1" => Some(one),
+        (Some(_), Some(many)) => Some(many),
+        _ => Some(value),
+    }
+}
+
 /// The names between braces in a text, in order, for checks of the catalogue.
 #[must_use]
 pub fn placeholders(text: &str) -> Vec<&str> {
     text.split('{')
         .skip(1)
         .filter_map(|part| part.split_once('}'))
-        .map(|(name, _)| name)
+        .map(|(name, _)| name.split('|').next().unwrap_or(name))
         .collect()
 }
 
@@ -221,6 +238,11 @@ mod tests {
             "{b} and 2{c"
         );
         assert_eq!(fill("{x}", &[]), "{x}");
+        let cases = |n| fill("{n} {n|case|cases}", &[("n", n)]);
+        assert_eq!(
+            (cases("1"), cases("21")),
+            ("1 case".into(), "21 cases".into())
+        );
     }
 
     #[test]

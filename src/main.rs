@@ -14,8 +14,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error).into(),
     };
-    let output = Output::stdio(cli.json, cli.language());
-    cli::run(&cli, &Clock::System, &output).into()
+    cli::run(&cli, &Clock::System, &cli.output()).into()
 }
 
 /// Tells what is wrong with the command line; help and version are no error.
@@ -26,7 +25,7 @@ fn refuse(error: &clap::Error) -> Exit {
         Exit::Done
     };
     let told = if exit == Exit::Refused && std::env::args_os().any(|arg| arg == "--json") {
-        Output::stdio(true, Lang::En).fail("command.usage", error.to_string().trim())
+        Output::stdio(true, Lang::En, None).fail("command.usage", error.to_string().trim())
     } else {
         error.print()
     };

@@ -5,7 +5,6 @@
 mod export;
 mod matching;
 mod node;
-mod page;
 mod policy;
 mod reads;
 mod show;
@@ -15,8 +14,9 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use crate::cli::failure::Exit;
+use crate::cli::failure::CommandError;
 use crate::cli::output::Output;
+use crate::cli::sheet::Sheet;
 use crate::clock::Clock;
 
 /// Proves what stands in a member's logs, with and without a node.
@@ -54,14 +54,14 @@ pub fn run(
     config: &Path,
     clock: &Clock,
     output: &Output,
-) -> anyhow::Result<Exit> {
+) -> Result<Sheet, CommandError> {
     match &args.command {
         AuditCommand::Export(args) => export::run(args, config, clock, output),
-        AuditCommand::Logs(args) => reads::logs(args, config, clock, output),
-        AuditCommand::Erasures(args) => reads::erasures(args, config, clock, output),
-        AuditCommand::Evidence(args) => reads::evidence(args, config, clock, output),
+        AuditCommand::Logs(args) => reads::logs(args, config, clock),
+        AuditCommand::Erasures(args) => reads::erasures(args, config, clock),
+        AuditCommand::Evidence(args) => reads::evidence(args, config, clock),
         AuditCommand::Verify(args) => verify::run(args, clock, output),
         AuditCommand::Match(args) => matching::run(args, clock, output),
-        AuditCommand::Policy(args) => policy::run(args, output),
+        AuditCommand::Policy(args) => policy::run(args),
     }
 }

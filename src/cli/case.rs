@@ -2,15 +2,14 @@
 //! department, and the retraction of what was published.
 
 use crate::cli::desk::Desk;
-use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::Output;
+use crate::cli::failure::CommandError;
 use crate::cli::publish::{self, ElementArg, parse_element};
+use crate::cli::sheet::Sheet;
 use crate::cli::show;
+use crate::element::Kind;
 use crate::wire::v1;
 
 pub mod view;
-
-use view::{CaseView, CasesView, RetractView, ShownCaseView};
 
 /// What to do with the case table.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -85,8 +84,8 @@ pub struct OperationArgs {
     #[arg(long = "region", value_name = "NAME", required = true)]
     pub regions: Vec<String>,
     /// A kind of element that it may compare; may be given many times.
-    #[arg(long = "kind", value_name = "KIND", required = true, value_parser = parse_kind)]
-    pub kinds: Vec<v1::ElementKind>,
+    #[arg(long = "kind", value_name = "KIND", required = true, value_parser = show::parse_kind)]
+    pub kinds: Vec<Kind>,
     /// The last day on which it may be used.
     #[arg(long, value_name = "DATE", value_parser = show::parse_day)]
     pub ends_on: i32,
@@ -145,12 +144,6 @@ impl Why {
     }
 }
 
-fn parse_kind(text: &str) -> Result<v1::ElementKind, String> {
-    show::parse_kind(text).ok_or_else(|| {
-        "this is not a kind of element: use phone, bank-card, url or another".to_owned()
-    })
-}
-
 impl CaseCommand {
     /// The number of the case that the command is about.
     #[must_use]
@@ -169,63 +162,41 @@ impl CaseCommand {
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn run(
-    command: &CaseCommand,
-    desk: &Desk,
-    output: &Output,
-) -> Result<Exit, CommandError> {
+pub async fn run(command: &CaseCommand, desk: &Desk) -> Result<Sheet, CommandError> {
     match command {
-        CaseCommand::List { limit } => list(*limit, false, desk, output).await,
-        CaseCommand::Operation(OperationCommand::List { limit }) => {
-            list(*limit, true, desk, output).await
-        }
+        CaseCommand::List { limit } => list(*limit, false, desk).await,
+        CaseCommand::Operation(OperationCommand::List { limit }) => list(*limit, true, desk).await,
         CaseCommand::Show { case_no } => {
             let request = v1::ShowCaseRequest {
                 case_no: case_no.clone(),
             };
-            let view = ShownCaseView::of(&desk.client.show_case(request).await?)?;
-            output.emit("case", &view, |screen| view.show(screen))?;
-            Ok(Exit::Done)
+            view::shown(&desk.client.show_case(request).await?)
         }
-        CaseCommand::Add(args) => add(case_row(args), desk, output).await,
-        CaseCommand::Operation(OperationCommand::Add(args)) => {
-            add(operation_row(args), desk, output).await
-        }
+        CaseCommand::Add(args) => add(case_row(args), desk).await,
+        CaseCommand::Operation(OperationCommand::Add(args)) => add(operation_row(args), desk).await,
         CaseCommand::Close { case_no } => {
             let request = v1::CloseCaseRequest {
                 case_no: case_no.clone(),
             };
-            let view = CaseView::of(desk.client.close_case(request).await?.summary.as_ref())?;
-            output.emit("case", &view, |screen| view.say(screen, true))?;
-            Ok(Exit::Done)
+            let answer = desk.client.close_case(request).await?;
+            view::one(answer.summary.as_ref(), "message.case.closed")
         }
-        CaseCommand::Retract(args) => retract(args, desk, output).await,
+        CaseCommand::Retract(args) => retract(args, desk).await,
     }
 }
 
-async fn list(
-    limit: u32,
-    operations: bool,
-    desk: &Desk,
-    output: &Output,
-) -> Result<Exit, CommandError> {
-    let answer = desk
-        .client
-        .list_cases(v1::ListCasesRequest { limit, operations })
-        .await?;
-    let view = CasesView::of(&answer)?;
-    output.emit("case", &view, |screen| view.show(screen))?;
-    Ok(view.exit())
+async fn list(limit: u32, operations: bool, desk: &Desk) -> Result<Sheet, CommandError> {
+    let request = v1::ListCasesRequest { limit, operations };
+    Ok(view::list(&desk.client.list_cases(request).await?))
 }
 
-async fn add(row: v1::CaseRow, desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
+async fn add(row: v1::CaseRow, desk: &Desk) -> Result<Sheet, CommandError> {
     let request = v1::AddCaseRequest { row: Some(row) };
-    let view = CaseView::of(desk.client.add_case(request).await?.summary.as_ref())?;
-    output.emit("case", &view, |screen| view.say(screen, false))?;
-    Ok(Exit::Done)
+    let answer = desk.client.add_case(request).await?;
+    view::one(answer.summary.as_ref(), "message.case.added")
 }
 
-async fn retract(args: &RetractArgs, desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
+async fn retract(args: &RetractArgs, desk: &Desk) -> Result<Sheet, CommandError> {
     let qualifiers: Vec<String> = args.qualifier.iter().cloned().collect();
     let elements: Vec<ElementArg> = args.element.iter().cloned().collect();
     let request = v1::RetractRequest {
@@ -235,9 +206,7 @@ async fn retract(args: &RetractArgs, desk: &Desk, output: &Output) -> Result<Exi
         dry_run: args.dry_run,
     };
     let answer = desk.client.retract(request).await?;
-    let view = RetractView::of(&args.case_no, args.dry_run, &answer);
-    output.emit("case", &view, |screen| view.show(screen))?;
-    Ok(view.exit())
+    Ok(view::retracted(&args.case_no, args.dry_run, &answer))
 }
 
 /// The row of a case to record.
@@ -265,7 +234,11 @@ pub fn operation_row(args: &OperationArgs) -> v1::CaseRow {
         state: v1::CaseState::Open.into(),
         operation: true,
         regions: args.regions.clone(),
-        kinds: args.kinds.iter().map(|kind| (*kind).into()).collect(),
+        kinds: args
+            .kinds
+            .iter()
+            .map(|kind| kind.to_wire().into())
+            .collect(),
         ends_at: show::end_of_day(args.ends_on),
         ..v1::CaseRow::default()
     }

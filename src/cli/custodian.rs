@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use prost::Message;
-use serde_json::json;
 
 use crate::cli::desk::Desk;
-use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Table};
+use crate::cli::failure::CommandError;
+use crate::cli::output::Output;
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::ids::{MemberId, random};
 use crate::wire::v1;
 
@@ -35,8 +35,8 @@ enum CustodianCommand {
 #[derive(Clone, Debug, clap::Args)]
 struct KeygenArgs {
     /// The name of the key generation: 32 hexadecimal digits, the same at every custodian.
-    #[arg(long, value_name = "HEX", value_parser = parse_ceremony)]
-    ceremony: [u8; 16],
+    #[arg(long, value_name = "HEX")]
+    ceremony: Ceremony,
     /// The values that the key is for.
     #[arg(long)]
     class: Class,
@@ -44,7 +44,7 @@ struct KeygenArgs {
     #[arg(long, value_name = "T")]
     threshold: u16,
     /// The custodians, in the same order everywhere.
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', value_parser = parse_member)]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
     custodians: Vec<MemberId>,
     /// Where to write the public side of the key, which `casegate roster new --token-key` takes.
     #[arg(long, value_name = "FILE")]
@@ -76,15 +76,19 @@ impl Class {
     }
 }
 
-fn parse_ceremony(text: &str) -> Result<[u8; 16], String> {
-    let mut name = [0; 16];
-    hex::decode_to_slice(text, &mut name)
-        .map(|()| name)
-        .map_err(|_| "a ceremony's name has 32 hexadecimal digits".to_owned())
-}
+/// A ceremony's name: 16 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Ceremony([u8; 16]);
 
-fn parse_member(text: &str) -> Result<MemberId, String> {
-    MemberId::new(text).map_err(|e| e.to_string())
+impl std::str::FromStr for Ceremony {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut name = [0; 16];
+        hex::decode_to_slice(text, &mut name)
+            .map(|()| Self(name))
+            .map_err(|_| "a ceremony's name has 32 hexadecimal digits")
+    }
 }
 
 /// Runs `casegate custodian`, but for `ceremony`, at the officer's desk.
@@ -95,110 +99,98 @@ pub async fn run(
     args: &CustodianArgs,
     desk: impl FnOnce() -> Result<Desk, CommandError>,
     output: &Output,
-) -> anyhow::Result<Exit> {
+) -> Result<Sheet, CommandError> {
     match &args.command {
         CustodianCommand::Ceremony => {
             let name = hex::encode(random::<16>());
-            output.emit(
-                "custodian.ceremony",
-                &json!({ "ceremony": name }),
-                |screen| {
-                    screen.line(&name);
-                },
-            )?;
-            Ok(Exit::Done)
+            let mut sheet = Sheet::new("custodian.ceremony");
+            sheet.data("ceremony", &name);
+            sheet.line(name);
+            Ok(sheet)
         }
         CustodianCommand::Keygen(args) => keygen(args, &desk()?, output).await,
-        CustodianCommand::Budget => budget(&desk()?, output).await,
+        CustodianCommand::Budget => {
+            let request = v1::GetStatusRequest {};
+            let status = desk()?.client.get_status(request).await?;
+            Ok(budget(&status.budgets))
+        }
     }
 }
 
-async fn keygen(args: &KeygenArgs, desk: &Desk, output: &Output) -> anyhow::Result<Exit> {
+const SHARES: &[Column<v1::CustodianShare>] = &[
+    Column::data("member", |s| (&s.member).into()),
+    Column::data("index", |s| s.index.into()),
+    Column::data("public_share", |s| Cell::Hex(s.public_share.to_vec())),
+];
+
+async fn keygen(args: &KeygenArgs, desk: &Desk, output: &Output) -> Result<Sheet, CommandError> {
     if args.out.as_ref().is_some_and(|path| path.exists()) {
-        return Err(CommandError::Usage("the file of --out is there already").into());
+        return Err(CommandError::Usage("the file of --out is there already"));
     }
     let plan = v1::KeygenPlan {
-        ceremony: args.ceremony.to_vec().into(),
+        ceremony: args.ceremony.0.to_vec().into(),
         token_class: args.class.to_wire().into(),
         threshold: u32::from(args.threshold),
         custodians: args.custodians.iter().map(ToString::to_string).collect(),
     };
     let waiting = output.progress(&output.lang().text("message.keygen.waiting", &[]), None);
-    let answer = desk
-        .client
-        .keygen(v1::KeygenRequest { plan: Some(plan) })
-        .await;
+    let request = v1::KeygenRequest { plan: Some(plan) };
+    let answer = desk.client.keygen(request).await;
     drop(waiting);
-    let answer = answer.map_err(CommandError::from)?;
-    let key = answer.key.ok_or(CommandError::Answer("token key"))?;
+    let key = answer?.key.ok_or(CommandError::Answer("token key"))?;
     if let Some(path) = &args.out {
         crate::pki::files::write_public(path, &key.encode_to_vec())
             .with_context(|| "the key was generated, but not written".to_owned())?;
     }
-    let shares: Vec<_> = key
-        .shares
-        .iter()
-        .map(|share| {
-            json!({
-                "member": share.member, "index": share.index,
-                "public_share": hex::encode(&share.public_share),
-            })
-        })
-        .collect();
-    let (id, public) = (hex::encode(&key.key_id), hex::encode(&key.public_key));
-    let value = json!({
-        "ceremony": hex::encode(args.ceremony), "key_id": id, "class": args.class.as_str(),
-        "threshold": key.threshold, "epoch": key.epoch, "public_key": public,
-        "shares": shares, "token_key": hex::encode(key.encode_to_vec()),
-    });
-    output.emit("custodian.keygen", &value, |screen| {
-        let count = key.shares.len().to_string();
-        screen.text(
-            "message.keygen.done",
-            &[
-                ("key", &id),
-                ("class", args.class.as_str()),
-                ("threshold", &key.threshold.to_string()),
-                ("count", &count),
-            ],
-        );
-        screen.line(&public);
-        screen.text("message.keygen.next", &[]);
-    })?;
-    Ok(Exit::Done)
+    let mut sheet = Sheet::new("custodian.keygen");
+    sheet.data("ceremony", Cell::Hex(args.ceremony.0.to_vec()));
+    sheet.data("key_id", Cell::Hex(key.key_id.to_vec()));
+    sheet.data("class", args.class.as_str());
+    sheet.data("threshold", key.threshold);
+    sheet.data("epoch", key.epoch);
+    sheet.data("public_key", Cell::Hex(key.public_key.to_vec()));
+    sheet.data("shares", Cell::rows(&key.shares, SHARES));
+    sheet.data("token_key", Cell::Hex(key.encode_to_vec()));
+    sheet.say(
+        "message.keygen.done",
+        [
+            ("key", Cell::Hex(key.key_id.to_vec())),
+            ("class", Cell::word("label.class", args.class.as_str())),
+            ("threshold", key.threshold.into()),
+            ("count", key.shares.len().into()),
+        ],
+    );
+    sheet.line(hex::encode(&key.public_key));
+    sheet.say("message.keygen.next", []);
+    Ok(sheet)
 }
 
-async fn budget(desk: &Desk, output: &Output) -> anyhow::Result<Exit> {
-    let status = desk.client.get_status(v1::GetStatusRequest {}).await;
-    let budgets = status.map_err(CommandError::from)?.budgets;
-    let lines: Vec<_> = budgets
-        .iter()
-        .map(|b| {
-            json!({
-                "custodian": b.custodian, "class": b.token_class, "day": b.day,
-                "spent": b.spent, "allowed": b.allowed, "trouble": b.trouble,
-            })
-        })
-        .collect();
-    output.emit("custodian.budget", &json!({ "budgets": lines }), |screen| {
-        let mut table = Table::new()
-            .column("label.column.custodian")
-            .column("label.column.key_class")
-            .column("label.column.day")
-            .number("label.column.spent")
-            .number("label.column.budget")
-            .column("label.column.trouble");
-        for b in &budgets {
-            table.row([
-                b.custodian.clone(),
-                b.token_class.clone(),
-                b.day.clone(),
-                b.spent.to_string(),
-                b.allowed.to_string(),
-                b.trouble.clone(),
-            ]);
-        }
-        screen.table(&table);
-    })?;
-    Ok(Exit::Done)
+type Budgets = Column<v1::BudgetStatus>;
+
+const BUDGETS: &[Budgets] = &[
+    Budgets::of("custodian", "label.column.custodian", |b| {
+        (&b.custodian).into()
+    }),
+    Budgets::of("class", "label.column.key_class", |b| {
+        Cell::word("label.class", &b.token_class)
+    }),
+    Budgets::of("day", "label.column.day", |b| (&b.day).into()),
+    Budgets::of("spent", "label.column.spent", |b| b.spent.into()).sum(),
+    Budgets::of("allowed", "label.column.budget", |b| b.allowed.into()).sum(),
+    Budgets::of("trouble", "label.column.trouble", |b| {
+        Cell::Said(b.trouble.clone())
+    })
+    .flow(),
+];
+
+/// What was spent today at each custodian.
+#[must_use]
+pub fn budget(budgets: &[v1::BudgetStatus]) -> Sheet {
+    let mut sheet = Sheet::new("custodian.budget");
+    sheet.head(Say::new("page.budgets", []));
+    if budgets.is_empty() {
+        sheet.say("message.budget.none", []);
+    }
+    sheet.section(Section::of(budgets, BUDGETS).keyed("budgets"));
+    sheet
 }

@@ -108,14 +108,12 @@ pub async fn run(args: &DemoArgs, clock: &Clock, output: &Output) -> anyhow::Res
     findings.numbers.wall_s = watch.seconds();
     findings.numbers.tampering.clone_from(&caught);
     findings.next = next_commands(args, &stage, &dir);
-    output.emit("demo", &findings.numbers, |screen| {
-        report::draw(screen, &findings)
-    })?;
+    let exit = output.show(&report::sheet(&findings, verdict(args, &findings))?)?;
     if args.keep {
         keep(&stage, output).await?;
     }
     stage.stop().await;
-    Ok(verdict(args, &findings))
+    Ok(exit)
 }
 
 fn verdict(args: &DemoArgs, findings: &Findings) -> Exit {

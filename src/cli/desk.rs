@@ -75,9 +75,6 @@ impl DeskConfig {
     /// What is wrong, in words.
     pub fn parse(text: &str, dir: &Path) -> Result<Self, String> {
         let written: Written = toml::from_str(text).map_err(|e| e.to_string().trim().to_owned())?;
-        let pin = hex::decode(&written.pin)
-            .ok()
-            .and_then(|bytes| Digest::from_slice(&bytes).ok());
         Ok(Self {
             federation: FederationId::new(&written.federation).map_err(|e| e.to_string())?,
             member: MemberId::new(&written.member).map_err(|e| e.to_string())?,
@@ -85,7 +82,10 @@ impl DeskConfig {
             cert: dir.join(written.cert),
             key: dir.join(written.key),
             roster: dir.join(written.roster),
-            pin: pin.ok_or("pin must be the SHA-256 of roster 1: 64 hexadecimal digits")?,
+            pin: written
+                .pin
+                .parse()
+                .map_err(|_| "pin must be the SHA-256 of roster 1: 64 hexadecimal digits")?,
         })
     }
 

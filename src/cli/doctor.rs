@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::json;
-
-use crate::blame::Blamed;
-use crate::cli::failure::Exit;
-use crate::cli::output::{Output, Table};
+use crate::cli::failure::{CommandError, Exit};
+use crate::cli::output::Output;
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::doctor::{Finding, Level, examine, worst};
+use crate::lang::Lang;
 
 /// Examines the node that the config describes.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,66 +18,74 @@ pub struct DoctorArgs {}
 /// 2 when something is wrong, 64 when the config cannot be read.
 ///
 /// # Errors
-/// Only what standard output answers.
+/// [`CommandError`] for a config that cannot be read.
 pub async fn run(
     _args: &DoctorArgs,
     config: &Path,
     clock: &Clock,
     output: &Output,
-) -> anyhow::Result<Exit> {
-    let config = match Config::load(config) {
-        Ok(config) => config,
-        Err(error) => {
-            output.fail(error.code(), &error.to_string())?;
-            return Ok(Exit::Config);
-        }
-    };
+) -> Result<Sheet, CommandError> {
+    let config = Config::load(config)?;
     let waiting = output.progress(&output.lang().text("message.doctor.asking", &[]), None);
     let findings = examine(&config, clock).await;
     drop(waiting);
-    present(&findings, output)?;
-    Ok(match worst(&findings) {
+    Ok(sheet(&findings, output.lang()))
+}
+
+/// A finding as it is told.
+struct Told {
+    area: &'static str,
+    level: Level,
+    code: &'static str,
+    text: String,
+    words: serde_json::Value,
+}
+
+type Findings = Column<Told>;
+
+const FINDINGS: &[Findings] = &[
+    Findings::data("area", |f| f.area.into()),
+    Findings::of("level", "label.column.level", |f| {
+        Cell::word("label.level", f.level.as_str())
+    }),
+    Findings::data("code", |f| f.code.into()),
+    Findings::of("text", "label.column.finding", |f| (&f.text).into()).flow(),
+    Findings::data("words", |f| Cell::Data(f.words.clone())),
+];
+
+/// What was found, in the operator's language.
+#[must_use]
+pub fn sheet(findings: &[Finding], lang: Lang) -> Sheet {
+    let count = |level| findings.iter().filter(|f| f.level == level).count();
+    let (warnings, wrong) = (count(Level::Warning), count(Level::Wrong));
+    let told = |finding: &Finding| Told {
+        area: finding.area(),
+        level: finding.level,
+        code: finding.code,
+        text: finding.text(lang),
+        words: finding
+            .words
+            .iter()
+            .map(|(name, word)| ((*name).to_owned(), word.clone().into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    };
+    let told: Vec<Told> = findings.iter().map(told).collect();
+    let mut sheet = Sheet::new("doctor").ends(match worst(findings) {
         Level::Ok => Exit::Done,
         Level::Warning => Exit::Nothing,
         Level::Wrong => Exit::Refused,
-    })
-}
-
-fn present(findings: &[Finding], output: &Output) -> std::io::Result<()> {
-    let count = |level| findings.iter().filter(|f| f.level == level).count();
-    let (warnings, wrong) = (count(Level::Warning), count(Level::Wrong));
-    let lines: Vec<_> = findings
-        .iter()
-        .map(|finding| {
-            json!({
-                "area": finding.area(), "level": finding.level.as_str(), "code": finding.code,
-                "text": finding.text(output.lang()),
-                "words": finding.words.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-            })
-        })
-        .collect();
-    let value = json!({
-        "healthy": warnings + wrong == 0, "warnings": warnings, "wrong": wrong, "findings": lines,
     });
-    output.emit("doctor", &value, |screen| {
-        let lang = screen.lang();
-        let mut table = Table::new()
-            .column("label.column.level")
-            .column("label.column.finding");
-        for finding in findings {
-            let level = match finding.level {
-                Level::Ok => lang.text("label.level.ok", &[]),
-                Level::Warning => lang.text("label.level.warning", &[]),
-                Level::Wrong => lang.text("label.level.wrong", &[]),
-            };
-            table.row([level, finding.text(lang)]);
-        }
-        screen.table(&table);
-        if warnings + wrong == 0 {
-            screen.text("doctor.summary.healthy", &[]);
-        } else {
-            let count = (warnings + wrong).to_string();
-            screen.text("doctor.summary.problems", &[("count", &count)]);
-        }
-    })
+    sheet.head(Say::new("page.doctor", []));
+    sheet.data("healthy", warnings + wrong == 0);
+    sheet.data("warnings", warnings);
+    sheet.data("wrong", wrong);
+    sheet.section(Section::of(&told, FINDINGS).keyed("findings"));
+    if warnings + wrong == 0 {
+        sheet.say("doctor.summary.healthy", []);
+    } else {
+        let count = (warnings + wrong).into();
+        sheet.say("doctor.summary.problems", [("count", count)]);
+    }
+    sheet
 }

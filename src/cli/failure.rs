@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use crate::audit::export::ExportError;
 use crate::blame::{Blame, Blamed};
+use crate::config::ConfigError;
 use crate::lang::{Lang, placeholders};
 use crate::roster::RosterError;
 use crate::rpc::desk_client::DeskCallError;
@@ -65,7 +66,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why an officer's command failed.
+/// Why a command failed: the one way in which any of them does.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The config file, or what stands in it.
@@ -126,6 +127,31 @@ pub enum CommandError {
     /// The result cannot be shown.
     #[error("the result cannot be written: {0}")]
     Output(#[from] io::Error),
+    /// A failure with a code and an exit of its own.
+    #[error("{sentence}")]
+    Ended {
+        /// How the command ends.
+        exit: Exit,
+        /// The stable code.
+        code: &'static str,
+        /// What went wrong and what to do next.
+        sentence: String,
+    },
+    /// What a command met that has no code; told as it is.
+    #[error("{0:#}")]
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for CommandError {
+    fn from(error: anyhow::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Other)
+    }
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::ended(Exit::Config, &error)
+    }
 }
 
 impl Blamed for CommandError {
@@ -142,6 +168,7 @@ impl Blamed for CommandError {
             Self::Export(error) => error.blame(),
             Self::Answer(_) => Blame::Incompatible,
             Self::Output(_) => Blame::Internal,
+            Self::Ended { .. } | Self::Other(_) => Blame::Misbehaved,
         }
     }
 
@@ -158,11 +185,22 @@ impl Blamed for CommandError {
             Self::Answer(_) => "node.answer",
             Self::Usage(_) => "command.usage",
             Self::Output(_) => "command.output",
+            Self::Ended { code, .. } => code,
+            Self::Other(_) => "command.failed",
         }
     }
 }
 
 impl CommandError {
+    /// An error that ends the command in its own words.
+    pub fn ended<E: Blamed + std::fmt::Display>(exit: Exit, error: &E) -> Self {
+        Self::Ended {
+            exit,
+            code: error.code(),
+            sentence: error.to_string(),
+        }
+    }
+
     /// How the command ends with this error.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -175,8 +213,10 @@ impl CommandError {
             Self::Unreadable { .. }
             | Self::Unwritable { .. }
             | Self::Answer(_)
-            | Self::Usage(_) => Exit::Refused,
+            | Self::Usage(_)
+            | Self::Other(_) => Exit::Refused,
             Self::Output(_) => Exit::Internal,
+            Self::Ended { exit, .. } => *exit,
         }
     }
 
@@ -205,7 +245,9 @@ impl CommandError {
             )
             | Self::Answer(_)
             | Self::Usage(_)
-            | Self::Output(_) => vec![],
+            | Self::Output(_)
+            | Self::Ended { .. }
+            | Self::Other(_) => vec![],
         }
     }
 }
@@ -222,8 +264,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Tells an officer's error in `lang`; `known` are words of the command,
-    /// such as its case number, that a sentence may need.
+    /// Tells an error in `lang`; `known` are words of the command, such as its
+    /// case number, that a sentence may need.
     #[must_use]
     pub fn of(error: &CommandError, lang: Lang, known: &[(&'static str, String)]) -> Self {
         let code = match error {
@@ -233,24 +275,15 @@ impl Failure {
         };
         let mut words = error.words();
         words.extend_from_slice(known);
-        let sentence = catalogued(code, lang, &words).unwrap_or_else(|| advised(error, lang));
+        let sentence = match error {
+            // These say themselves what to do next.
+            CommandError::Ended { .. } | CommandError::Other(_) => error.to_string(),
+            _ => catalogued(code, lang, &words).unwrap_or_else(|| advised(error, lang)),
+        };
         Self {
             code: code.to_owned(),
             sentence,
             exit: error.exit(),
-        }
-    }
-
-    /// Tells any command's error; one that is not an officer's is told as it is.
-    #[must_use]
-    pub fn of_any(error: &anyhow::Error, lang: Lang, known: &[(&'static str, String)]) -> Self {
-        match error.downcast_ref::<CommandError>() {
-            Some(error) => Self::of(error, lang, known),
-            None => Self {
-                code: "command.failed".to_owned(),
-                sentence: format!("{error:#}"),
-                exit: Exit::Refused,
-            },
         }
     }
 }

@@ -1,10 +1,8 @@
 //! `casegate hits`: cases of other members that met a case of one's own.
 
-use serde::Serialize;
-
 use crate::cli::desk::{Desk, PurposeArgs};
 use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Screen, Table};
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::cli::show;
 use crate::wire::v1;
 
@@ -22,110 +20,63 @@ pub struct HitsArgs {
     pub purpose: PurposeArgs,
 }
 
-/// One hit.
-#[derive(Clone, Debug, Serialize)]
-pub struct HitView {
-    case: String,
-    kind: String,
-    value: String,
-    member: String,
-    case_ref: String,
-    category: String,
-    contact: String,
-    raised_at: Option<String>,
-    cases_with_token: u32,
-    /// Whether the other member's record is witnessed.
-    status: String,
-}
+type Hits = Column<v1::HitLine>;
 
-/// The list as JSON and people see it.
-#[derive(Clone, Debug, Serialize)]
-pub struct HitsView {
-    hits: Vec<HitView>,
-    total: u64,
-}
+const HITS: &[Hits] = &[
+    Hits::of("case", "label.column.case", |h| (&h.case_no).into()),
+    Hits::of("kind", "label.column.kind", |h| {
+        Cell::word("label.kind", &h.kind)
+    }),
+    Hits::of("value", "label.column.value", |h| (&h.value).into()),
+    Hits::of("member", "label.column.member", |h| (&h.member).into()),
+    Hits::of("case_ref", "label.column.case_ref", |h| {
+        Cell::Case(h.case_ref.to_vec())
+    }),
+    Hits::of("category", "label.column.category", |h| {
+        (&h.category).into()
+    })
+    .spare(4),
+    Hits::of("contact", "label.column.contact", |h| (&h.contact).into()).flow(),
+    Hits::data("raised_at", |h| Cell::Time(h.raised_at)),
+    Hits::seen("label.column.raised_on", |h| {
+        Cell::Day(show::day_of(h.raised_at))
+    })
+    .spare(1),
+    Hits::of("cases_with_token", "label.column.cases", |h| {
+        h.cases_with_token.into()
+    })
+    .spare(2),
+    Hits::of("status", "label.column.status", |h| {
+        Cell::word("label.word", &h.status)
+    })
+    .spare(3),
+];
 
-impl HitsView {
-    /// Takes the node's answer.
-    #[must_use]
-    pub fn of(answer: &v1::HitsResponse) -> Self {
-        let row = |hit: &v1::HitLine| HitView {
-            case: hit.case_no.clone(),
-            kind: hit.kind.clone(),
-            value: hit.value.clone(),
-            member: hit.member.clone(),
-            case_ref: hex::encode(&hit.case_ref),
-            category: hit.category.clone(),
-            contact: hit.contact.clone(),
-            raised_at: show::instant(hit.raised_at),
-            cases_with_token: hit.cases_with_token,
-            status: hit.status.clone(),
-        };
-        Self {
-            hits: answer.hits.iter().map(row).collect(),
-            total: answer.total,
-        }
+/// The hits that a node answers with.
+#[must_use]
+pub fn sheet(answer: &v1::HitsResponse) -> Sheet {
+    let none = answer.hits.is_empty();
+    let exit = if none { Exit::Nothing } else { Exit::Done };
+    let mut sheet = Sheet::new("hits").ends(exit);
+    sheet.head(Say::new("page.hits", []));
+    if none {
+        sheet.say("message.hits.none", []);
     }
-
-    /// Shows it to people.
-    pub fn show(&self, screen: &mut Screen) {
-        if self.hits.is_empty() {
-            screen.text("message.hits.none", &[]);
-            return;
-        }
-        let lang = screen.lang();
-        let mut table = Table::new()
-            .column("label.column.case")
-            .column("label.column.kind")
-            .column("label.column.value")
-            .column("label.column.member")
-            .column("label.column.case_ref")
-            .column("label.column.category")
-            .column("label.column.contact")
-            .column("label.column.time")
-            .column("label.column.status")
-            .number("label.column.cases");
-        for hit in &self.hits {
-            table.row([
-                hit.case.clone(),
-                show::kind(lang, &hit.kind),
-                hit.value.clone(),
-                hit.member.clone(),
-                hit.case_ref.clone(),
-                hit.category.clone(),
-                hit.contact.clone(),
-                hit.raised_at.clone().unwrap_or_default(),
-                show::word(lang, &hit.status),
-                hit.cases_with_token.to_string(),
-            ]);
-        }
-        screen.table(&table);
-        let (shown, total) = (self.hits.len().to_string(), self.total.to_string());
-        screen.text("message.shown", &[("shown", &shown), ("total", &total)]);
-    }
-
-    /// Says whether there is any.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.hits.is_empty() {
-            Exit::Nothing
-        } else {
-            Exit::Done
-        }
-    }
+    let hits = Section::of(&answer.hits, HITS).keyed("hits");
+    sheet.section(hits.total(answer.total));
+    sheet.data("total", answer.total);
+    sheet
 }
 
 /// Lists them.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn run(args: &HitsArgs, desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
+pub async fn run(args: &HitsArgs, desk: &Desk) -> Result<Sheet, CommandError> {
     let request = v1::HitsRequest {
         case_no: args.case_no.clone().unwrap_or_default(),
         limit: args.limit,
         purpose: Some(args.purpose.to_wire()),
     };
-    let view = HitsView::of(&desk.client.hits(request).await?);
-    output.emit("hits", &view, |screen| view.show(screen))?;
-    Ok(view.exit())
+    Ok(sheet(&desk.client.hits(request).await?))
 }

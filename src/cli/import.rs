@@ -4,19 +4,18 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use serde::Serialize;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use crate::cli::desk::{Desk, PurposeArgs};
-use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Progress, Screen, Table};
+use crate::cli::failure::CommandError;
+use crate::cli::output::{Output, Progress};
 use crate::cli::rejects::Rejects;
-use crate::cli::show::{self, Count};
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::lang::Lang;
 use crate::rpc::desk_client::{FilePart, ImportEvents};
-use crate::wire::v1;
 use crate::wire::v1::import_event::Event;
+use crate::wire::v1::{self, KindCount};
 
 /// Bytes of the file in one message.
 const PART_BYTES: usize = 256 * 1024;
@@ -47,189 +46,141 @@ pub struct ImportArgs {
 }
 
 /// What an import did, or would do.
-#[derive(Clone, Debug, Serialize)]
-pub struct ReportView {
-    /// How the file's text is encoded.
-    pub encoding: String,
-    /// Rows of the file.
-    pub rows: u64,
-    /// Distinct elements.
-    pub elements: u64,
-    /// Rows that repeat another.
-    pub duplicates: u64,
-    /// Rows that were refused.
-    pub refused: u64,
-    /// Rows that are new here.
-    pub fresh: u64,
-    /// Rows that were published before.
-    pub unchanged: u64,
-    /// Rows with changed attributes.
-    pub amendments: u64,
-    /// Rows that are kept sealed without a token.
-    pub not_linkable: u64,
-    /// Refused rows that are kept as notes.
-    pub notes: u64,
-    /// Distinct cases.
-    pub cases: u64,
-    /// Cases that were not in the table.
-    pub new_cases: u64,
-    /// Elements by kind.
-    pub kinds: Vec<Count>,
-    /// Refused rows by code.
-    pub refusals: Vec<Count>,
-    /// What is odd about accepted rows, by code.
-    pub warnings: Vec<Count>,
-}
+pub(super) const REPORT: &[Column<v1::ImportReport>] = &[
+    Column::data("encoding", |r| (&r.encoding).into()),
+    Column::data("rows", |r| r.rows.into()),
+    Column::data("elements", |r| r.elements.into()),
+    Column::data("duplicates", |r| r.duplicates.into()),
+    Column::data("refused", |r| r.refused.into()),
+    Column::data("fresh", |r| r.fresh.into()),
+    Column::data("unchanged", |r| r.unchanged.into()),
+    Column::data("amendments", |r| r.amendments.into()),
+    Column::data("not_linkable", |r| r.not_linkable.into()),
+    Column::data("notes", |r| r.notes.into()),
+    Column::data("cases", |r| r.cases.into()),
+    Column::data("new_cases", |r| r.new_cases.into()),
+    Column::data("kinds", |r| Cell::rows(&r.kinds, KINDS)),
+    Column::data("refusals", |r| Cell::rows(&r.refusals, REFUSALS)),
+    Column::data("warnings", |r| Cell::rows(&r.warnings, WARNINGS)),
+];
 
-impl ReportView {
-    /// Takes the node's report.
-    #[must_use]
-    pub fn of(report: &v1::ImportReport) -> Self {
-        Self {
-            encoding: report.encoding.clone(),
-            rows: report.rows,
-            elements: report.elements,
-            duplicates: report.duplicates,
-            refused: report.refused,
-            fresh: report.fresh,
-            unchanged: report.unchanged,
-            amendments: report.amendments,
-            not_linkable: report.not_linkable,
-            notes: report.notes,
-            cases: report.cases,
-            new_cases: report.new_cases,
-            kinds: Count::all(&report.kinds),
-            refusals: Count::all(&report.refusals),
-            warnings: Count::all(&report.warnings),
-        }
-    }
-}
+const COUNT: Column<KindCount> =
+    Column::<KindCount>::of("count", "label.column.count", |c| c.count.into()).sum();
+const KINDS: &[Column<KindCount>] = &[
+    Column::of("name", "label.column.kind", |c| {
+        Cell::word("label.kind", &c.kind)
+    }),
+    COUNT,
+];
+type Refusals = Column<KindCount>;
 
-/// An import as JSON and people see it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ImportView {
-    file: String,
-    preview: bool,
-    published: u64,
+const REFUSALS: &[Refusals] = &[
+    Refusals::of("name", "label.column.reason", |c| {
+        Cell::word("refusal", &c.kind)
+    })
+    .flow(),
+    COUNT,
+];
+type Warnings = Column<KindCount>;
+
+const WARNINGS: &[Warnings] = &[
+    Warnings::of("name", "label.column.warning", |c| {
+        Cell::word("warning", &c.kind)
+    })
+    .flow(),
+    COUNT,
+];
+
+/// What came of an import.
+#[derive(Clone, Copy, Debug)]
+pub struct Imported<'a> {
+    /// The file's name.
+    pub file: &'a str,
+    /// Whether it was only looked at.
+    pub preview: bool,
+    /// Records that were published.
+    pub published: u64,
     /// Where refused rows are, if there are any.
-    rejects: Option<String>,
-    #[serde(flatten)]
-    report: ReportView,
+    pub rejects: Option<&'a Path>,
+    /// The node's report.
+    pub report: &'a v1::ImportReport,
 }
 
-impl ImportView {
-    /// Takes the report of an import of `file`.
-    #[must_use]
-    pub fn of(
-        file: &str,
-        preview: bool,
-        published: u64,
-        rejects: Option<&Path>,
-        report: &v1::ImportReport,
-    ) -> Self {
-        Self {
-            file: file.to_owned(),
-            preview,
-            published,
-            rejects: rejects.map(|path| path.display().to_string()),
-            report: ReportView::of(report),
-        }
-    }
-
-    /// Shows it to people.
-    pub fn show(&self, screen: &mut Screen) {
-        let report = &self.report;
-        let number = |n: u64| n.to_string();
-        screen.text(
-            "message.import.done",
-            &[
-                ("file", &self.file),
-                ("rows", &number(report.rows)),
-                ("elements", &number(report.elements)),
-                ("refused", &number(report.refused)),
-                ("duplicates", &number(report.duplicates)),
-            ],
-        );
-        screen.text("message.import.encoding", &[("encoding", &report.encoding)]);
-        screen.text(
-            "message.import.changes",
-            &[
-                ("fresh", &number(report.fresh)),
-                ("amendments", &number(report.amendments)),
-                ("unchanged", &number(report.unchanged)),
-                ("cases", &number(report.new_cases)),
-            ],
-        );
-        counts(screen, &report.kinds, "label.title.kinds", show::kind);
-        counts(
-            screen,
-            &report.refusals,
-            "label.title.refused",
-            |lang, code| lang.coded("refusal", code, &[]),
-        );
-        counts(
-            screen,
-            &report.warnings,
-            "label.title.warnings",
-            |lang, code| lang.coded("warning", code, &[]),
-        );
-        self.show_next(screen);
-    }
-
-    fn show_next(&self, screen: &mut Screen) {
-        let report = &self.report;
-        if report.not_linkable > 0 {
-            let count = report.not_linkable.to_string();
-            screen.text("message.import.not_linkable", &[("count", &count)]);
-        }
-        if report.notes > 0 {
-            screen.text(
-                "message.import.notes",
-                &[("count", &report.notes.to_string())],
-            );
-        }
-        if let Some(path) = &self.rejects {
-            screen.text("message.import.rejects", &[("path", path)]);
-        }
-        let taken = report.fresh + report.amendments;
-        if self.preview {
-            screen.text("message.import.preview", &[]);
-        } else if taken == 0 {
-            screen.text("message.publish.nothing", &[]);
-        } else {
-            let queued = taken
-                .saturating_sub(self.published)
-                .saturating_sub(report.not_linkable);
-            screen.text(
-                "message.publish.done",
-                &[
-                    ("count", &self.published.to_string()),
-                    ("queued", &queued.to_string()),
-                ],
-            );
-            screen.text("message.import.next", &[]);
-        }
-    }
+/// An import, and what to do next.
+#[must_use]
+pub fn sheet(imported: &Imported<'_>) -> Sheet {
+    let report = imported.report;
+    let mut sheet = Sheet::new("import");
+    let file = || ("file", Cell::from(imported.file));
+    sheet.head(Say::new("page.import", [file()]));
+    sheet.data("file", imported.file);
+    sheet.data("preview", imported.preview);
+    sheet.data("published", imported.published);
+    let rejects = imported.rejects.map(|path| path.display().to_string());
+    sheet.data("rejects", rejects.clone().map_or(Cell::Null, Cell::Text));
+    sheet.fields(report, REPORT);
+    sheet.say(
+        "message.import.done",
+        [
+            file(),
+            ("rows", report.rows.into()),
+            ("elements", report.elements.into()),
+            ("refused", report.refused.into()),
+            ("duplicates", report.duplicates.into()),
+        ],
+    );
+    let encoding = Cell::from(&report.encoding);
+    sheet.say("message.import.encoding", [("encoding", encoding)]);
+    sheet.say(
+        "message.import.changes",
+        [
+            ("fresh", report.fresh.into()),
+            ("amendments", report.amendments.into()),
+            ("unchanged", report.unchanged.into()),
+            ("cases", report.new_cases.into()),
+        ],
+    );
+    let counted = |counts, columns, title| Section::of(counts, columns).titled(title);
+    sheet.section(counted(&report.kinds, KINDS, "label.title.kinds"));
+    sheet.section(counted(&report.refusals, REFUSALS, "label.title.refused"));
+    sheet.section(counted(&report.warnings, WARNINGS, "label.title.warnings"));
+    next(&mut sheet, imported, rejects);
+    sheet
 }
 
-fn counts(
-    screen: &mut Screen,
-    counts: &[Count],
-    title: &'static str,
-    word: impl Fn(Lang, &str) -> String,
-) {
-    if counts.is_empty() {
-        return;
+/// What is left to do.
+fn next(sheet: &mut Sheet, imported: &Imported<'_>, rejects: Option<String>) {
+    let report = imported.report;
+    let rows = [&report.kinds, &report.refusals, &report.warnings];
+    if rows.iter().any(|rows| !rows.is_empty()) {
+        sheet.line("");
     }
-    let lang = screen.lang();
-    screen.title(title);
-    let mut table = Table::new()
-        .number("label.column.count")
-        .column("label.column.what");
-    for count in counts {
-        table.row([count.count.to_string(), word(lang, &count.name)]);
+    if report.not_linkable > 0 {
+        let count = report.not_linkable.into();
+        sheet.say("message.import.not_linkable", [("count", count)]);
     }
-    screen.table(&table);
+    if report.notes > 0 {
+        sheet.say("message.import.notes", [("count", report.notes.into())]);
+    }
+    if let Some(path) = rejects {
+        sheet.say("message.import.rejects", [("path", path.into())]);
+    }
+    let taken = report.fresh + report.amendments;
+    if imported.preview {
+        sheet.say("message.import.preview", []);
+    } else if taken == 0 {
+        sheet.say("message.publish.nothing", []);
+    } else {
+        let queued = taken
+            .saturating_sub(imported.published)
+            .saturating_sub(report.not_linkable);
+        let words = [
+            ("count", imported.published.into()),
+            ("queued", queued.into()),
+        ];
+        sheet.say("message.publish.done", words);
+        sheet.say("message.import.next", []);
+    }
 }
 
 /// Why a row was refused: the catalogue's sentence, or the node's own.
@@ -246,7 +197,7 @@ pub fn reason(lang: Lang, refusal: &v1::Refusal) -> String {
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn run(args: &ImportArgs, desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
+pub async fn run(args: &ImportArgs, desk: &Desk, output: &Output) -> Result<Sheet, CommandError> {
     let unreadable = |source| CommandError::Unreadable {
         path: args.file.clone(),
         source,
@@ -282,9 +233,13 @@ pub async fn run(args: &ImportArgs, desk: &Desk, output: &Output) -> Result<Exit
         result = work => result?,
         error = read(file, parts, progress) => return Err(unreadable(error)),
     };
-    let view = ImportView::of(&name, args.preview, published, rejects.as_deref(), &report);
-    output.emit("import", &view, |screen| view.show(screen))?;
-    Ok(Exit::Done)
+    Ok(sheet(&Imported {
+        file: &name,
+        preview: args.preview,
+        published,
+        rejects: rejects.as_deref(),
+        report: &report,
+    }))
 }
 
 /// Sends the file's parts, and then waits for ever; returns only when the file
@@ -375,6 +330,7 @@ fn rejects_of(args: &ImportArgs) -> Option<Rejects> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::failure::Exit;
     use crate::rpc::desk_client::tests::{Import, client_at, material, serve, stub_for};
     use crate::tls::Material;
 
@@ -403,7 +359,7 @@ mod tests {
     }
 
     /// Runs an import as a process does: its connection ends with its runtime.
-    fn import(args: &ImportArgs, address: &str, own: &Material) -> Result<Exit, CommandError> {
+    fn import(args: &ImportArgs, address: &str, own: &Material) -> Result<Sheet, CommandError> {
         let client = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -461,8 +417,8 @@ mod tests {
         let own = material();
         let (stub, mut seen) = stub_for(&own, vec![refusal]);
         let address = node.block_on(serve(stub));
-        let exit = import(&args(&file), &address, &own).expect("imported");
-        assert_eq!(exit, Exit::Done);
+        let sheet = import(&args(&file), &address, &own).expect("imported");
+        assert_eq!(sheet.exit(), Exit::Done);
         assert_eq!(seen.blocking_recv(), Some(Import::Whole { bytes }));
         let rejects = std::fs::read_to_string(dir.path().join("cases.csv.rejects.csv"));
         assert!(rejects.expect("a file").ends_with(",A-1\n"));

@@ -5,11 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::cli::failure::Exit;
-use crate::cli::output::Output;
+use crate::cli::sheet::{Cell, Column, Sheet};
 use crate::config::Config;
 use crate::ids::{FederationId, MemberId, OfficerName, random};
 use crate::keys::SigningKey;
@@ -28,10 +26,10 @@ pub struct InitArgs {
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// The federation, as its roster spells it.
-    #[arg(long, value_name = "NAME", value_parser = parse_federation)]
+    #[arg(long, value_name = "NAME")]
     federation: FederationId,
     /// The member whose node this is.
-    #[arg(long, value_name = "NAME", value_parser = parse_member)]
+    #[arg(long, value_name = "NAME")]
     member: MemberId,
     /// The member's role: bureau, department or auditor.
     #[arg(long, value_name = "ROLE", value_parser = parse_role)]
@@ -40,23 +38,11 @@ pub struct InitArgs {
     #[arg(long, value_name = "CODE", default_value = "", value_parser = parse_region)]
     region: String,
     /// The officer who has every right while the list of officers is empty.
-    #[arg(long, value_name = "NAME", value_parser = parse_officer)]
+    #[arg(long, value_name = "NAME")]
     first_admin: Option<OfficerName>,
     /// Says what would be made, and makes nothing.
     #[arg(long)]
     dry_run: bool,
-}
-
-fn parse_federation(text: &str) -> Result<FederationId, String> {
-    FederationId::new(text).map_err(|e| e.to_string())
-}
-
-fn parse_member(text: &str) -> Result<MemberId, String> {
-    MemberId::new(text).map_err(|e| e.to_string())
-}
-
-fn parse_officer(text: &str) -> Result<OfficerName, String> {
-    OfficerName::new(text).map_err(|e| e.to_string())
 }
 
 fn parse_role(text: &str) -> Result<MemberRole, String> {
@@ -82,7 +68,7 @@ struct Made {
 ///
 /// # Errors
 /// A sentence that names the file that could not be made or read.
-pub fn run(args: &InitArgs, output: &Output) -> anyhow::Result<Exit> {
+pub fn run(args: &InitArgs) -> anyhow::Result<Sheet> {
     let who = identity(&args.federation, args.role, &args.member, None)?;
     let dir = args.dir.as_path();
     let config = config_text(args)?;
@@ -96,8 +82,7 @@ pub fn run(args: &InitArgs, output: &Output) -> anyhow::Result<Exit> {
     } else {
         public_keys(dir)?
     };
-    present(args, &who, &made, &publics, output)?;
-    Ok(Exit::Done)
+    Ok(sheet(args, &who, &made, &publics))
 }
 
 const FILES: [&str; 7] = [
@@ -219,59 +204,62 @@ fn config_text(args: &InitArgs) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn present(
+const FILE: &[Column<Made>] = &[
+    Column::data("file", |m| m.file.into()),
+    Column::data("kept", |m| m.kept.into()),
+];
+
+fn sheet(
     args: &InitArgs,
     who: &Identity,
     made: &[Made],
     publics: &[(&'static str, String)],
-    output: &Output,
-) -> anyhow::Result<()> {
+) -> Sheet {
     let dir = args.dir.display().to_string();
-    let files: Vec<_> = made
-        .iter()
-        .map(|made| json!({ "file": made.file, "kept": made.kept }))
-        .collect();
     let keys: serde_json::Map<_, _> = publics
         .iter()
-        .map(|(name, key)| ((*name).to_owned(), json!(key)))
+        .map(|(name, key)| ((*name).to_owned(), key.clone().into()))
         .collect();
-    let value = json!({
-        "dir": dir, "dry_run": args.dry_run, "name": who.to_string(), "files": files,
-        "public_keys": keys,
-    });
-    output.emit("init", &value, |screen| {
-        for made in made {
-            let words = [("file", made.file)];
-            if made.kept {
-                screen.text("message.init.kept", &words);
-            } else if args.dry_run {
-                screen.text("message.init.would_make", &words);
-            } else {
-                screen.text("message.init.made", &words);
-            }
+    let mut sheet = Sheet::new("init");
+    sheet.data("dir", &dir);
+    sheet.data("dry_run", args.dry_run);
+    sheet.data("name", who.to_string());
+    sheet.data("files", Cell::rows(made, FILE));
+    sheet.data("public_keys", Cell::Data(keys.into()));
+    for made in made {
+        let words = [("file", made.file.into())];
+        if made.kept {
+            sheet.say("message.init.kept", words);
+        } else if args.dry_run {
+            sheet.say("message.init.would_make", words);
+        } else {
+            sheet.say("message.init.made", words);
         }
-        if args.dry_run {
-            screen.text("message.init.dry_run", &[]);
-            return;
-        }
-        for (name, key) in publics {
-            screen.line(&format!("{name} = \"{key}\""));
-        }
-        let words = [("dir", dir.as_str()), ("name", &who.to_string())];
-        screen.title("message.init.next");
-        screen.text("message.init.step.request", &words);
-        screen.text("message.init.step.keys", &words);
-        screen.text("message.init.step.roster", &words);
-        screen.text("message.init.step.backup", &words);
-        screen.text("message.init.step.start", &words);
-    })?;
-    Ok(())
+    }
+    if args.dry_run {
+        sheet.say("message.init.dry_run", []);
+        return sheet;
+    }
+    for (name, key) in publics {
+        sheet.line(format!("{name} = \"{key}\""));
+    }
+    sheet.title("message.init.next");
+    for key in [
+        "message.init.step.request",
+        "message.init.step.keys",
+        "message.init.step.roster",
+        "message.init.step.backup",
+        "message.init.step.start",
+    ] {
+        let words = [("dir", (&dir).into()), ("name", who.to_string().into())];
+        sheet.say(key, words);
+    }
+    sheet
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lang::Lang;
 
     fn args(dir: &Path) -> InitArgs {
         InitArgs {
@@ -285,15 +273,6 @@ mod tests {
         }
     }
 
-    fn silent() -> Output {
-        Output::to(
-            false,
-            Lang::En,
-            Box::new(std::io::sink()),
-            Box::new(std::io::sink()),
-        )
-    }
-
     fn all(dir: &Path) -> Vec<Vec<u8>> {
         FILES
             .iter()
@@ -304,9 +283,9 @@ mod tests {
     #[test]
     fn running_it_again_changes_no_byte() {
         let dir = tempfile::tempdir().expect("a directory");
-        run(&args(dir.path()), &silent()).expect("it is made");
+        run(&args(dir.path())).expect("it is made");
         let before = all(dir.path());
-        run(&args(dir.path()), &silent()).expect("it is kept");
+        run(&args(dir.path())).expect("it is kept");
         assert!(before == all(dir.path()));
     }
 
@@ -318,22 +297,19 @@ mod tests {
             dry_run: true,
             ..args(&target)
         };
-        run(&dry, &silent()).expect("it says what it would do");
+        run(&dry).expect("it says what it would do");
         assert!(!target.exists());
     }
 
     #[test]
     fn another_members_directory_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
-        run(&args(dir.path()), &silent()).expect("it is made");
+        run(&args(dir.path())).expect("it is made");
         let other = MemberId::new("hefei").expect("a name");
-        let error = run(
-            &InitArgs {
-                member: other,
-                ..args(dir.path())
-            },
-            &silent(),
-        );
+        let error = run(&InitArgs {
+            member: other,
+            ..args(dir.path())
+        });
         assert!(
             error
                 .expect_err("refused")
@@ -345,10 +321,10 @@ mod tests {
     #[test]
     fn a_lost_request_is_made_again_for_the_same_key() {
         let dir = tempfile::tempdir().expect("a directory");
-        run(&args(dir.path()), &silent()).expect("it is made");
+        run(&args(dir.path())).expect("it is made");
         let key = std::fs::read(dir.path().join("node.key")).expect("a key");
         std::fs::remove_file(dir.path().join("node.csr")).expect("it was there");
-        run(&args(dir.path()), &silent()).expect("it is made again");
+        run(&args(dir.path())).expect("it is made again");
         assert!(key == std::fs::read(dir.path().join("node.key")).expect("a key"));
         let csr = std::fs::read_to_string(dir.path().join("node.csr")).expect("a request");
         let names = pki::requested_names(&csr).expect("a request that holds");
@@ -359,7 +335,7 @@ mod tests {
     fn the_config_says_what_was_asked_and_the_keys_are_private() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().expect("a directory");
-        run(&args(dir.path()), &silent()).expect("it is made");
+        run(&args(dir.path())).expect("it is made");
         let config = Config::load(&dir.path().join("node.toml")).expect("a config");
         assert_eq!(
             (config.member.as_str(), config.region.as_str()),

@@ -3,13 +3,10 @@
 
 pub mod erasures;
 
-use serde::Serialize;
-
-use self::erasures::ErasuresView;
 use crate::cli::desk::Desk;
 use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Screen, Table};
-use crate::cli::show;
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
+use crate::element::Kind;
 use crate::wire::v1;
 
 /// Shows the newest entries of the records log, or of the access log.
@@ -32,139 +29,147 @@ pub struct LogArgs {
     pub dsse: bool,
 }
 
-/// One entry.
-#[derive(Clone, Debug, Serialize)]
-pub struct EntryView {
-    index: u64,
-    #[serde(rename = "type")]
-    type_: String,
-    leaf: String,
-    issued_at: Option<String>,
-    text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dsse: Option<serde_json::Value>,
+type Entries = Column<v1::LogLine>;
+
+const ENTRIES: &[Entries] = &[
+    Entries::of("index", "label.column.index", |e| e.index.into()),
+    Entries::data("type", |e| (&e.r#type).into()),
+    Entries::seen("label.column.what", |e| {
+        Cell::word("label.body", word_of(&e.r#type))
+    }),
+    Entries::of("leaf", "label.column.leaf", |e| Cell::Hex(e.leaf.to_vec())).wide(),
+    Entries::of("issued_at", "label.column.time", |e| {
+        Cell::Time(e.issued_at)
+    }),
+    Entries::data("text", |e| (&e.text).into()),
+    Entries::seen("label.column.text", brief).flow(),
+];
+
+/// The key under which programs find an entry's envelope, where it was asked for.
+const ENVELOPE: Column<v1::LogLine> = Column::data("dsse", |e| {
+    Cell::Data(serde_json::from_str(&e.dsse_json).unwrap_or_default())
+});
+
+type Logs = Column<v1::LogSummary>;
+
+const LOGS: &[Logs] = &[
+    Logs::of("origin", "label.column.log", |l| (&l.origin).into()),
+    Logs::of("size", "label.column.size", |l| l.size.into()),
+    Logs::of("root", "label.column.root", |l| Cell::Hex(l.root.to_vec())).wide(),
+    Logs::data("checkpoint", |l| {
+        String::from_utf8_lossy(&l.checkpoint).into_owned().into()
+    }),
+];
+
+type Verdicts = Column<v1::LogSummary>;
+
+/// Columns of a log that was verified.
+const VERDICTS: &[Verdicts] = &[
+    Verdicts::of("verified", "label.column.verified", |l| l.verified.into()),
+    Verdicts::of("trouble", "label.column.trouble", |l| {
+        Cell::Said(l.trouble.clone())
+    })
+    .flow(),
+];
+
+/// Columns of a log of which it is not known.
+const UNJUDGED: &[Column<v1::LogSummary>] = &[Column::data("trouble", |l| (&l.trouble).into())];
+
+/// The word of a body type: its name on the wire without the enum's own.
+fn word_of(name: &str) -> String {
+    let word = name.strip_prefix("BODY_TYPE_").unwrap_or(name);
+    word.to_ascii_lowercase()
 }
 
-/// One log.
-#[derive(Clone, Debug, Serialize)]
-pub struct LogSummaryView {
-    origin: String,
-    size: u64,
-    root: String,
-    /// The signed note, as it is.
-    checkpoint: String,
-    /// Absent when it was not asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verified: Option<bool>,
-    trouble: String,
-}
-
-/// Logs as JSON and people see them.
-#[derive(Clone, Debug, Serialize)]
-pub struct LogView {
-    entries: Vec<EntryView>,
-    logs: Vec<LogSummaryView>,
-}
-
-impl LogView {
-    /// Takes the node's answer to a request with these options.
-    #[must_use]
-    pub fn of(answer: &v1::ShowLogResponse, verify: bool, dsse: bool) -> Self {
-        let entry = |line: &v1::LogLine| EntryView {
-            index: line.index,
-            type_: line.r#type.clone(),
-            leaf: hex::encode(&line.leaf),
-            issued_at: show::instant(line.issued_at),
-            text: line.text.clone(),
-            dsse: dsse.then(|| serde_json::from_str(&line.dsse_json).unwrap_or_default()),
-        };
-        let log = |log: &v1::LogSummary| LogSummaryView {
-            origin: log.origin.clone(),
-            size: log.size,
-            root: hex::encode(&log.root),
-            checkpoint: String::from_utf8_lossy(&log.checkpoint).into_owned(),
-            verified: verify.then_some(log.verified),
-            trouble: log.trouble.clone(),
-        };
-        Self {
-            entries: answer.lines.iter().map(entry).collect(),
-            logs: answer.logs.iter().map(log).collect(),
-        }
-    }
-
-    /// Shows it to people; as envelopes, one a line, if it has them.
-    pub fn show(&self, screen: &mut Screen) {
-        if self.entries.iter().any(|entry| entry.dsse.is_some()) {
-            for envelope in self.entries.iter().filter_map(|entry| entry.dsse.as_ref()) {
-                screen.line(&envelope.to_string());
-            }
-            return;
-        }
-        let mut table = Table::new()
-            .number("label.column.index")
-            .column("label.column.what")
-            .column("label.column.time")
-            .column("label.column.leaf")
-            .column("label.column.text");
-        for entry in &self.entries {
-            let short: String = entry.leaf.chars().take(16).collect();
-            table.row([
-                entry.index.to_string(),
-                entry.type_.clone(),
-                entry.issued_at.clone().unwrap_or_default(),
-                short,
-                entry.text.clone(),
-            ]);
-        }
-        if !table.is_empty() {
-            screen.table(&table);
-        }
-        self.show_logs(screen);
-    }
-
-    fn show_logs(&self, screen: &mut Screen) {
-        let mut table = Table::new()
-            .column("label.column.log")
-            .number("label.column.size")
-            .column("label.column.root");
-        for log in &self.logs {
-            table.row([log.origin.clone(), log.size.to_string(), log.root.clone()]);
-        }
-        screen.table(&table);
-        for log in &self.logs {
-            let size = log.size.to_string();
-            match log.verified {
-                Some(true) => {
-                    screen.text(
-                        "message.log.verified",
-                        &[("log", &log.origin), ("size", &size)],
-                    );
-                }
-                Some(false) => screen.text(
-                    "message.log.wrong",
-                    &[("log", &log.origin), ("trouble", &log.trouble)],
-                ),
-                None => {}
+/// What stands in an entry: words of the catalogue in place of codes.
+fn brief(line: &v1::LogLine) -> Cell {
+    let said = || Cell::Said(line.text.clone());
+    let case = |text: &str| hex::decode(text).ok().map(Cell::Case);
+    match word_of(&line.r#type).as_str() {
+        "element" => {
+            let (kind, case_ref) = line.text.split_once(' ').unwrap_or_default();
+            let kind = v1::ElementKind::from_str_name(kind)
+                .and_then(|kind| Kind::from_wire(kind.into()))
+                .map(|kind| Cell::word("label.kind", kind.as_str()));
+            match (kind, case(case_ref)) {
+                (Some(kind), Some(case)) => Cell::Beside(vec![kind, case]),
+                _ => said(),
             }
         }
+        "case_notice" => match line.text.rsplit_once(' ') {
+            Some((category, case_ref)) => {
+                case(case_ref).map_or_else(said, |case| Cell::Beside(vec![category.into(), case]))
+            }
+            None => said(),
+        },
+        "access" => access(&line.text).unwrap_or_else(said),
+        _ => said(),
     }
+}
 
-    /// A log that does not verify is an error.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.logs.iter().any(|log| log.verified == Some(false)) {
-            Exit::Refused
-        } else {
-            Exit::Done
+/// A line of the access log: method, caller, outcome, count, the log that was read.
+fn access(text: &str) -> Option<Cell> {
+    let mut parts = text.split(' ');
+    let (method, caller) = (parts.next()?, parts.next()?);
+    let (outcome, count) = (parts.next()?, parts.next()?.parse::<u64>().ok()?);
+    let ended = if outcome == "ok" {
+        Cell::word("label.word", "done")
+    } else {
+        Cell::word("label.outcome", outcome)
+    };
+    let words = vec![
+        ("method", Cell::word("label.method", method)),
+        ("caller", caller.into()),
+        ("outcome", ended),
+        ("count", count.into()),
+        ("log", parts.next().unwrap_or_default().into()),
+    ];
+    Some(Cell::Phrase("message.log.access", words))
+}
+
+/// The newest entries and all logs, as an answer to a request with these options.
+#[must_use]
+pub fn sheet(answer: &v1::ShowLogResponse, verify: bool, dsse: bool) -> Sheet {
+    let wrong = verify && answer.logs.iter().any(|log| !log.verified);
+    let exit = if wrong { Exit::Refused } else { Exit::Done };
+    let mut sheet = Sheet::new("log").ends(exit);
+    sheet.head(Say::new("page.log", []));
+    if dsse {
+        let columns = [ENTRIES, &[ENVELOPE]].concat();
+        sheet.data("entries", Cell::rows(&answer.lines, &columns));
+        for line in &answer.lines {
+            sheet.line(line.dsse_json.clone());
         }
+    } else {
+        sheet.section(Section::of(&answer.lines, ENTRIES).keyed("entries"));
     }
+    let judged = if verify { VERDICTS } else { UNJUDGED };
+    let columns = [LOGS, judged].concat();
+    if dsse {
+        sheet.data("logs", Cell::rows(&answer.logs, &columns));
+        return sheet;
+    }
+    let logs = Section::of(&answer.logs, &columns).keyed("logs");
+    sheet.section(logs.titled("label.title.logs"));
+    for log in answer.logs.iter().filter(|log| verify && !log.verified) {
+        let words = [
+            ("log", Cell::from(&log.origin)),
+            ("trouble", Cell::Said(log.trouble.clone())),
+        ];
+        sheet.say("message.log.wrong", words);
+    }
+    if verify && !wrong {
+        let count = answer.logs.len().into();
+        sheet.say("message.log.verified", [("count", count)]);
+    }
+    sheet
 }
 
 /// Shows the log.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn run(args: &LogArgs, desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
+pub async fn run(args: &LogArgs, desk: &Desk) -> Result<Sheet, CommandError> {
     let request = v1::ShowLogRequest {
         access: args.access,
         newest: args.newest,
@@ -172,12 +177,9 @@ pub async fn run(args: &LogArgs, desk: &Desk, output: &Output) -> Result<Exit, C
         erasures: args.erasures,
     };
     let answer = desk.client.show_log(request).await?;
-    if args.erasures {
-        let view = ErasuresView::of(&answer);
-        output.emit("log.erasures", &view, |screen| view.show(screen))?;
-        return Ok(view.exit());
-    }
-    let view = LogView::of(&answer, args.verify, args.dsse);
-    output.emit("log", &view, |screen| view.show(screen))?;
-    Ok(view.exit())
+    Ok(if args.erasures {
+        erasures::sheet(&answer.erasures)
+    } else {
+        sheet(&answer, args.verify, args.dsse)
+    })
 }

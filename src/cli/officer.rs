@@ -1,11 +1,8 @@
 //! `casegate officer`: the node's own list of officers and their rights.
 
-use serde::Serialize;
-
 use crate::cli::desk::Desk;
-use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Screen, Table};
-use crate::cli::show;
+use crate::cli::failure::CommandError;
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::ids::OfficerName;
 use crate::policy::Right;
 use crate::wire::v1;
@@ -16,7 +13,7 @@ pub enum OfficerCommand {
     /// Adds an officer, or gives one other rights.
     Add {
         /// The name in the officer's certificate.
-        #[arg(value_name = "NAME", value_parser = parse_name)]
+        #[arg(value_name = "NAME")]
         name: OfficerName,
         /// A right: publish, query, confirm, disclose-request,
         /// disclose-approve, export or admin; may be given many times.
@@ -28,19 +25,15 @@ pub enum OfficerCommand {
     /// Suspends an officer, on open connections too.
     Suspend {
         /// The officer.
-        #[arg(value_name = "NAME", value_parser = parse_name)]
+        #[arg(value_name = "NAME")]
         name: OfficerName,
     },
     /// Gives a suspended officer the same rights back.
     Restore {
         /// The officer.
-        #[arg(value_name = "NAME", value_parser = parse_name)]
+        #[arg(value_name = "NAME")]
         name: OfficerName,
     },
-}
-
-fn parse_name(text: &str) -> Result<OfficerName, String> {
-    OfficerName::new(text).map_err(|e| e.to_string())
 }
 
 fn parse_right(text: &str) -> Result<Right, String> {
@@ -50,111 +43,67 @@ fn parse_right(text: &str) -> Result<Right, String> {
     })
 }
 
-/// One officer.
-#[derive(Clone, Debug, Serialize)]
-pub struct OfficerView {
-    name: String,
-    rights: Vec<String>,
-    suspended: bool,
-    changed_at: Option<String>,
+type Officers = Column<v1::OfficerRow>;
+
+const OFFICERS: &[Officers] = &[
+    Officers::of("name", "label.column.officer", |o| (&o.name).into()),
+    Officers::of("rights", "label.column.rights", |o| {
+        Cell::words("label.right", &o.rights)
+    })
+    .flow(),
+    Officers::data("suspended", |o| o.suspended.into()),
+    Officers::seen("label.column.status", |o| {
+        let state = if o.suspended { "suspended" } else { "active" };
+        Cell::word("label.word", state)
+    }),
+    Officers::of("changed_at", "label.column.changed_at", |o| {
+        Cell::Time(o.changed_at)
+    })
+    .spare(1),
+];
+
+/// The list of officers.
+#[must_use]
+pub fn list(rows: &[v1::OfficerRow]) -> Sheet {
+    let mut sheet = Sheet::new("officer");
+    sheet.head(Say::new("page.officers", []));
+    let officers = Section::of(rows, OFFICERS).keyed("officers");
+    sheet.section(officers.total(rows.len() as u64));
+    sheet
 }
 
-impl OfficerView {
-    /// Takes a row of the node's list.
-    #[must_use]
-    pub fn of(row: &v1::OfficerRow) -> Self {
-        Self {
-            name: row.name.clone(),
-            rights: row.rights.clone(),
-            suspended: row.suspended,
-            changed_at: show::instant(row.changed_at),
+/// The officer whom a command was about, and what became of him.
+#[must_use]
+pub fn changed(officer: &v1::OfficerRow, command: &OfficerCommand) -> Sheet {
+    let mut sheet = Sheet::new("officer");
+    let rows = std::slice::from_ref(officer);
+    sheet.data("officers", Cell::rows(rows, OFFICERS));
+    let name = ("officer", Cell::from(&officer.name));
+    let rights = ("rights", Cell::words("label.right", &officer.rights));
+    match command {
+        OfficerCommand::Suspend { .. } => sheet.say("message.officer.suspended", [name]),
+        OfficerCommand::Restore { .. } => sheet.say("message.officer.restored", [name, rights]),
+        OfficerCommand::Add { .. } | OfficerCommand::List => {
+            sheet.say("message.officer.added", [name, rights])
         }
-    }
-}
-
-/// The officers that a command was about, as JSON and people see them.
-#[derive(Clone, Debug, Serialize)]
-pub struct OfficersView {
-    officers: Vec<OfficerView>,
-}
-
-impl OfficersView {
-    /// Takes rows of the node's list.
-    #[must_use]
-    pub fn of(rows: &[v1::OfficerRow]) -> Self {
-        Self {
-            officers: rows.iter().map(OfficerView::of).collect(),
-        }
-    }
-
-    /// Shows the list to people.
-    pub fn show(&self, screen: &mut Screen) {
-        let lang = screen.lang();
-        let mut table = Table::new()
-            .column("label.column.officer")
-            .column("label.column.rights")
-            .column("label.column.status")
-            .column("label.column.time");
-        for officer in &self.officers {
-            let state = if officer.suspended {
-                "suspended"
-            } else {
-                "active"
-            };
-            table.row([
-                officer.name.clone(),
-                officer.rights.join(", "),
-                show::word(lang, state),
-                officer.changed_at.clone().unwrap_or_default(),
-            ]);
-        }
-        screen.table(&table);
-    }
-
-    /// Says what became of one officer.
-    pub fn say(&self, screen: &mut Screen, command: &OfficerCommand) {
-        for officer in &self.officers {
-            let name = ("officer", officer.name.as_str());
-            let rights = officer.rights.join(", ");
-            match command {
-                OfficerCommand::Suspend { .. } => {
-                    screen.text("message.officer.suspended", &[name]);
-                }
-                OfficerCommand::Restore { .. } => {
-                    screen.text("message.officer.restored", &[name, ("rights", &rights)]);
-                }
-                OfficerCommand::Add { .. } | OfficerCommand::List => {
-                    screen.text("message.officer.added", &[name, ("rights", &rights)]);
-                }
-            }
-        }
-    }
+    };
+    sheet
 }
 
 /// Does it.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn run(
-    command: &OfficerCommand,
-    desk: &Desk,
-    output: &Output,
-) -> Result<Exit, CommandError> {
+pub async fn run(command: &OfficerCommand, desk: &Desk) -> Result<Sheet, CommandError> {
     if let OfficerCommand::List = command {
-        let answer = desk
-            .client
-            .list_officers(v1::ListOfficersRequest {})
-            .await?;
-        let view = OfficersView::of(&answer.officers);
-        output.emit("officer", &view, |screen| view.show(screen))?;
-        return Ok(Exit::Done);
+        let request = v1::ListOfficersRequest {};
+        return Ok(list(&desk.client.list_officers(request).await?.officers));
     }
-    let changed = change(command, desk)
-        .await?
-        .ok_or(CommandError::Answer("officer"))?;
-    let view = OfficersView::of(&[changed]);
-    output.emit("officer", &view, |screen| view.say(screen, command))?;
-    Ok(Exit::Done)
+    let officer = change(command, desk).await?;
+    Ok(changed(
+        &officer.ok_or(CommandError::Answer("officer"))?,
+        command,
+    ))
 }
 
 async fn change(

@@ -5,15 +5,22 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
 
+use crate::cli::failure::{CommandError, Exit};
+use crate::cli::sheet::draw::{View, inert};
+use crate::cli::sheet::{self, Sheet};
 use crate::lang::Lang;
 
 type Sink = Mutex<Box<dyn Write + Send>>;
+
+/// How wide people's text is at most, unless they ask for everything.
+const COLUMNS_MAX: usize = 100;
+/// How narrow it becomes at most.
+const COLUMNS_MIN: usize = 40;
 
 /// Where and how a command's results go.
 pub struct Output {
@@ -23,7 +30,9 @@ pub struct Output {
     err: Sink,
     /// Whether progress is drawn, which is for terminals only.
     draws: bool,
-    width: Option<u16>,
+    width: Option<usize>,
+    wide: bool,
+    page: Option<PathBuf>,
 }
 
 impl fmt::Debug for Output {
@@ -35,32 +44,25 @@ impl fmt::Debug for Output {
     }
 }
 
-#[derive(Serialize)]
-struct Envelope<'a, T> {
-    schema: String,
-    #[serde(flatten)]
-    value: &'a T,
-}
-
 impl Output {
-    /// Presents on the process's own standard output and error.
+    /// Presents on the process's own standard output and error. `columns` is how
+    /// wide it may be; otherwise as wide as the terminal.
     #[must_use]
-    pub fn stdio(json: bool, lang: Lang) -> Self {
-        let width = io::stdout()
-            .is_terminal()
-            .then(|| comfy_table::Table::new().width())
-            .flatten();
+    pub fn stdio(json: bool, lang: Lang, columns: Option<usize>) -> Self {
+        let terminal = console::Term::stdout()
+            .size_checked()
+            .map(|(_, columns)| usize::from(columns));
+        let width = columns.or(terminal).unwrap_or(COLUMNS_MAX);
+        let (out, err) = (io::stdout(), io::stderr());
         Self {
-            json,
-            lang,
-            out: Mutex::new(Box::new(io::stdout())),
-            err: Mutex::new(Box::new(io::stderr())),
-            draws: !json && io::stderr().is_terminal(),
-            width,
+            draws: !json && err.is_terminal(),
+            width: Some(width.clamp(COLUMNS_MIN, COLUMNS_MAX)),
+            ..Self::to(json, lang, Box::new(out), Box::new(err))
         }
     }
 
-    /// Presents into `out` and `err`, as if neither were a terminal.
+    /// Presents into `out` and `err`, as if neither were a terminal, and without
+    /// a limit to its width.
     #[must_use]
     pub fn to(
         json: bool,
@@ -75,7 +77,30 @@ impl Output {
             err: Mutex::new(err),
             draws: false,
             width: None,
+            wide: false,
+            page: None,
         }
+    }
+
+    /// Shows all columns and rows, however wide they are, if `wide` says so.
+    #[must_use]
+    pub fn wide(mut self, wide: bool) -> Self {
+        self.wide = wide;
+        self
+    }
+
+    /// Limits how wide people's text is.
+    #[must_use]
+    pub fn columns(mut self, columns: usize) -> Self {
+        self.width = Some(columns);
+        self
+    }
+
+    /// Writes what is presented into a file too, as one HTML page.
+    #[must_use]
+    pub fn page(mut self, file: Option<PathBuf>) -> Self {
+        self.page = file;
+        self
     }
 
     /// Says whether results are JSON.
@@ -90,32 +115,31 @@ impl Output {
         self.lang
     }
 
-    /// Presents a result: `value` under the schema `casegate.COMMAND/1`, which
-    /// must serialize as a map, or what `human` puts on the screen.
+    /// Presents what a command answers, and returns how it ends.
     ///
     /// # Errors
-    /// Whatever standard output answers; a closed pipe is no error.
-    pub fn emit<T: Serialize>(
-        &self,
-        command: &str,
-        value: &T,
-        human: impl FnOnce(&mut Screen),
-    ) -> io::Result<()> {
+    /// [`CommandError`] when the page cannot be written, or standard output fails;
+    /// a closed pipe is no error.
+    pub fn show(&self, sheet: &Sheet) -> Result<Exit, CommandError> {
+        if let Some(path) = &self.page {
+            let page = sheet::page::html(sheet, self.lang);
+            std::fs::write(path, page).map_err(|source| CommandError::Unwritable {
+                path: path.clone(),
+                source,
+            })?;
+        }
         let text = if self.json {
-            let schema = format!("casegate.{command}/1");
-            let mut text = serde_json::to_string(&Envelope { schema, value })?;
-            text.push('\n');
-            text
+            serde_json::to_string(sheet).map_err(io::Error::from)? + "\n"
         } else {
-            let mut screen = Screen {
+            let view = View {
                 lang: self.lang,
                 width: self.width,
-                text: String::new(),
+                wide: self.wide,
             };
-            human(&mut screen);
-            screen.text
+            sheet::draw::text(sheet, view)
         };
-        write(&self.out, &text)
+        write(&self.out, &text)?;
+        Ok(sheet.exit())
     }
 
     /// Writes a text of this program's own making as it is, such as the
@@ -146,8 +170,9 @@ impl Output {
     /// Whatever the stream answers.
     pub fn fail(&self, code: &str, sentence: &str) -> io::Result<()> {
         if self.json {
-            let value = serde_json::json!({ "code": code, "message": sentence });
-            return self.emit("error", &value, |_| ());
+            let mut error = Sheet::new("error");
+            error.data("code", code).data("message", sentence);
+            return write(&self.out, &(serde_json::to_string(&error)? + "\n"));
         }
         let text = self.lang.text("message.failed", &[("message", sentence)]);
         write(&self.err, &format!("{}\n", inert(&text)))
@@ -216,136 +241,12 @@ impl Drop for Progress {
     }
 }
 
-/// Text for people, as it grows.
-#[derive(Debug)]
-pub struct Screen {
-    lang: Lang,
-    width: Option<u16>,
-    text: String,
-}
-
-impl Screen {
-    /// The language to speak.
-    #[must_use]
-    pub fn lang(&self) -> Lang {
-        self.lang
-    }
-
-    /// Adds a line.
-    pub fn line(&mut self, text: &str) {
-        self.text.push_str(&inert(text));
-        self.text.push('\n');
-    }
-
-    /// Adds the catalogue's text as a line.
-    pub fn text(&mut self, key: &str, values: &[(&str, &str)]) {
-        let text = self.lang.text(key, values);
-        self.line(&text);
-    }
-
-    /// Adds a heading from the catalogue, after an empty line if anything stands above.
-    pub fn title(&mut self, key: &str) {
-        if !self.text.is_empty() {
-            self.text.push('\n');
-        }
-        let text = self.lang.text(key, &[]);
-        self.line(&text);
-    }
-
-    /// Adds a table.
-    pub fn table(&mut self, table: &Table) {
-        let mut drawn = comfy_table::Table::new();
-        drawn
-            .load_style(presets::UTF8_HORIZONTAL_ONLY)
-            .force_no_tty();
-        if let Some(width) = self.width {
-            drawn
-                .set_width(width)
-                .set_content_arrangement(ContentArrangement::Dynamic);
-        }
-        let header = table
-            .columns
-            .iter()
-            .map(|column| self.lang.text(column.key, &[]));
-        drawn.set_header(header.collect::<Vec<_>>());
-        for row in &table.rows {
-            drawn.add_row(row.iter().zip(&table.columns).map(|(text, column)| {
-                let side = if column.number {
-                    CellAlignment::Right
-                } else {
-                    CellAlignment::Left
-                };
-                Cell::new(text).set_alignment(side)
-            }));
-        }
-        self.text.push_str(&drawn.trim_fmt());
-        self.text.push('\n');
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Column {
-    key: &'static str,
-    number: bool,
-}
-
-/// Rows under named columns; a row's surplus cells are not shown.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    columns: Vec<Column>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Table {
-    /// Starts a table without columns.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a column of text, headed by the catalogue's `key`.
-    #[must_use]
-    pub fn column(mut self, key: &'static str) -> Self {
-        self.columns.push(Column { key, number: false });
-        self
-    }
-
-    /// Adds a column of numbers, which stand to the right.
-    #[must_use]
-    pub fn number(mut self, key: &'static str) -> Self {
-        self.columns.push(Column { key, number: true });
-        self
-    }
-
-    /// Adds a row.
-    pub fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows
-            .push(cells.into_iter().map(|cell| inert(cell.as_ref())).collect());
-    }
-
-    /// Says whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-}
-
-/// Replaces control and direction characters, which could rewrite what stands on a terminal.
-fn inert(text: &str) -> String {
-    let unsafe_char = |c: char| {
-        (c.is_control() && c != '\n')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars()
-        .map(|c| if unsafe_char(c) { '\u{fffd}' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::cli::sheet::{Column, Section};
 
     #[derive(Clone, Default)]
     pub(crate) struct Paper(Arc<Mutex<Vec<u8>>>);
@@ -391,42 +292,61 @@ pub(crate) mod tests {
         )
     }
 
+    fn loans() -> Section {
+        const COUNTS: &[Column<(&str, u64)>] = &[
+            Column::of("category", "label.column.category", |c| c.0.into()),
+            Column::of("count", "label.column.count", |c| c.1.into()),
+        ];
+        Section::of(&[("冒充公检法", 7), ("loan", 12)], COUNTS).keyed("counts")
+    }
+
     #[test]
     fn a_closed_pipe_is_no_error() {
         let output = Output::to(true, Lang::En, Box::new(Closed), Box::new(Closed));
-        output
-            .emit("status", &serde_json::json!({}), |_| ())
-            .expect("not an error");
+        let exit = output.show(&Sheet::new("status")).expect("not an error");
+        assert_eq!(exit, Exit::Done);
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_written_is_named_and_nothing_is_shown() {
+        let (output, out, _) = output(false, Lang::En);
+        let output = output.page(Some("/no/such/dir/page.html".into()));
+        let refused = output
+            .show(&Sheet::new("status"))
+            .expect_err("no directory");
+        assert!(refused.to_string().contains("/no/such/dir/page.html"));
+        assert_eq!(out.text(), "");
     }
 
     #[test]
     fn what_came_from_outside_cannot_drive_the_terminal() {
+        const CASES: &[Column<&str>] = &[Column::of("case", "label.column.case", |c| (*c).into())];
         let (output, out, _) = output(false, Lang::En);
-        let shown = output.emit("x", &serde_json::json!({}), |screen| {
-            screen.line("a\u{1b}[2Jb\u{202e}c");
-            let mut table = Table::new().column("label.column.case");
-            table.row(["\u{1b}]0;owned\u{7}"]);
-            screen.table(&table);
-        });
-        shown.expect("memory takes it");
+        let mut sheet = Sheet::new("x");
+        sheet.line("a\u{1b}[2Jb\u{202e}c");
+        sheet.say("message.case.added", [("case", "\u{1b}c".into())]);
+        sheet.section(Section::of(&["\u{1b}]0;owned\u{7}"], CASES));
+        output.show(&sheet).expect("memory takes it");
         assert!(!out.text().contains(['\u{1b}', '\u{7}', '\u{202e}']));
     }
 
     #[test]
     fn json_names_its_schema_and_keeps_the_screen_out() {
         let (output, out, err) = output(true, Lang::Zh);
-        output
-            .emit("query", &serde_json::json!({"hits": 2}), |s| {
-                s.line("for people")
-            })
-            .expect("memory takes it");
+        let mut sheet = Sheet::new("query");
+        sheet
+            .data("hits", 2_u64)
+            .line("for people")
+            .section(loans());
+        output.show(&sheet).expect("memory takes it");
         output.note("in passing").expect("memory takes it");
         output
             .fail("case.unknown", "no such case")
             .expect("memory takes it");
         assert_eq!(
             out.text(),
-            "{\"schema\":\"casegate.query/1\",\"hits\":2}\n\
+            "{\"schema\":\"casegate.query/1\",\"hits\":2,\"counts\":[\
+             {\"category\":\"冒充公检法\",\"count\":7},{\"category\":\"loan\",\"count\":12}]}\n\
              {\"schema\":\"casegate.error/1\",\"code\":\"case.unknown\",\"message\":\"no such case\"}\n"
         );
         assert_eq!(err.text(), "");
@@ -447,30 +367,12 @@ pub(crate) mod tests {
     #[test]
     fn a_table_is_as_wide_in_chinese_as_its_characters_are() {
         let (output, out, _) = output(false, Lang::Zh);
-        let mut table = Table::new()
-            .column("label.column.category")
-            .number("label.column.count");
-        table.row(["冒充公检法", "7"]);
-        table.row(["loan", "12"]);
-        output
-            .emit("x", &serde_json::json!({}), |s| s.table(&table))
-            .expect("memory takes it");
-        let text = out.text();
-        let line = |word: &str| {
-            text.lines()
-                .find(|l| l.contains(word))
-                .expect("a row")
-                .to_owned()
-        };
-        // Five wide characters take ten columns, six more than "loan".
-        let before = |word: &str, number: &str| {
-            let row = line(word);
-            row[row.find(word).expect("there") + word.len()..row.find(number).expect("there")].len()
-        };
+        let mut sheet = Sheet::new("x");
+        sheet.section(loans());
+        output.show(&sheet).expect("memory takes it");
         assert_eq!(
-            before("loan", "12"),
-            before("冒充公检法", "7") + 6 - 1,
-            "{text}"
+            out.text(),
+            "类别        数量\n----------  ----\n冒充公检法     7\nloan          12\n"
         );
     }
 }

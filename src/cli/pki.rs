@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
 
-use crate::cli::output::{Output, Screen};
+use crate::cli::sheet::{Cell, Sheet};
 use crate::clock::UnixSeconds;
 use crate::ids::{FederationId, MemberId, random};
 use crate::keys::SigningKey;
@@ -146,25 +145,15 @@ struct ShowArgs {
 ///
 /// # Errors
 /// A sentence that names what was refused; files that exist are never overwritten.
-pub fn run(args: &PkiArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
+pub fn run(args: &PkiArgs, now: UnixSeconds) -> anyhow::Result<Sheet> {
     match &args.command {
-        PkiCommand::Dev(args) => dev(args, now, output),
-        PkiCommand::Ca(args) => ca(args, now, output),
-        PkiCommand::Keys(args) => keys(args, output),
-        PkiCommand::Request(args) => request(args, output),
-        PkiCommand::Sign(args) => sign(args, now, output),
-        PkiCommand::Show(args) => show(args, output),
+        PkiCommand::Dev(args) => dev(args, now),
+        PkiCommand::Ca(args) => ca(args, now),
+        PkiCommand::Keys(args) => keys(args),
+        PkiCommand::Request(args) => request(args),
+        PkiCommand::Sign(args) => sign(args, now),
+        PkiCommand::Show(args) => show(args),
     }
-}
-
-fn say(
-    output: &Output,
-    command: &str,
-    value: &serde_json::Value,
-    show: impl FnOnce(&mut Screen),
-) -> anyhow::Result<()> {
-    output.emit(command, value, show)?;
-    Ok(())
 }
 
 fn role_of(text: &str) -> anyhow::Result<MemberRole> {
@@ -172,7 +161,7 @@ fn role_of(text: &str) -> anyhow::Result<MemberRole> {
         .with_context(|| format!("{text:?} is no role: bureau, department or auditor"))
 }
 
-fn dev(args: &DevArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
+fn dev(args: &DevArgs, now: UnixSeconds) -> anyhow::Result<Sheet> {
     let federation = FederationId::new(&args.federation)?;
     let officers: Vec<&str> = args.officers.iter().map(String::as_str).collect();
     let (mut members, mut listen) = (Vec::new(), Vec::new());
@@ -221,17 +210,22 @@ fn dev(args: &DevArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> 
         .map(|member| member.id.as_str())
         .collect();
     let dir = args.dir.display().to_string();
-    let value = json!({ "dir": dir, "members": names, "pin": pin.to_string() });
-    say(output, "pki.dev", &value, |screen| {
-        let (federation, pin) = (federation.as_str(), pin.to_string());
-        let values = [("dir", &*dir), ("federation", federation), ("pin", &pin)];
-        screen.text("pki.dev.made", &values);
-        screen.text("pki.dev.members", &[("members", &names.join(", "))]);
-        screen.text("pki.dev.warning", &[]);
-    })
+    let mut sheet = Sheet::new("pki.dev");
+    sheet.data("dir", &dir);
+    sheet.data("members", Cell::texts(&names));
+    sheet.data("pin", pin.to_string());
+    let words = [
+        ("dir", dir.into()),
+        ("federation", federation.as_str().into()),
+        ("pin", pin.to_string().into()),
+    ];
+    sheet.say("pki.dev.made", words);
+    sheet.say("pki.dev.members", [("members", Cell::texts(&names))]);
+    sheet.say("pki.dev.warning", []);
+    Ok(sheet)
 }
 
-fn ca(args: &CaArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
+fn ca(args: &CaArgs, now: UnixSeconds) -> anyhow::Result<Sheet> {
     let (federation, member) = (
         FederationId::new(&args.federation)?,
         MemberId::new(&args.member)?,
@@ -242,58 +236,57 @@ fn ca(args: &CaArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
     let cert = args.out.join("ca.pem");
     write_public(&cert, made.cert_pem().as_bytes())?;
     let cert = cert.display().to_string();
-    let value = json!({ "member": member.as_str(), "cert": cert });
-    say(output, "pki.ca", &value, |screen| {
-        screen.text("pki.ca.made", &[("cert", &cert)]);
-    })
+    let mut sheet = Sheet::new("pki.ca");
+    sheet.data("member", member.as_str());
+    sheet.data("cert", &cert);
+    sheet.say("pki.ca.made", [("cert", cert.into())]);
+    Ok(sheet)
 }
 
 /// Makes one seed beside the ones in use; its file is named after the key.
-fn next_key(usage: &str, out: &Path, output: &Output) -> anyhow::Result<()> {
+fn next_key(usage: &str, out: &Path) -> anyhow::Result<Sheet> {
     make_dir(out)?;
     let key = SigningKey::generate();
     let file = out.join(format!("{usage}-{}.seed", key.id()));
     write_seed(&file, &key)?;
     let hex = hex::encode(key.public_key().as_bytes());
     let (file, id) = (file.display().to_string(), key.id().to_string());
-    let value = json!({ "use": usage, "id": id, "public_key": hex, "file": file });
-    say(output, "pki.keys.next", &value, |screen| {
-        screen.text("pki.keys.next.made", &[("file", &file)]);
-        screen.line("[[member.key]]");
-        screen.line(&format!("use = \"{usage}\""));
-        screen.line(&format!("key = \"{hex}\""));
-        let then = match usage {
-            "checkpoint" => "pki.keys.next.checkpoint",
-            "witness" => "pki.keys.next.witness",
-            _ => "pki.keys.next.records",
-        };
-        screen.text(then, &[("file", &file)]);
-    })
+    let mut sheet = Sheet::new("pki.keys.next");
+    sheet.data("use", usage).data("id", id);
+    sheet.data("public_key", &hex).data("file", &file);
+    sheet.say("pki.keys.next.made", [("file", (&file).into())]);
+    sheet.line("[[member.key]]");
+    sheet.line(format!("use = \"{usage}\""));
+    sheet.line(format!("key = \"{hex}\""));
+    let then = match usage {
+        "checkpoint" => "pki.keys.next.checkpoint",
+        "witness" => "pki.keys.next.witness",
+        _ => "pki.keys.next.records",
+    };
+    sheet.say(then, [("file", file.into())]);
+    Ok(sheet)
 }
 
-fn keys(args: &KeysArgs, output: &Output) -> anyhow::Result<()> {
+fn keys(args: &KeysArgs) -> anyhow::Result<Sheet> {
     if let Some(usage) = &args.next {
-        return next_key(usage, &args.out, output);
+        return next_key(usage, &args.out);
     }
     make_dir(&args.out)?;
-    let mut public = serde_json::Map::new();
-    let mut lines = Vec::new();
+    let mut sheet = Sheet::new("pki.keys");
+    sheet.say("pki.keys.made", []);
     for name in ["records", "checkpoint", "witness"] {
         let key = SigningKey::generate();
         write_seed(&args.out.join(format!("{name}.seed")), &key)?;
         let hex = hex::encode(key.public_key().as_bytes());
-        lines.push(format!("{name} = \"{hex}\""));
-        public.insert(name.into(), hex.into());
+        sheet.line(format!("{name} = \"{hex}\""));
+        sheet.data(name, hex);
     }
     let seal = zeroize::Zeroizing::new(hex::encode(random::<32>()) + "\n");
     write_private(&args.out.join("seal.key"), seal.as_bytes())?;
-    say(output, "pki.keys", &public.into(), |screen| {
-        screen.text("pki.keys.made", &[]);
-        lines.iter().for_each(|line| screen.line(line));
-    })
+    Ok(sheet)
 }
 
-fn request(args: &RequestArgs, output: &Output) -> anyhow::Result<()> {
+fn request(args: &RequestArgs) -> anyhow::Result<Sheet> {
     let federation = FederationId::new(&args.federation)?;
     let member = MemberId::new(&args.member)?;
     let officer = args.officer.as_deref();
@@ -308,15 +301,19 @@ fn request(args: &RequestArgs, output: &Output) -> anyhow::Result<()> {
     let csr = args.out.join(format!("{name}.csr"));
     write_public(&csr, made.csr_pem.as_bytes())?;
     let csr = csr.display().to_string();
-    let value = json!({ "name": identity.to_string(), "csr": csr });
-    say(output, "pki.request", &value, |screen| {
-        let (name, member) = (identity.to_string(), member.as_str());
-        let values = [("csr", &*csr), ("name", &name), ("member", member)];
-        screen.text("pki.request.made", &values);
-    })
+    let mut sheet = Sheet::new("pki.request");
+    sheet.data("name", identity.to_string());
+    sheet.data("csr", &csr);
+    let words = [
+        ("csr", csr.into()),
+        ("name", identity.to_string().into()),
+        ("member", member.as_str().into()),
+    ];
+    sheet.say("pki.request.made", words);
+    Ok(sheet)
 }
 
-fn sign(args: &SignArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()> {
+fn sign(args: &SignArgs, now: UnixSeconds) -> anyhow::Result<Sheet> {
     let key = args.ca.join("ca.key");
     check_private(&key)?;
     let key_pem = zeroize::Zeroizing::new(read(&key)?);
@@ -326,29 +323,39 @@ fn sign(args: &SignArgs, now: UnixSeconds, output: &Output) -> anyhow::Result<()
     let cert = authority.sign_request(&read(&args.csr)?, &name, validity)?;
     write_public(&args.out, cert.as_bytes())?;
     let out = args.out.display().to_string();
-    let value = json!({ "name": name.to_string(), "cert": out, "days": args.days });
-    say(output, "pki.sign", &value, |screen| {
-        let (name, days) = (name.to_string(), args.days.to_string());
-        let values = [("cert", &*out), ("name", &name), ("days", &days)];
-        screen.text("pki.sign.made", &values);
-    })
+    let mut sheet = Sheet::new("pki.sign");
+    sheet.data("name", name.to_string());
+    sheet.data("cert", &out);
+    sheet.data("days", Cell::Data(args.days.into()));
+    let words = [
+        ("cert", out.into()),
+        ("name", name.to_string().into()),
+        ("days", args.days.to_string().into()),
+    ];
+    sheet.say("pki.sign.made", words);
+    Ok(sheet)
 }
 
-fn show(args: &ShowArgs, output: &Output) -> anyhow::Result<()> {
+fn show(args: &ShowArgs) -> anyhow::Result<Sheet> {
     let text = read(&args.cert)?;
     let (_, pem) = x509_parser::pem::parse_x509_pem(text.as_bytes())
         .with_context(|| format!("{} is no PEM file", args.cert.display()))?;
     let cert = pem.parse_x509().context("the file holds no certificate")?;
     let der = rustls::pki_types::CertificateDer::from(pem.contents.as_slice());
     let name = identity_of(&der)?.to_string();
-    let (from, to) = (cert.validity().not_before, cert.validity().not_after);
-    let value =
-        json!({ "name": name, "not_before": from.timestamp(), "not_after": to.timestamp() });
-    say(output, "pki.show", &value, |screen| {
-        let (from, to) = (from.to_string(), to.to_string());
-        let values = [("name", &*name), ("from", &from), ("to", &to)];
-        screen.text("pki.show.cert", &values);
-    })
+    let validity = cert.validity();
+    let [from, to] = [validity.not_before, validity.not_after].map(|at| at.timestamp());
+    let mut sheet = Sheet::new("pki.show");
+    sheet.data("name", &name);
+    sheet.data("not_before", Cell::Second(from));
+    sheet.data("not_after", Cell::Second(to));
+    let words = [
+        ("name", name.into()),
+        ("from", Cell::Time(from)),
+        ("to", Cell::Time(to)),
+    ];
+    sheet.say("pki.show.cert", words);
+    Ok(sheet)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -1,12 +1,10 @@
 //! `casegate publish`: records elements of one case and publishes them; and how
 //! an element is named on the command line, KIND:VALUE.
 
-use serde::Serialize;
-
 use crate::cli::desk::{Desk, PurposeArgs};
 use crate::cli::failure::{CommandError, Exit};
-use crate::cli::import::{self, ReportView};
-use crate::cli::output::{Output, Screen, Table};
+use crate::cli::import;
+use crate::cli::sheet::{Column, Say, Section, Sheet};
 use crate::cli::show;
 use crate::lang::Lang;
 use crate::wire::v1;
@@ -35,18 +33,15 @@ pub fn parse_element(text: &str) -> Result<ElementArg, String> {
     let (kind, value) = text
         .split_once(':')
         .ok_or("an element is written KIND:VALUE, such as phone:13800000000")?;
-    if show::parse_kind(kind).is_none() {
-        return Err(
-            "the word before the first colon is not a kind of element: use phone, \
-             bank-card, wechat, url, wallet or another that --help lists"
-                .to_owned(),
-        );
-    }
+    let kind = show::parse_kind(kind).map_err(|_| {
+        "the word before the first colon is not a kind of element: use phone, \
+         bank-card, wechat, url, wallet or another that --help lists"
+    })?;
     if value.trim().is_empty() {
         return Err("the value after the colon is empty".to_owned());
     }
     Ok(ElementArg {
-        kind: kind.to_owned(),
+        kind: kind.as_str().to_owned(),
         value: value.to_owned(),
     })
 }
@@ -108,95 +103,72 @@ pub struct PublishArgs {
     pub purpose: PurposeArgs,
 }
 
-/// What was published, as JSON and people see it.
-#[derive(Clone, Debug, Serialize)]
-pub struct PublishView {
-    case: String,
-    /// Not published yet: custodians are out of reach.
-    queued: bool,
-    /// The elements that were refused, in order.
-    refused_elements: Vec<RefusalView>,
-    #[serde(flatten)]
-    report: ReportView,
-}
-
-/// Why an element was refused.
-#[derive(Clone, Debug, Serialize)]
-pub struct RefusalView {
-    column: String,
-    code: String,
+/// Why an element was refused, in the officer's language.
+struct Refused {
+    of: v1::Refusal,
     reason: String,
 }
 
-impl PublishView {
-    /// Takes the node's answer.
-    ///
-    /// # Errors
-    /// [`CommandError::Answer`] when it has no report.
-    pub fn of(case: &str, answer: &v1::PublishResponse, lang: Lang) -> Result<Self, CommandError> {
-        let report = answer
-            .report
-            .as_ref()
-            .ok_or(CommandError::Answer("report"))?;
-        let refusal = |r: &v1::Refusal| RefusalView {
-            column: r.column.clone(),
-            code: r.code.clone(),
-            reason: import::reason(lang, r),
-        };
-        Ok(Self {
-            case: case.to_owned(),
-            queued: answer.queued,
-            refused_elements: answer.refusals.iter().map(refusal).collect(),
-            report: ReportView::of(report),
+type RefusedColumn = Column<Refused>;
+
+const REFUSED: &[RefusedColumn] = &[
+    RefusedColumn::of("column", "label.column.column", |r| (&r.of.column).into()),
+    RefusedColumn::data("code", |r| (&r.of.code).into()),
+    RefusedColumn::of("reason", "label.column.reason", |r| (&r.reason).into()).flow(),
+];
+
+/// What was published. Refused elements are errors of use; the others are
+/// published all the same.
+///
+/// # Errors
+/// [`CommandError::Answer`] when the answer has no report.
+pub fn sheet(case: &str, answer: &v1::PublishResponse, lang: Lang) -> Result<Sheet, CommandError> {
+    let report = answer.report.as_ref();
+    let report = report.ok_or(CommandError::Answer("report"))?;
+    let refused: Vec<Refused> = answer
+        .refusals
+        .iter()
+        .map(|of| Refused {
+            of: of.clone(),
+            reason: import::reason(lang, of),
         })
-    }
-
-    /// Shows it to people.
-    pub fn show(&self, screen: &mut Screen) {
-        let taken = self.report.fresh + self.report.amendments;
-        if taken == 0 && self.refused_elements.is_empty() {
-            screen.text("message.publish.nothing", &[]);
-        } else if taken > 0 {
-            let (count, queued) = if self.queued { (0, taken) } else { (taken, 0) };
-            let (count, queued) = (count.to_string(), queued.to_string());
-            screen.text(
-                "message.publish.done",
-                &[("count", &count), ("queued", &queued)],
-            );
-        }
-        if self.report.not_linkable > 0 {
-            let count = self.report.not_linkable.to_string();
-            screen.text("message.import.not_linkable", &[("count", &count)]);
-        }
-        if self.refused_elements.is_empty() {
-            return;
-        }
-        screen.title("label.title.refused");
-        let mut table = Table::new()
-            .column("label.column.column")
-            .column("label.column.reason");
-        for refusal in &self.refused_elements {
-            table.row([&refusal.column, &refusal.reason]);
-        }
-        screen.table(&table);
-    }
-
-    /// Refused elements are errors of use; the others are published all the same.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.refused_elements.is_empty() {
-            Exit::Done
+        .collect();
+    let exit = if refused.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Refused
+    };
+    let mut sheet = Sheet::new("publish").ends(exit);
+    sheet.head(Say::new("page.case", [("case", case.into())]));
+    sheet.data("case", case);
+    sheet.data("queued", answer.queued);
+    let taken = report.fresh + report.amendments;
+    if taken == 0 && refused.is_empty() {
+        sheet.say("message.publish.nothing", []);
+    } else if taken > 0 {
+        let (count, queued) = if answer.queued {
+            (0, taken)
         } else {
-            Exit::Refused
-        }
+            (taken, 0)
+        };
+        let words = [("count", count.into()), ("queued", queued.into())];
+        sheet.say("message.publish.done", words);
     }
+    if report.not_linkable > 0 {
+        let count = report.not_linkable.into();
+        sheet.say("message.import.not_linkable", [("count", count)]);
+    }
+    let refused = Section::of(&refused, REFUSED).keyed("refused_elements");
+    sheet.section(refused.titled("label.title.refused"));
+    sheet.fields(report, import::REPORT);
+    Ok(sheet)
 }
 
 /// Publishes the elements.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn run(args: &PublishArgs, desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
+pub async fn run(args: &PublishArgs, desk: &Desk, lang: Lang) -> Result<Sheet, CommandError> {
     let request = v1::PublishRequest {
         case_no: args.case_no.clone(),
         category: args.category.clone().unwrap_or_default(),
@@ -205,7 +177,5 @@ pub async fn run(args: &PublishArgs, desk: &Desk, output: &Output) -> Result<Exi
         purpose: Some(args.purpose.to_wire()),
     };
     let answer = desk.client.publish(request).await?;
-    let view = PublishView::of(&args.case_no, &answer, output.lang())?;
-    output.emit("publish", &view, |screen| view.show(screen))?;
-    Ok(view.exit())
+    sheet(&args.case_no, &answer, lang)
 }

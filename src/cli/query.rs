@@ -3,13 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
 use crate::cli::desk::{Desk, PurposeArgs};
 use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Screen, Table};
 use crate::cli::publish::{self, ElementArg, KINDS_HELP, parse_element};
-use crate::cli::show::{self, Replica};
+use crate::cli::sheet::{Cell, Column, ROWS_MAX, Say, Section, Sheet};
+use crate::cli::show;
 use crate::wire::v1;
 
 /// Asks which cases of other members share evidence with a case.
@@ -33,148 +31,95 @@ pub struct QueryArgs {
     pub purpose: PurposeArgs,
 }
 
-/// One case elsewhere that shares one element.
-#[derive(Clone, Debug, Serialize)]
-pub struct MatchView {
-    kind: String,
-    value: String,
-    member: String,
-    case_ref: String,
-    category: String,
-    role: String,
-    month: Option<String>,
-    contact: String,
-    cases_with_token: u32,
-    rarity: f64,
-    status: String,
-    /// The leaf hash of the other member's entry.
-    leaf: String,
-}
+type Matches = Column<v1::QueryMatch>;
 
-/// An answer as JSON and people see it.
-#[derive(Clone, Debug, Serialize)]
-pub struct QueryView {
-    case: String,
-    query_id: String,
-    elements_asked: u64,
-    matches: Vec<MatchView>,
-    /// Matches over the limit of one answer.
-    left_out: u64,
-    replicas: Vec<Replica>,
-    /// Members whose part of the answer is missing or may be old.
-    silent: Vec<String>,
-}
+const MATCHES: &[Matches] = &[
+    Matches::of("kind", "label.column.kind", |m| {
+        Cell::word("label.kind", &m.kind)
+    }),
+    Matches::of("value", "label.column.value", |m| (&m.value).into()),
+    Matches::of("member", "label.column.member", |m| (&m.member).into()),
+    Matches::of("case_ref", "label.column.case_ref", |m| {
+        Cell::Case(m.case_ref.to_vec())
+    }),
+    Matches::of("category", "label.column.category", |m| {
+        (&m.category).into()
+    })
+    .spare(3),
+    Matches::of("role", "label.column.role", |m| {
+        Cell::word("label.role", &m.role)
+    })
+    .spare(2),
+    Matches::of("month", "label.column.month", |m| Cell::Month(m.month)).spare(4),
+    Matches::of("contact", "label.column.contact", |m| (&m.contact).into()).flow(),
+    Matches::of("cases_with_token", "label.column.cases", |m| {
+        m.cases_with_token.into()
+    })
+    .wide(),
+    Matches::of("rarity", "label.column.rarity", |m| {
+        Cell::Fraction(m.rarity, 2)
+    })
+    .wide(),
+    Matches::of("status", "label.column.status", |m| {
+        Cell::word("label.word", &m.status)
+    })
+    .spare(1),
+    Matches::data("leaf", |m| Cell::Hex(m.leaf.to_vec())),
+];
 
-impl QueryView {
-    /// Takes the node's answer for a case.
-    #[must_use]
-    pub fn of(case: &str, answer: &v1::QueryResponse) -> Self {
-        let row = |m: &v1::QueryMatch| MatchView {
-            kind: m.kind.clone(),
-            value: m.value.clone(),
-            member: m.member.clone(),
-            case_ref: hex::encode(&m.case_ref),
-            category: m.category.clone(),
-            role: m.role.clone(),
-            month: show::month(m.month),
-            contact: m.contact.clone(),
-            cases_with_token: m.cases_with_token,
-            rarity: m.rarity,
-            status: m.status.clone(),
-            leaf: hex::encode(&m.leaf),
-        };
-        let replicas = Replica::all(&answer.replicas);
-        Self {
-            case: case.to_owned(),
-            query_id: hex::encode(&answer.query_id),
-            elements_asked: answer.elements_asked,
-            matches: answer.matches.iter().map(row).collect(),
-            left_out: answer.left_out,
-            silent: Replica::silent(&replicas),
-            replicas,
-        }
+/// The answer to a query about a case.
+#[must_use]
+pub fn sheet(case: &str, answer: &v1::QueryResponse) -> Sheet {
+    let exit = if answer.matches.is_empty() {
+        Exit::Nothing
+    } else {
+        Exit::Done
+    };
+    let mut sheet = Sheet::new("query").ends(exit);
+    sheet.head(Say::new("page.query", [("case", case.into())]));
+    sheet.data("case", case);
+    sheet.data("query_id", Cell::Hex(answer.query_id.to_vec()));
+    sheet.data("elements_asked", answer.elements_asked);
+    let asked = ("asked", answer.elements_asked.into());
+    if answer.elements_asked == 0 {
+        sheet.say("message.query.nothing_asked", [("case", case.into())]);
+    } else if answer.matches.is_empty() {
+        sheet.say("message.query.none", [("case", case.into()), asked]);
+    } else {
+        let all = answer.matches.iter();
+        let members: BTreeSet<_> = all.clone().map(|m| &m.member).collect();
+        let cases: BTreeSet<_> = all.map(|m| (&m.member, &m.case_ref)).collect();
+        sheet.say(
+            "message.query.found",
+            [
+                ("case", case.into()),
+                ("members", members.len().into()),
+                ("cases", cases.len().into()),
+                asked,
+            ],
+        );
     }
-
-    /// Shows it to people.
-    pub fn show(&self, screen: &mut Screen) {
-        let lang = screen.lang();
-        if self.matches.is_empty() {
-            screen.text("message.query.none", &[("case", &self.case)]);
-        } else {
-            let members: BTreeSet<_> = self.matches.iter().map(|m| &m.member).collect();
-            let cases: BTreeSet<_> = self
-                .matches
-                .iter()
-                .map(|m| (&m.member, &m.case_ref))
-                .collect();
-            let (members, cases) = (members.len().to_string(), cases.len().to_string());
-            screen.text(
-                "message.query.found",
-                &[
-                    ("case", &self.case),
-                    ("members", &members),
-                    ("cases", &cases),
-                ],
-            );
-            let mut table = Table::new()
-                .column("label.column.kind")
-                .column("label.column.value")
-                .column("label.column.member")
-                .column("label.column.case_ref")
-                .column("label.column.category")
-                .column("label.column.role")
-                .column("label.column.month")
-                .column("label.column.contact")
-                .column("label.column.status")
-                .number("label.column.rarity");
-            for m in &self.matches {
-                table.row([
-                    show::kind(lang, &m.kind),
-                    m.value.clone(),
-                    m.member.clone(),
-                    m.case_ref.clone(),
-                    m.category.clone(),
-                    show::role(lang, &m.role),
-                    m.month.clone().unwrap_or_default(),
-                    m.contact.clone(),
-                    show::word(lang, &m.status),
-                    format!("{:.2}", m.rarity),
-                ]);
-            }
-            screen.table(&table);
-        }
-        if self.left_out > 0 {
-            screen.text(
-                "message.query.left_out",
-                &[("count", &self.left_out.to_string())],
-            );
-        }
-        show::replicas(screen, &self.replicas);
+    let matches = Section::of(&answer.matches, MATCHES).keyed("matches");
+    sheet.section(matches.at_most(ROWS_MAX));
+    sheet.data("left_out", answer.left_out);
+    if answer.left_out > 0 {
+        let count = answer.left_out.into();
+        sheet.say("message.query.left_out", [("count", count)]);
     }
-
-    /// Says whether anything was found.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.matches.is_empty() {
-            Exit::Nothing
-        } else {
-            Exit::Done
-        }
-    }
+    show::replicas(&mut sheet, &answer.replicas);
+    sheet
 }
 
 /// Asks.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn run(args: &QueryArgs, desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
+pub async fn run(args: &QueryArgs, desk: &Desk) -> Result<Sheet, CommandError> {
     let request = v1::QueryRequest {
         case_no: args.case_no.clone(),
         elements: publish::specs(&args.elements, &args.qualifiers, None)?,
         add: args.add,
         purpose: Some(args.purpose.to_wire()),
     };
-    let view = QueryView::of(&args.case_no, &desk.client.query(request).await?);
-    output.emit("query", &view, |screen| view.show(screen))?;
-    Ok(view.exit())
+    Ok(sheet(&args.case_no, &desk.client.query(request).await?))
 }

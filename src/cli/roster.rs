@@ -14,9 +14,8 @@ use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use prost::Message;
 use serde::Deserialize;
-use serde_json::json;
 
-use crate::cli::output::Output;
+use crate::cli::sheet::Sheet;
 use crate::clock::{DAY_S, UnixSeconds};
 use crate::ids::{Digest, FederationId, MemberId};
 use crate::keys::PublicKey;
@@ -56,7 +55,7 @@ struct ChainArgs {
     file: PathBuf,
     /// SHA-256 of roster 1.
     #[arg(long, value_name = "HEX")]
-    pin: String,
+    pin: Digest,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -69,7 +68,7 @@ struct NewArgs {
     after: Option<PathBuf>,
     /// SHA-256 of roster 1.
     #[arg(long, value_name = "HEX", requires = "after")]
-    pin: Option<String>,
+    pin: Option<Digest>,
     /// A token key that key generation wrote, to add.
     #[arg(long, value_name = "FILE")]
     token_key: Vec<PathBuf>,
@@ -160,26 +159,20 @@ struct PolicyLines {
 ///
 /// # Errors
 /// A sentence that names what was refused.
-pub fn run(
-    args: &RosterArgs,
-    now: UnixSeconds,
-    shares: ShareCheck,
-    output: &Output,
-) -> anyhow::Result<()> {
+pub fn run(args: &RosterArgs, now: UnixSeconds, shares: ShareCheck) -> anyhow::Result<Sheet> {
     match &args.command {
-        RosterCommand::New(args) => new(args, now, shares, output),
-        RosterCommand::Sign(args) => sign(args, output),
-        RosterCommand::Verify(args) => verify(args, now, shares, output),
+        RosterCommand::New(args) => new(args, now, shares),
+        RosterCommand::Sign(args) => sign(args),
+        RosterCommand::Verify(args) => verify(args, now, shares),
         RosterCommand::Show(args) => {
-            let chain = read_chain(&args.chain.file, &args.chain.pin, shares)?;
-            present(&chain, now, output, "roster.show")
+            let chain = read_chain(&args.chain.file, args.chain.pin, shares)?;
+            Ok(present(&chain, now, "roster.show"))
         }
     }
 }
 
-fn read_chain(file: &Path, pin: &str, shares: ShareCheck) -> anyhow::Result<RosterChain> {
+fn read_chain(file: &Path, pin: Digest, shares: ShareCheck) -> anyhow::Result<RosterChain> {
     let bytes = read(file)?;
-    let pin = Digest::from_slice(&hex::decode(pin).context("the pin is not hexadecimal")?)?;
     Ok(RosterChain::from_bytes(pin, &bytes, 0, shares)?)
 }
 
@@ -202,12 +195,7 @@ fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn new(
-    args: &NewArgs,
-    now: UnixSeconds,
-    shares: ShareCheck,
-    output: &Output,
-) -> anyhow::Result<()> {
+fn new(args: &NewArgs, now: UnixSeconds, shares: ShareCheck) -> anyhow::Result<Sheet> {
     let text = String::from_utf8(read(&args.from)?).context("the description is not UTF-8")?;
     let lines: Description =
         toml::from_str(&text).with_context(|| format!("{}", args.from.display()))?;
@@ -217,7 +205,7 @@ fn new(
     );
     let base = args.from.parent().unwrap_or_else(|| Path::new(""));
     let before = match (&args.after, &args.pin) {
-        (Some(file), Some(pin)) => Some(read_chain(file, pin, shares)?),
+        (Some(file), Some(pin)) => Some(read_chain(file, *pin, shares)?),
         _ => None,
     };
     let mut draft = describe(&lines, base, now)?;
@@ -239,13 +227,17 @@ fn new(
     replace(&args.out, &unsigned)?;
     let out = args.out.display().to_string();
     let version = draft.wire.version;
-    let value = json!({ "version": version, "file": out, "sha256": digest.to_string() });
-    output.emit("roster.new", &value, |screen| {
-        let (version, digest) = (version.to_string(), digest.to_string());
-        let values = [("file", &*out), ("version", &version), ("sha256", &digest)];
-        screen.text("roster.new.made", &values);
-    })?;
-    Ok(())
+    let mut sheet = Sheet::new("roster.new");
+    sheet.data("version", version);
+    sheet.data("file", &out);
+    sheet.data("sha256", digest.to_string());
+    let words = [
+        ("file", out.into()),
+        ("version", version.into()),
+        ("sha256", digest.to_string().into()),
+    ];
+    sheet.say("roster.new.made", words);
+    Ok(sheet)
 }
 
 fn describe(lines: &Description, base: &Path, now: UnixSeconds) -> anyhow::Result<Draft> {
@@ -353,7 +345,7 @@ fn follow(draft: &mut Draft, before: &Roster, now: UnixSeconds, days: i64) {
     }
 }
 
-fn sign(args: &SignArgs, output: &Output) -> anyhow::Result<()> {
+fn sign(args: &SignArgs) -> anyhow::Result<Sheet> {
     let bytes = read(&args.roster)?;
     let raw = RawRoster::parse(&bytes)?;
     let signed = v1::SignedRoster::decode(&bytes[..]).context("not a roster")?;
@@ -365,41 +357,34 @@ fn sign(args: &SignArgs, output: &Output) -> anyhow::Result<()> {
     let signed = add_signatures(signed, &keys.iter().collect::<Vec<_>>());
     replace(&args.roster, &signed.encode_to_vec())?;
     let (version, count, digest) = (raw.roster.version, signed.signatures.len(), raw.digest);
-    let value = json!({ "version": version, "signatures": count, "sha256": digest.to_string() });
-    output.emit("roster.sign", &value, |screen| {
-        let [version, count] = [version.to_string(), count.to_string()];
-        let digest = digest.to_string();
-        let values = [
-            ("version", &*version),
-            ("sha256", &digest),
-            ("count", &count),
-        ];
-        screen.text("roster.sign.made", &values);
-    })?;
-    Ok(())
+    let mut sheet = Sheet::new("roster.sign");
+    sheet.data("version", version);
+    sheet.data("signatures", count);
+    sheet.data("sha256", digest.to_string());
+    let words = [
+        ("version", version.into()),
+        ("sha256", digest.to_string().into()),
+        ("count", count.into()),
+    ];
+    sheet.say("roster.sign.made", words);
+    Ok(sheet)
 }
 
-fn verify(
-    args: &VerifyArgs,
-    now: UnixSeconds,
-    shares: ShareCheck,
-    output: &Output,
-) -> anyhow::Result<()> {
+fn verify(args: &VerifyArgs, now: UnixSeconds, shares: ShareCheck) -> anyhow::Result<Sheet> {
     let ChainArgs { file, pin } = &args.chain;
     let Some(add) = &args.add else {
-        let chain = read_chain(file, pin, shares)?;
+        let chain = read_chain(file, *pin, shares)?;
         chain.current(now)?;
-        return present(&chain, now, output, "roster.verify");
+        return Ok(present(&chain, now, "roster.verify"));
     };
     let next = read(add)?;
     let chain = if file.exists() {
-        let mut chain = read_chain(file, pin, shares)?;
+        let mut chain = read_chain(file, *pin, shares)?;
         chain.extend(&next)?;
         chain
     } else {
-        let pin = Digest::from_slice(&hex::decode(pin).context("the pin is not hexadecimal")?)?;
-        RosterChain::start(pin, &next, shares)?
+        RosterChain::start(*pin, &next, shares)?
     };
     replace(file, &chain.to_bytes())?;
-    present(&chain, now, output, "roster.verify")
+    Ok(present(&chain, now, "roster.verify"))
 }

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use serde::Serialize;
 
-use crate::cli::output::Output;
+use crate::cli::sheet::{Cell, Sheet};
 use crate::sample::{self, SampleSize};
 
 /// The file that tells what is planted.
@@ -26,27 +25,11 @@ pub struct SampleArgs {
     pub cases: usize,
 }
 
-/// What was written.
-#[derive(Clone, Debug, Serialize)]
-pub struct SampleWritten {
-    seed: u64,
-    files: Vec<String>,
-    planted_file: String,
-    cases: usize,
-    rows: usize,
-    elements: usize,
-    refused: usize,
-    duplicates: usize,
-    planted: usize,
-    groups: usize,
-    hubs: usize,
-}
-
 /// Writes one CSV file a bureau and `planted.tsv`, and says so.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn run(args: &SampleArgs, output: &Output) -> anyhow::Result<()> {
+pub fn run(args: &SampleArgs) -> anyhow::Result<Sheet> {
     let sample = sample::generate(
         args.seed,
         SampleSize {
@@ -64,31 +47,28 @@ pub fn run(args: &SampleArgs, output: &Output) -> anyhow::Result<()> {
     for bureau in &sample.bureaus {
         files.push(write(&format!("{}.csv", bureau.id), &bureau.csv)?);
     }
-    let written = SampleWritten {
-        seed: args.seed,
-        files,
-        planted_file: write(TRUTH_FILE, &sample.planted_tsv())?,
-        cases: sample.cases,
-        rows: sample.rows,
-        elements: sample.elements(),
-        refused: sample.refused.len(),
-        duplicates: sample.duplicates,
-        planted: sample.truth.len(),
-        groups: sample.groups.len(),
-        hubs: 1,
-    };
-    output.emit("sample", &written, |screen| {
-        let number = |n: usize| n.to_string();
-        screen.text(
-            "message.sample.written",
-            &[
-                ("files", &number(written.files.len())),
-                ("cases", &number(written.cases)),
-                ("rows", &number(written.rows)),
-                ("planted", &number(written.planted)),
-                ("path", &written.planted_file),
-            ],
-        );
-    })?;
-    Ok(())
+    let planted_file = write(TRUTH_FILE, &sample.planted_tsv())?;
+    let mut sheet = Sheet::new("sample");
+    sheet.data("seed", args.seed);
+    sheet.data("files", Cell::texts(&files));
+    sheet.data("planted_file", &planted_file);
+    sheet.data("cases", sample.cases);
+    sheet.data("rows", sample.rows);
+    sheet.data("elements", sample.elements());
+    sheet.data("refused", sample.refused.len());
+    sheet.data("duplicates", sample.duplicates);
+    sheet.data("planted", sample.truth.len());
+    sheet.data("groups", sample.groups.len());
+    sheet.data("hubs", 1_u64);
+    sheet.say(
+        "message.sample.written",
+        [
+            ("files", files.len().into()),
+            ("cases", sample.cases.into()),
+            ("rows", sample.rows.into()),
+            ("planted", sample.truth.len().into()),
+            ("path", planted_file.into()),
+        ],
+    );
+    Ok(sheet)
 }

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::blame::Blamed;
-use crate::cli::failure::Exit;
+use crate::cli::failure::{CommandError, Exit};
 use crate::cli::logging;
 use crate::cli::output::Output;
+use crate::cli::sheet::{Cell, Sheet};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::node::{Listeners, Node, NodeError};
@@ -27,43 +27,35 @@ pub struct ServeArgs {
     check: bool,
 }
 
-/// Why serving ended early, with the exit code that belongs to it.
-struct Ended {
-    exit: Exit,
-    code: &'static str,
-    sentence: String,
+/// A config, or what it names, that a node cannot be started with.
+fn unfit(path: &Path, code: &'static str, why: impl std::fmt::Display) -> CommandError {
+    CommandError::Ended {
+        exit: Exit::Config,
+        code,
+        sentence: format!("{}: {why}", path.display()),
+    }
 }
 
-impl Ended {
-    fn config(path: &Path, code: &'static str, why: impl std::fmt::Display) -> Self {
-        Self {
-            exit: Exit::Config,
-            code,
-            sentence: format!("{}: {why}", path.display()),
-        }
+fn failed(code: &'static str, sentence: String) -> CommandError {
+    CommandError::Ended {
+        exit: Exit::Internal,
+        code,
+        sentence,
     }
+}
 
-    fn failed(code: &'static str, sentence: String) -> Self {
-        Self {
-            exit: Exit::Internal,
-            code,
-            sentence,
-        }
-    }
-
-    fn of_node(path: &Path, error: &NodeError) -> Self {
-        match error {
-            NodeError::NotInRoster(_)
-            | NodeError::OtherMember { .. }
-            | NodeError::KeyNotInRoster(_)
-            | NodeError::Rosters(_) => Self::config(path, error.code(), error),
-            NodeError::Ledger(_)
-            | NodeError::Access(_)
-            | NodeError::Officers(_)
-            | NodeError::Custodian(_)
-            | NodeError::Tls(_)
-            | NodeError::Reflection(_) => Self::failed(error.code(), error.to_string()),
-        }
+fn not_started(path: &Path, error: &NodeError) -> CommandError {
+    match error {
+        NodeError::NotInRoster(_)
+        | NodeError::OtherMember { .. }
+        | NodeError::KeyNotInRoster(_)
+        | NodeError::Rosters(_) => unfit(path, error.code(), error),
+        NodeError::Ledger(_)
+        | NodeError::Access(_)
+        | NodeError::Officers(_)
+        | NodeError::Custodian(_)
+        | NodeError::Tls(_)
+        | NodeError::Reflection(_) => CommandError::ended(Exit::Internal, error),
     }
 }
 
@@ -71,105 +63,75 @@ impl Ended {
 /// failure, 0 once it was told to stop and has drained.
 ///
 /// # Errors
-/// Only what standard output answers.
+/// [`CommandError`].
 pub async fn run(
-    args: &ServeArgs,
-    config: &Path,
-    clock: &Clock,
-    output: &Output,
-) -> anyhow::Result<Exit> {
-    match serve(args, config, clock, output).await {
-        Ok(exit) => Ok(exit),
-        Err(ended) => {
-            output.fail(ended.code, &ended.sentence)?;
-            Ok(ended.exit)
-        }
-    }
-}
-
-async fn serve(
     args: &ServeArgs,
     path: &Path,
     clock: &Clock,
     output: &Output,
-) -> Result<Exit, Ended> {
-    let config = Config::load(path).map_err(|e| Ended {
-        exit: Exit::Config,
-        code: e.code(),
-        sentence: e.to_string(),
-    })?;
-    let options =
-        setup::options_of(&config, clock).map_err(|e| Ended::config(path, e.code(), &e))?;
+) -> Result<Exit, CommandError> {
+    let config = Config::load(path)?;
+    let options = setup::options_of(&config, clock).map_err(|e| unfit(path, e.code(), &e))?;
     if args.check {
-        say(
-            output,
-            "message.serve.checked",
-            &[("config", &path.display().to_string())],
-            &json!({
-                "config": path, "member": config.member.as_str(), "checked": true,
-            }),
-        )?;
-        return Ok(Exit::Done);
+        return output.show(&checked(path, &config));
     }
-    logging::start(&config.log)
-        .map_err(|e| Ended::config(path, "config.value", format!("{e:#}")))?;
-    let mut told =
-        Told::listen().map_err(|e| Ended::failed("serve.signals", format!("signals: {e}")))?;
+    logging::start(&config.log).map_err(|e| unfit(path, "config.value", format!("{e:#}")))?;
+    let mut told = Told::listen().map_err(|e| failed("serve.signals", format!("signals: {e}")))?;
     let (listeners, admin) = bind(&config).await?;
-    let member = config.member.clone();
     let node = tokio::select! {
         started = Node::start(options, listeners) => {
-            started.map_err(|e| Ended::of_node(path, &e))?
+            started.map_err(|e| not_started(path, &e))?
         }
         () = told.asked_to_stop() => return Ok(Exit::Done),
     };
-    let (peer, desk) = (node.peer_address, node.desk_address);
-    let audit = node.audit_address;
-    say(
-        output,
-        "message.serve.ready",
-        &[
-            ("member", member.as_str()),
-            ("peer", &peer.to_string()),
-            ("desk", &desk.to_string()),
-            ("audit", &audit.to_string()),
-            ("admin", &admin.to_string()),
-        ],
-        &json!({
-            "member": member.as_str(), "peer": peer, "desk": desk, "audit": audit, "admin": admin,
-            "pid": std::process::id(),
-        }),
-    )?;
-    tracing::info!(%member, %peer, %desk, %audit, %admin, "the node serves");
+    output.show(&ready(&config, &node, admin))?;
+    let (peer, desk, audit) = (node.peer_address, node.desk_address, node.audit_address);
+    tracing::info!(member = %config.member, %peer, %desk, %audit, %admin, "the node serves");
     while told.next().await == Word::Reload {
         reload(&config, &node).await;
     }
     Ok(drain(node, &mut told, config.limits.drain_s).await)
 }
 
-fn say(
-    output: &Output,
-    key: &str,
-    words: &[(&str, &str)],
-    value: &serde_json::Value,
-) -> Result<(), Ended> {
-    let text = output.lang().text(key, words);
-    output
-        .emit("serve", value, |screen| screen.line(&text))
-        .map_err(|e| Ended::failed("command.output", e.to_string()))
+fn checked(path: &Path, config: &Config) -> Sheet {
+    let path = path.display().to_string();
+    let mut sheet = Sheet::new("serve");
+    sheet.data("config", &path);
+    sheet.data("member", config.member.as_str());
+    sheet.data("checked", true);
+    sheet.say("message.serve.checked", [("config", path.into())]);
+    sheet
 }
 
-async fn bind(config: &Config) -> Result<(Listeners, SocketAddr), Ended> {
+fn ready(config: &Config, node: &Node, admin: SocketAddr) -> Sheet {
+    let facts = [
+        ("member", config.member.to_string()),
+        ("peer", node.peer_address.to_string()),
+        ("desk", node.desk_address.to_string()),
+        ("audit", node.audit_address.to_string()),
+        ("admin", admin.to_string()),
+    ]
+    .map(|(key, text)| (key, Cell::Text(text)));
+    let mut sheet = Sheet::new("serve");
+    for (key, cell) in facts.clone() {
+        sheet.data(key, cell);
+    }
+    sheet.data("pid", std::process::id());
+    sheet.say("message.serve.ready", facts);
+    sheet
+}
+
+async fn bind(config: &Config) -> Result<(Listeners, SocketAddr), CommandError> {
     let one = |key: &'static str, address: SocketAddr| async move {
         TcpListener::bind(address)
             .await
-            .map_err(|e| Ended::failed("serve.listen", format!("{key}: {address}: {e}")))
+            .map_err(|e| failed("serve.listen", format!("{key}: {address}: {e}")))
     };
     let listen = &config.listen;
     let admin = one("listen.admin", listen.admin).await?;
     let address = admin
         .local_addr()
-        .map_err(|e| Ended::failed("serve.listen", format!("listen.admin: {e}")))?;
+        .map_err(|e| failed("serve.listen", format!("listen.admin: {e}")))?;
     let listeners = Listeners {
         peer: one("listen.peer", listen.peer).await?,
         desk: one("listen.desk", listen.desk).await?,

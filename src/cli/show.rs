@@ -1,13 +1,13 @@
 //! How times, days, case refs and kinds are written, in tables, JSON and CSV,
 //! and the rows that several commands share. Pure: the language is a parameter.
 
-use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cli::output::{Screen, Table};
+use crate::cli::sheet::{Cell, Column, Section, Sheet};
 use crate::clock::DAY_S;
+use crate::element::Kind;
 use crate::lang::Lang;
-use crate::wire::v1::{ElementKind, KindCount, ReplicaAge};
+use crate::wire::v1::ReplicaAge;
 
 /// The Julian day of 1970-01-01.
 const EPOCH_JULIAN: i32 = 2_440_588;
@@ -57,10 +57,24 @@ pub fn end_of_day(days: i32) -> i64 {
     (i64::from(days) + 1) * DAY_S - DATE_OFFSET_S
 }
 
-/// The day in China on which a second falls.
+/// The day in China on which a second falls; 0 for 0, which means "not given".
 #[must_use]
-pub fn day_of(at: i64) -> Option<String> {
-    day(i32::try_from((at + DATE_OFFSET_S).div_euclid(DAY_S)).ok()?).filter(|_| at != 0)
+pub fn day_of(at: i64) -> i32 {
+    let days = at.saturating_add(DATE_OFFSET_S).div_euclid(DAY_S);
+    i32::try_from(days)
+        .ok()
+        .filter(|_| at != 0)
+        .unwrap_or_default()
+}
+
+/// Writes a second for people, in China's time; `None` for 0.
+#[must_use]
+pub fn clock_time(at: i64) -> Option<String> {
+    let there = time::OffsetDateTime::from_unix_timestamp(at.checked_add(DATE_OFFSET_S)?)
+        .ok()
+        .filter(|_| at != 0)?;
+    let form = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]+08");
+    there.format(form).ok()
 }
 
 /// How long ago something was, in the largest unit that fits.
@@ -76,49 +90,29 @@ pub fn age(lang: Lang, seconds: i64) -> String {
     }
 }
 
-/// The word for a kind; a kind that is not known here stands as it came.
+/// The word for a word of a closed set, whose family is in the catalogue; the
+/// family's sentence for others where it has one, else the word as it came.
 #[must_use]
-pub fn kind(lang: Lang, word: &str) -> String {
-    word_of(lang, "label.kind", word)
-}
-
-/// The word for a role; a role that is not known here stands as it came.
-#[must_use]
-pub fn role(lang: Lang, word: &str) -> String {
-    word_of(lang, "label.role", word)
-}
-
-/// The word for a state; one that is not known here stands as it came.
-#[must_use]
-pub fn word(lang: Lang, word: &str) -> String {
-    word_of(lang, "label.word", word)
-}
-
-fn word_of(lang: Lang, family: &str, word: &str) -> String {
-    if lang.knows(family, word) {
-        lang.text(&format!("{family}.{word}"), &[])
+pub fn word_of(lang: Lang, family: &str, word: &str) -> String {
+    if word.is_empty() {
+        String::new()
+    } else if lang.knows(family, word) || lang.knows(family, "generic") {
+        lang.coded(family, word, &[])
     } else {
         word.to_owned()
     }
 }
 
-/// The word for a truth.
+/// Who may receive something, in words; the names stay as they are.
 #[must_use]
-pub fn yes(lang: Lang, flag: bool) -> String {
-    if flag {
-        lang.text("label.word.yes", &[])
-    } else {
-        lang.text("label.word.no", &[])
+pub fn audience(lang: Lang, text: &str) -> String {
+    match text.split_once(':') {
+        Some((scope, names)) if lang.knows("label.audience", scope) => {
+            let names = names.replace(';', " ");
+            lang.coded("label.audience", scope, &[("names", &names)])
+        }
+        _ => word_of(lang, "label.audience", text),
     }
-}
-
-/// Writes kinds with their counts, for people.
-#[must_use]
-pub fn kind_counts(lang: Lang, counts: &[Count]) -> String {
-    let parts = counts
-        .iter()
-        .map(|c| format!("{} {}", kind(lang, &c.name), c.count));
-    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// Keeps a spreadsheet from running a text as a formula.
@@ -131,101 +125,58 @@ pub fn no_formula(text: &str) -> String {
     }
 }
 
-/// Reads the name of a kind, such as `bank-card`.
-#[must_use]
-pub fn parse_kind(word: &str) -> Option<ElementKind> {
-    let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-    let name = format!(
-        "ELEMENT_KIND_{}",
-        word.to_ascii_uppercase().replace('-', "_")
-    );
-    ElementKind::from_str_name(&name).filter(|kind| plain && *kind != ElementKind::Unspecified)
+/// Reads the word of a kind, such as `bank-card` or one of its Chinese names,
+/// for clap.
+///
+/// # Errors
+/// A sentence for clap.
+pub fn parse_kind(word: &str) -> Result<Kind, String> {
+    let spelled = |kind: &Kind| kind.as_str() == word || !word.is_ascii();
+    Kind::parse(word).filter(spelled).ok_or_else(|| {
+        "this is not a kind of element: use phone, bank-card, url or another".to_owned()
+    })
 }
 
-/// Something that was counted.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
-pub struct Count {
-    /// A kind or a code.
-    pub name: String,
-    /// How many.
-    pub count: u64,
-}
-
-impl Count {
-    /// Takes counts as they came, in their order.
-    #[must_use]
-    pub fn all(counts: &[KindCount]) -> Vec<Self> {
-        counts
-            .iter()
-            .map(|c| Self {
-                name: c.kind.clone(),
-                count: c.count,
-            })
-            .collect()
-    }
-}
-
-/// How old what a member published is here.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
-pub struct Replica {
-    member: String,
-    /// Absent: never complete yet.
-    age_s: Option<i64>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    trouble: String,
-}
-
-impl Replica {
-    /// Takes the ages of an answer.
-    #[must_use]
-    pub fn all(ages: &[ReplicaAge]) -> Vec<Self> {
-        let row = |age: &ReplicaAge| Self {
-            member: age.member.clone(),
-            age_s: (age.age_s >= 0).then_some(age.age_s),
-            trouble: age.trouble.clone(),
-        };
-        ages.iter().map(row).collect()
-    }
-
-    /// The members whose replicas are in trouble or were never complete.
-    #[must_use]
-    pub fn silent(replicas: &[Self]) -> Vec<String> {
-        let silent = replicas
-            .iter()
-            .filter(|r| r.age_s.is_none() || !r.trouble.is_empty());
-        silent.map(|r| r.member.clone()).collect()
-    }
-}
+const REPLICAS: &[Column<ReplicaAge>] = &[
+    Column::of("member", "label.column.member", |r| (&r.member).into()),
+    Column::of("age_s", "label.column.age", |r| {
+        Cell::Age((r.age_s >= 0).then_some(r.age_s))
+    }),
+    Column::data("trouble", |r| Cell::some(&r.trouble)),
+];
 
 /// Shows the age of each replica, and which members are silent: an answer is
-/// partial in the open.
-pub fn replicas(screen: &mut Screen, replicas: &[Replica]) {
-    if replicas.is_empty() {
+/// partial in the open. People see a table only where somebody is behind.
+pub fn replicas(sheet: &mut Sheet, ages: &[ReplicaAge]) {
+    let silent = |r: &&ReplicaAge| r.age_s < 0 || !r.trouble.is_empty();
+    let names: Vec<&str> = ages
+        .iter()
+        .filter(silent)
+        .map(|r| r.member.as_str())
+        .collect();
+    let oldest = ages.iter().map(|r| r.age_s).max().unwrap_or_default();
+    sheet.data("replicas", Cell::rows(ages, REPLICAS));
+    sheet.data("silent", Cell::texts(&names));
+    if ages.is_empty() {
         return;
     }
-    let lang = screen.lang();
-    screen.title("label.title.replicas");
-    let mut table = Table::new()
-        .column("label.column.member")
-        .column("label.column.age");
-    for replica in replicas {
-        table.row([
-            replica.member.clone(),
-            age(lang, replica.age_s.unwrap_or(-1)),
-        ]);
+    if names.is_empty() {
+        let words = [
+            ("count", ages.len().into()),
+            ("age", Cell::Age(Some(oldest))),
+        ];
+        sheet.say("message.query.complete", words);
+        return;
     }
-    screen.table(&table);
-    for replica in replicas {
-        let never = lang.text("message.query.never", &[]);
-        let reason = match (&replica.trouble, replica.age_s) {
-            (trouble, _) if !trouble.is_empty() => trouble,
-            (_, None) => &never,
-            _ => continue,
+    sheet.section(Section::of(ages, REPLICAS).titled("label.title.replicas"));
+    for replica in ages.iter().filter(silent) {
+        let reason = if replica.trouble.is_empty() {
+            Cell::Phrase("message.query.never", vec![])
+        } else {
+            Cell::Said(replica.trouble.clone())
         };
-        screen.text(
-            "message.query.partial",
-            &[("member", &replica.member), ("reason", reason)],
-        );
+        let words = [("member", (&replica.member).into()), ("reason", reason)];
+        sheet.say("message.query.partial", words);
     }
 }
 
@@ -249,9 +200,9 @@ mod tests {
             assert_eq!(month(bad), None, "{bad}");
         }
         for bad in ["", "unspecified", "Phone", "bank_card", "phone ", "fax"] {
-            assert_eq!(parse_kind(bad), None, "{bad}");
+            assert!(parse_kind(bad).is_err(), "{bad}");
         }
-        assert_eq!(parse_kind("bank-card"), Some(ElementKind::BankCard));
+        assert_eq!(parse_kind("bank-card"), Ok(Kind::BankCard));
         assert_eq!(
             (day(0), day(i32::MAX), instant(0), instant(i64::MAX)),
             (None, None, None, None)
@@ -264,8 +215,9 @@ mod tests {
         assert_eq!(day(days).as_deref(), Some("2026-11-22"));
         let end = end_of_day(days);
         assert_eq!(instant(end).as_deref(), Some("2026-11-22T16:00:00Z"));
-        assert_eq!(day_of(end - 1).as_deref(), Some("2026-11-22"));
-        assert_eq!(day_of(end).as_deref(), Some("2026-11-23"));
+        assert_eq!((day_of(end - 1), day_of(end)), (days, days + 1));
+        assert_eq!(clock_time(end).as_deref(), Some("2026-11-23 00:00+08"));
+        assert_eq!((clock_time(0), clock_time(i64::MAX)), (None, None));
         assert_eq!(month(202_611).as_deref(), Some("2026-11"));
     }
 

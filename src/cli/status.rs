@@ -1,348 +1,248 @@
 //! `casegate status`: what the node is doing, how old its replicas are, and
 //! what is left of its token budgets.
 
-use serde::Serialize;
-
 use crate::cli::desk::Desk;
-use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Screen, Table};
-use crate::cli::show;
+use crate::cli::failure::CommandError;
+use crate::cli::sheet::{Cell, Column, Section, Sheet};
 use crate::wire::v1;
 
-/// How far one member's log has been received.
-#[derive(Clone, Debug, Serialize)]
-pub struct ReplicaView {
-    member: String,
-    watching: bool,
-    fresh_at: Option<String>,
-    /// Absent: never complete yet.
-    age_s: Option<i64>,
-    entries: u64,
-    bodies_upto: u64,
-    /// Entries that do not count: their key did not speak for them.
-    key_invalid: u64,
-    trouble: String,
-    alarm: String,
-    /// Its owner signed two histories of it.
-    forked: bool,
-    /// Entries that a witnessed checkpoint holds.
-    witnessed: u64,
-    /// Bodies that their owner lost, and that are not here.
-    lost: u64,
+/// How far one member's log has been received, at a time of the node.
+struct Replica {
+    now: i64,
+    of: v1::ReplicaStatus,
 }
 
-/// What was spent at one custodian today.
-#[derive(Clone, Debug, Serialize)]
-pub struct BudgetView {
-    custodian: String,
-    key_class: String,
-    day: String,
-    spent: u64,
-    allowed: u64,
-    trouble: String,
+type Replicas = Column<Replica>;
+
+const REPLICAS: &[Replicas] = &[
+    Replicas::of("member", "label.column.member", |r| (&r.of.member).into()),
+    Replicas::data("watching", |r| r.of.watching.into()),
+    Replicas::data("fresh_at", |r| Cell::Time(r.of.fresh_at)),
+    Replicas::of("age_s", "label.column.age", |r| {
+        let age = r.now.saturating_sub(r.of.fresh_at).max(0);
+        Cell::Age((r.of.fresh_at != 0).then_some(age))
+    }),
+    Replicas::of("entries", "label.column.entries", |r| r.of.entries.into()),
+    Replicas::of("bodies_upto", "label.column.bodies", |r| {
+        r.of.bodies_upto.into()
+    })
+    .spare(2),
+    Replicas::data("key_invalid", |r| r.of.key_invalid.into()),
+    Replicas::data("trouble", |r| (&r.of.trouble).into()),
+    Replicas::data("alarm", |r| (&r.of.alarm).into()),
+    Replicas::data("forked", |r| r.of.forked.into()),
+    Replicas::of("witnessed", "label.column.witnessed", |r| {
+        r.of.witnessed.into()
+    })
+    .spare(1),
+    Replicas::data("lost", |r| r.of.lost.into()),
+    Replicas::seen("label.column.status", |r| {
+        state(&[&r.of.alarm, &r.of.trouble])
+    })
+    .flow(),
+];
+
+type Budgets = Column<v1::BudgetStatus>;
+
+const BUDGETS: &[Budgets] = &[
+    Budgets::of("custodian", "label.column.custodian", |b| {
+        (&b.custodian).into()
+    }),
+    Budgets::of("key_class", "label.column.key_class", |b| {
+        Cell::word("label.class", &b.token_class)
+    }),
+    Budgets::data("day", |b| (&b.day).into()),
+    Budgets::of("spent", "label.column.spent", |b| b.spent.into()).sum(),
+    Budgets::of("allowed", "label.column.budget", |b| b.allowed.into()).sum(),
+    Budgets::data("trouble", |b| (&b.trouble).into()),
+    Budgets::seen("label.column.status", |b| state(&[&b.trouble])).flow(),
+];
+
+const WITNESSES: &[Column<v1::WitnessStatus>] = &[
+    Column::data("member", |w| (&w.member).into()),
+    Column::data("records", |w| w.records.into()),
+    Column::data("access", |w| w.access.into()),
+    Column::data("trouble", |w| (&w.trouble).into()),
+];
+
+const FACTS: &[Column<v1::GetStatusResponse>] = &[
+    Column::data("federation", |s| (&s.federation).into()),
+    Column::data("member", |s| (&s.member).into()),
+    Column::data("role", |s| (&s.role).into()),
+    Column::data("version", |s| (&s.version).into()),
+    Column::data("now", |s| Cell::Time(s.now)),
+    Column::data("roster_version", |s| s.roster_version.into()),
+    Column::data("roster_witnessed", |s| s.roster_witnessed.into()),
+    Column::data("roster_expires_at", |s| Cell::Time(s.roster_expires_at)),
+    Column::data("certificate_expires_at", |s| {
+        Cell::Time(s.certificate_expires_at)
+    }),
+    Column::data("records_size", |s| s.records_size.into()),
+    Column::data("records_key_invalid", |s| s.records_key_invalid.into()),
+    Column::data("access_size", |s| s.access_size.into()),
+    Column::data("publishing", |s| (&s.publishing).into()),
+    Column::data("waiting_for", |s| (&s.waiting_for).into()),
+    Column::data("cases", |s| s.cases.into()),
+    Column::data("hits", |s| s.hits.into()),
+    Column::data("disk_bytes", |s| s.disk_bytes.into()),
+    Column::data("conflicts", |s| s.conflicts.into()),
+    Column::data("records_witnessed", |s| s.records_witnessed.into()),
+    Column::data("access_witnessed", |s| s.access_witnessed.into()),
+    Column::data("witness_quorum", |s| s.witness_quorum.into()),
+    Column::data("witnesses", |s| Cell::rows(&s.witnesses, WITNESSES)),
+    Column::data("records_lost", |s| s.records_lost.into()),
+    Column::data("access_closed", |s| (&s.access_closed).into()),
+];
+
+/// What is wrong, or that nothing is.
+fn state(said: &[&str]) -> Cell {
+    let said: Vec<Cell> = said
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| Cell::Said((*text).to_owned()))
+        .collect();
+    if said.is_empty() {
+        Cell::word("label.word", "ok")
+    } else {
+        Cell::List(said)
+    }
 }
 
-/// How far one witness cosigned this node's logs.
-#[derive(Clone, Debug, Serialize)]
-pub struct WitnessView {
-    member: String,
-    records: u64,
-    access: u64,
-    trouble: String,
+/// A node's state.
+#[must_use]
+pub fn sheet(answer: &v1::GetStatusResponse) -> Sheet {
+    let mut sheet = Sheet::new("status");
+    sheet.fields(answer, FACTS);
+    facts(&mut sheet, answer);
+    troubles(&mut sheet, answer);
+    witnesses(&mut sheet, answer);
+    let replica = |of: &v1::ReplicaStatus| Replica {
+        now: answer.now,
+        of: of.clone(),
+    };
+    let replicas: Vec<Replica> = answer.replicas.iter().map(replica).collect();
+    let replicas = Section::of(&replicas, REPLICAS).keyed("replicas");
+    sheet.section(replicas.titled("label.title.replicas"));
+    let budgets = Section::of(&answer.budgets, BUDGETS).keyed("budgets");
+    sheet.section(budgets.titled("label.title.budgets"));
+    sheet
 }
 
-/// A node's state as JSON and people see it.
-#[derive(Clone, Debug, Serialize)]
-pub struct StatusView {
-    federation: String,
-    member: String,
-    role: String,
-    version: String,
-    now: Option<String>,
-    roster_version: u64,
-    /// Up to which version enough members cosigned the rosters.
-    roster_witnessed: u64,
-    roster_expires_at: Option<String>,
-    certificate_expires_at: Option<String>,
-    records_size: u64,
-    /// Own records that do not count: their key did not speak for them.
-    records_key_invalid: u64,
-    access_size: u64,
-    publishing: String,
-    waiting_for: String,
-    cases: u64,
-    hits: u64,
-    disk_bytes: u64,
-    conflicts: u64,
-    records_witnessed: u64,
-    access_witnessed: u64,
-    /// 0: witnessing is off.
-    witness_quorum: u32,
-    witnesses: Vec<WitnessView>,
-    /// Own bodies that nobody has any more.
-    records_lost: u64,
-    /// Why the own access log is closed; empty when it is open.
-    access_closed: String,
-    replicas: Vec<ReplicaView>,
-    budgets: Vec<BudgetView>,
+fn date(at: i64) -> Cell {
+    if at == 0 {
+        Cell::word("label.word", "unknown")
+    } else {
+        Cell::Time(at)
+    }
 }
 
-impl StatusView {
-    /// Takes the node's answer.
-    #[must_use]
-    pub fn of(answer: &v1::GetStatusResponse) -> Self {
-        let replica = |r: &v1::ReplicaStatus| ReplicaView {
-            member: r.member.clone(),
-            watching: r.watching,
-            fresh_at: show::instant(r.fresh_at),
-            age_s: (r.fresh_at != 0).then_some(answer.now.saturating_sub(r.fresh_at).max(0)),
-            entries: r.entries,
-            bodies_upto: r.bodies_upto,
-            key_invalid: r.key_invalid,
-            trouble: r.trouble.clone(),
-            alarm: r.alarm.clone(),
-            forked: r.forked,
-            witnessed: r.witnessed,
-            lost: r.lost,
-        };
-        let witness = |w: &v1::WitnessStatus| WitnessView {
-            member: w.member.clone(),
-            records: w.records,
-            access: w.access,
-            trouble: w.trouble.clone(),
-        };
-        let budget = |b: &v1::BudgetStatus| BudgetView {
-            custodian: b.custodian.clone(),
-            key_class: b.token_class.clone(),
-            day: b.day.clone(),
-            spent: b.spent,
-            allowed: b.allowed,
-            trouble: b.trouble.clone(),
-        };
-        Self {
-            federation: answer.federation.clone(),
-            member: answer.member.clone(),
-            role: answer.role.clone(),
-            version: answer.version.clone(),
-            now: show::instant(answer.now),
-            roster_version: answer.roster_version,
-            roster_witnessed: answer.roster_witnessed,
-            roster_expires_at: show::instant(answer.roster_expires_at),
-            certificate_expires_at: show::instant(answer.certificate_expires_at),
-            records_size: answer.records_size,
-            records_key_invalid: answer.records_key_invalid,
-            access_size: answer.access_size,
-            publishing: answer.publishing.clone(),
-            waiting_for: answer.waiting_for.clone(),
-            cases: answer.cases,
-            hits: answer.hits,
-            disk_bytes: answer.disk_bytes,
-            conflicts: answer.conflicts,
-            records_witnessed: answer.records_witnessed,
-            access_witnessed: answer.access_witnessed,
-            witness_quorum: answer.witness_quorum,
-            witnesses: answer.witnesses.iter().map(witness).collect(),
-            records_lost: answer.records_lost,
-            access_closed: answer.access_closed.clone(),
-            replicas: answer.replicas.iter().map(replica).collect(),
-            budgets: answer.budgets.iter().map(budget).collect(),
-        }
+fn facts(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
+    sheet.say(
+        "message.status.who",
+        [
+            ("member", Cell::from(&answer.member)),
+            ("role", Cell::word("label.word", &answer.role)),
+            ("federation", (&answer.federation).into()),
+            ("version", (&answer.version).into()),
+        ],
+    );
+    sheet.say(
+        "message.status.until",
+        [
+            ("roster", answer.roster_version.into()),
+            ("expires", date(answer.roster_expires_at)),
+            ("certificate", date(answer.certificate_expires_at)),
+        ],
+    );
+    rosters(sheet, answer);
+    sheet.say(
+        "message.status.counts",
+        [
+            ("cases", answer.cases.into()),
+            ("hits", answer.hits.into()),
+            ("records", answer.records_size.into()),
+            ("access", answer.access_size.into()),
+            ("mebibytes", answer.disk_bytes.div_ceil(1 << 20).into()),
+        ],
+    );
+    let doing = ("state", Cell::word("label.word", &answer.publishing));
+    if answer.waiting_for.is_empty() {
+        sheet.say("message.status.publishing", [doing]);
+    } else {
+        let why = ("why", Cell::Said(answer.waiting_for.clone()));
+        sheet.say("message.status.waiting", [doing, why]);
     }
+}
 
-    /// Shows it to people.
-    pub fn show(&self, screen: &mut Screen) {
-        let lang = screen.lang();
-        let number = |n: u64| n.to_string();
-        let date = |at: &Option<String>| at.clone().unwrap_or_else(|| show::word(lang, "unknown"));
-        screen.text(
-            "message.status.who",
-            &[
-                ("member", &self.member),
-                ("role", &show::word(lang, &self.role)),
-                ("federation", &self.federation),
-                ("version", &self.version),
-            ],
-        );
-        screen.text(
-            "message.status.until",
-            &[
-                ("roster", &number(self.roster_version)),
-                ("expires", &date(&self.roster_expires_at)),
-                ("certificate", &date(&self.certificate_expires_at)),
-            ],
-        );
-        self.show_rosters(screen);
-        screen.text(
-            "message.status.counts",
-            &[
-                ("cases", &number(self.cases)),
-                ("hits", &number(self.hits)),
-                ("records", &number(self.records_size)),
-                ("access", &number(self.access_size)),
-                ("mebibytes", &number(self.disk_bytes.div_ceil(1 << 20))),
-            ],
-        );
-        let doing = show::word(lang, &self.publishing);
-        if self.waiting_for.is_empty() {
-            screen.text("message.status.publishing", &[("state", &doing)]);
-        } else {
-            let why = self.waiting_for.as_str();
-            screen.text("message.status.waiting", &[("state", &doing), ("why", why)]);
-        }
-        if self.conflicts > 0 {
-            let count = number(self.conflicts);
-            screen.text("message.status.conflicts", &[("count", &count)]);
-        }
-        if !self.access_closed.is_empty() {
-            let why = self.access_closed.as_str();
-            screen.text("message.status.access_closed", &[("why", why)]);
-        }
-        self.show_lost(screen);
-        self.show_key_invalid(screen);
-        self.show_witnesses(screen);
-        self.show_replicas(screen);
-        self.show_budgets(screen);
+/// Whether the members are known to hold the same rosters. Without a quorum
+/// nobody cosigns them, and there is nothing to say.
+fn rosters(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
+    let (witnessed, newest) = (answer.roster_witnessed, answer.roster_version);
+    if answer.witness_quorum == 0 && witnessed == 0 {
+    } else if witnessed >= newest {
+        sheet.say("message.status.rosters", []);
+    } else {
+        let words = [("roster", newest.into()), ("witnessed", witnessed.into())];
+        sheet.say("message.status.rosters_open", words);
     }
+}
 
-    fn show_lost(&self, screen: &mut Screen) {
-        if self.records_lost > 0 {
-            let count = self.records_lost.to_string();
-            screen.text("message.status.own_lost", &[("count", &count)]);
-        }
-        for replica in self.replicas.iter().filter(|replica| replica.lost > 0) {
-            let count = replica.lost.to_string();
-            screen.text(
-                "message.status.lost",
-                &[("member", &replica.member), ("count", &count)],
-            );
-        }
+fn troubles(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
+    let replicas = || answer.replicas.iter();
+    if answer.conflicts > 0 {
+        let count = answer.conflicts.into();
+        sheet.say("message.status.conflicts", [("count", count)]);
     }
-
-    /// Whether the members are known to hold the same rosters. Without a quorum
-    /// nobody cosigns them, and there is nothing to say.
-    fn show_rosters(&self, screen: &mut Screen) {
-        if self.witness_quorum == 0 && self.roster_witnessed == 0 {
-            return;
-        }
-        if self.roster_witnessed >= self.roster_version {
-            screen.text("message.status.rosters", &[]);
-            return;
-        }
-        let newest = self.roster_version.to_string();
-        let witnessed = self.roster_witnessed.to_string();
-        screen.text(
-            "message.status.rosters_open",
-            &[("roster", &newest), ("witnessed", &witnessed)],
-        );
+    if !answer.access_closed.is_empty() {
+        let why = Cell::Said(answer.access_closed.clone());
+        sheet.say("message.status.access_closed", [("why", why)]);
     }
-
-    fn show_key_invalid(&self, screen: &mut Screen) {
-        if self.records_key_invalid > 0 {
-            let count = self.records_key_invalid.to_string();
-            screen.text("message.status.own_key_invalid", &[("count", &count)]);
-        }
-        for replica in self.replicas.iter().filter(|r| r.key_invalid > 0) {
-            let count = replica.key_invalid.to_string();
-            screen.text(
-                "message.status.key_invalid",
-                &[("member", &replica.member), ("count", &count)],
-            );
-        }
+    if answer.records_lost > 0 {
+        let count = answer.records_lost.into();
+        sheet.say("message.status.own_lost", [("count", count)]);
     }
-
-    fn show_witnesses(&self, screen: &mut Screen) {
-        if self.witness_quorum == 0 {
-            screen.text("message.status.unwitnessed", &[]);
-            return;
-        }
-        screen.text(
-            "message.status.witnessed",
-            &[
-                ("records", &self.records_witnessed.to_string()),
-                ("records_all", &self.records_size.to_string()),
-                ("access", &self.access_witnessed.to_string()),
-                ("access_all", &self.access_size.to_string()),
-                ("quorum", &self.witness_quorum.to_string()),
-                ("witnesses", &self.witnesses.len().to_string()),
-            ],
-        );
-        for witness in self.witnesses.iter().filter(|w| !w.trouble.is_empty()) {
-            screen.text(
-                "message.status.witness",
-                &[("member", &witness.member), ("reason", &witness.trouble)],
-            );
-        }
+    for replica in replicas().filter(|replica| replica.lost > 0) {
+        let words = [
+            ("member", Cell::from(&replica.member)),
+            ("count", replica.lost.into()),
+        ];
+        sheet.say("message.status.lost", words);
     }
-
-    fn show_replicas(&self, screen: &mut Screen) {
-        if self.replicas.is_empty() {
-            return;
-        }
-        let lang = screen.lang();
-        screen.title("label.title.replicas");
-        let mut table = Table::new()
-            .column("label.column.member")
-            .column("label.column.age")
-            .number("label.column.entries")
-            .number("label.column.bodies")
-            .number("label.column.witnessed")
-            .column("label.column.status");
-        for replica in &self.replicas {
-            let parts = [&replica.alarm, &replica.trouble];
-            let said: Vec<&str> = parts
-                .into_iter()
-                .filter(|p| !p.is_empty())
-                .map(String::as_str)
-                .collect();
-            let state = if said.is_empty() {
-                show::word(lang, "ok")
-            } else {
-                said.join("; ")
-            };
-            table.row([
-                replica.member.clone(),
-                show::age(lang, replica.age_s.unwrap_or(-1)),
-                replica.entries.to_string(),
-                replica.bodies_upto.to_string(),
-                replica.witnessed.to_string(),
-                state,
-            ]);
-        }
-        screen.table(&table);
+    if answer.records_key_invalid > 0 {
+        let count = answer.records_key_invalid.into();
+        sheet.say("message.status.own_key_invalid", [("count", count)]);
     }
+    for replica in replicas().filter(|replica| replica.key_invalid > 0) {
+        let words = [
+            ("member", Cell::from(&replica.member)),
+            ("count", replica.key_invalid.into()),
+        ];
+        sheet.say("message.status.key_invalid", words);
+    }
+}
 
-    fn show_budgets(&self, screen: &mut Screen) {
-        if self.budgets.is_empty() {
-            return;
-        }
-        let lang = screen.lang();
-        screen.title("label.title.budgets");
-        let mut table = Table::new()
-            .column("label.column.custodian")
-            .column("label.column.key_class")
-            .number("label.column.spent")
-            .number("label.column.budget")
-            .column("label.column.status");
-        for budget in &self.budgets {
-            let class = if budget.key_class == "open" {
-                "open_key"
-            } else {
-                &budget.key_class
-            };
-            let state = if budget.trouble.is_empty() {
-                show::word(lang, "ok")
-            } else {
-                budget.trouble.clone()
-            };
-            table.row([
-                budget.custodian.clone(),
-                show::word(lang, class),
-                budget.spent.to_string(),
-                budget.allowed.to_string(),
-                state,
-            ]);
-        }
-        screen.table(&table);
+fn witnesses(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
+    if answer.witness_quorum == 0 {
+        sheet.say("message.status.unwitnessed", []);
+        return;
+    }
+    sheet.say(
+        "message.status.witnessed",
+        [
+            ("records", answer.records_witnessed.into()),
+            ("records_all", answer.records_size.into()),
+            ("access", answer.access_witnessed.into()),
+            ("access_all", answer.access_size.into()),
+            ("quorum", answer.witness_quorum.into()),
+            ("witnesses", answer.witnesses.len().into()),
+        ],
+    );
+    for witness in answer.witnesses.iter().filter(|w| !w.trouble.is_empty()) {
+        let words = [
+            ("member", Cell::from(&witness.member)),
+            ("reason", Cell::Said(witness.trouble.clone())),
+        ];
+        sheet.say("message.status.witness", words);
     }
 }
 
@@ -350,8 +250,8 @@ impl StatusView {
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn run(desk: &Desk, output: &Output) -> Result<Exit, CommandError> {
-    let view = StatusView::of(&desk.client.get_status(v1::GetStatusRequest {}).await?);
-    output.emit("status", &view, |screen| view.show(screen))?;
-    Ok(Exit::Done)
+pub async fn run(desk: &Desk) -> Result<Sheet, CommandError> {
+    Ok(sheet(
+        &desk.client.get_status(v1::GetStatusRequest {}).await?,
+    ))
 }

@@ -2,16 +2,17 @@
 //! refused; `verify` and `reindex` read everything, and take their time.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Subcommand;
-use serde_json::json;
 
-use crate::blame::Blamed;
-use crate::cli::failure::Exit;
-use crate::cli::output::{Output, Table};
+use crate::cli::failure::{CommandError, Exit};
+use crate::cli::output::Output;
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
-use crate::ledger::{Ledger, LedgerError};
+use crate::lang::Lang;
+use crate::ledger::{Ledger, LedgerError, Log};
 use crate::rosters::{Rosters, RostersError};
 use crate::setup::{self, OpenError};
 use crate::store::StoreError;
@@ -37,47 +38,42 @@ enum StoreCommand {
 /// store is in use; 4 when it cannot be read; 64 for a bad config.
 ///
 /// # Errors
-/// Only what standard output answers.
+/// [`CommandError`] when it cannot be looked into.
 pub fn run(
     args: &StoreArgs,
     config: &Path,
     clock: &Clock,
     output: &Output,
-) -> anyhow::Result<Exit> {
-    let config = match Config::load(config) {
-        Ok(config) => config,
-        Err(error) => {
-            output.fail(error.code(), &error.to_string())?;
-            return Ok(Exit::Config);
-        }
-    };
-    let opening = output.progress(&output.lang().text("message.store.opening", &[]), None);
+) -> Result<Sheet, CommandError> {
+    let config = Config::load(config)?;
+    let lang = output.lang();
+    let opening = output.progress(&lang.text("message.store.opening", &[]), None);
     let opened = setup::open_ledger(&config, clock);
     drop(opening);
-    let (ledger, rosters) = match opened {
-        Ok(opened) => opened,
-        Err(error) => return refuse(&config, &error, output),
-    };
+    let (ledger, rosters) = opened.map_err(|error| refused(&config, &error, lang))?;
     match args.command {
-        StoreCommand::Info => info(&config, &ledger, &rosters, output),
-        StoreCommand::Verify => verify(&ledger, &rosters, output),
+        StoreCommand::Info => info(&config, &ledger, &rosters),
+        StoreCommand::Verify => Ok(verify(&ledger, &rosters, output)),
         StoreCommand::Reindex => reindex(&ledger, output),
     }
 }
 
-pub(super) fn refuse(config: &Config, error: &OpenError, output: &Output) -> anyhow::Result<Exit> {
+/// Why a store cannot be opened.
+pub(super) fn refused(config: &Config, error: &OpenError, lang: Lang) -> CommandError {
     if is_in_use(error) {
         let path = config.dir.display().to_string();
-        let sentence = output.lang().text("doctor.disk.locked", &[("path", &path)]);
-        output.fail("store.in_use", &sentence)?;
-        return Ok(Exit::Refused);
+        return CommandError::Ended {
+            exit: Exit::Refused,
+            code: "store.in_use",
+            sentence: lang.text("doctor.disk.locked", &[("path", &path)]),
+        };
     }
-    output.fail(error.code(), &error.to_string())?;
-    Ok(match error {
+    let exit = match error {
         OpenError::Setup(_) | OpenError::Rosters(_) | OpenError::NotInRoster(_) => Exit::Config,
         OpenError::NoStore(_) => Exit::Refused,
         OpenError::Ledger(_) => Exit::Internal,
-    })
+    };
+    CommandError::ended(exit, error)
 }
 
 fn is_in_use(error: &OpenError) -> bool {
@@ -93,50 +89,62 @@ fn is_in_use(error: &OpenError) -> bool {
     matches!(store, StoreError::Open { reason, .. } if reason.contains("lock"))
 }
 
-fn info(
-    config: &Config,
-    ledger: &Ledger,
-    rosters: &Rosters,
-    output: &Output,
-) -> anyhow::Result<Exit> {
+/// One log of a store.
+struct Kept {
+    origin: String,
+    size: u64,
+    root: String,
+    bodies_upto: u64,
+    indexed: u64,
+}
+
+type KeptColumn = Column<Kept>;
+
+const KEPT: &[KeptColumn] = &[
+    KeptColumn::of("origin", "label.column.log", |l| (&l.origin).into()),
+    KeptColumn::of("size", "label.column.entries", |l| l.size.into()).sum(),
+    KeptColumn::of("root", "label.column.root", |l| (&l.root).into()).wide(),
+    KeptColumn::of("bodies_upto", "label.column.bodies", |l| {
+        l.bodies_upto.into()
+    }),
+    KeptColumn::of("indexed", "label.column.indexed", |l| l.indexed.into()),
+];
+
+fn info(config: &Config, ledger: &Ledger, rosters: &Rosters) -> Result<Sheet, CommandError> {
     let (store, roster) = (ledger.store().disk_bytes(), rosters.newest());
-    let index = ledger.postings().disk_bytes()?;
-    let logs = ledger.logs();
-    let lines: Vec<_> = logs
-        .iter()
-        .map(|log| {
-            let head = log.head();
-            json!({
-                "origin": log.origin.to_string(), "size": head.size().0,
-                "root": head.root().to_string(), "bodies_upto": head.bodies_upto,
-                "indexed": ledger.postings().position(log.number).unwrap_or(0),
-            })
-        })
-        .collect();
-    let value = json!({
-        "dir": config.dir, "format": crate::store::FORMAT_VERSION, "store_bytes": store,
-        "index_bytes": index, "roster_version": roster.version, "logs": lines,
-    });
-    output.emit("store.info", &value, |screen| {
-        screen.text(
-            "message.store.info",
-            &[
-                ("dir", &config.dir.display().to_string()),
-                ("format", &crate::store::FORMAT_VERSION.to_string()),
-                ("store", &(store >> 10).to_string()),
-                ("index", &(index >> 10).to_string()),
-                ("version", &roster.version.to_string()),
-            ],
-        );
-        let mut table = Table::new()
-            .column("label.column.log")
-            .number("label.column.entries");
-        for log in &logs {
-            table.row([log.origin.to_string(), log.size().to_string()]);
+    let failed = |error| CommandError::ended(Exit::Internal, &LedgerError::from(error));
+    let index = ledger.postings().disk_bytes().map_err(failed)?;
+    let kept = |log: &Arc<Log>| {
+        let head = log.head();
+        Kept {
+            origin: log.origin.to_string(),
+            size: head.size().0,
+            root: head.root().to_string(),
+            bodies_upto: head.bodies_upto,
+            indexed: ledger.postings().position(log.number).unwrap_or(0),
         }
-        screen.table(&table);
-    })?;
-    Ok(Exit::Done)
+    };
+    let logs: Vec<Kept> = ledger.logs().iter().map(kept).collect();
+    let mut sheet = Sheet::new("store.info");
+    let dir = config.dir.display().to_string();
+    sheet.head(Say::new("page.store", [("dir", (&dir).into())]));
+    sheet.data("dir", &dir);
+    sheet.data("format", crate::store::FORMAT_VERSION);
+    sheet.data("store_bytes", store);
+    sheet.data("index_bytes", index);
+    sheet.data("roster_version", roster.version);
+    sheet.say(
+        "message.store.info",
+        [
+            ("dir", dir.into()),
+            ("format", crate::store::FORMAT_VERSION.into()),
+            ("store", (store >> 10).into()),
+            ("index", (index >> 10).into()),
+            ("version", roster.version.into()),
+        ],
+    );
+    sheet.section(Section::of(&logs, KEPT).keyed("logs"));
+    Ok(sheet)
 }
 
 /// What came of one log.
@@ -147,7 +155,24 @@ struct Verified {
     trouble: Option<String>,
 }
 
-fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result<Exit> {
+type VerifiedColumn = Column<Verified>;
+
+const VERIFIED: &[VerifiedColumn] = &[
+    VerifiedColumn::of("origin", "label.column.log", |v| (&v.origin).into()),
+    VerifiedColumn::of("size", "label.column.entries", |v| v.size.into()).sum(),
+    VerifiedColumn::data("lost_bodies", |v| v.lost.into()),
+    VerifiedColumn::data("verified", |v| v.trouble.is_none().into()),
+    VerifiedColumn::data("trouble", |v| {
+        v.trouble.as_ref().map_or(Cell::Null, Into::into)
+    }),
+    VerifiedColumn::seen("label.column.level", |v| match &v.trouble {
+        Some(trouble) => Cell::Said(trouble.clone()),
+        None => Cell::word("label.level", "ok"),
+    })
+    .flow(),
+];
+
+fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> Sheet {
     let (roster, logs) = (rosters.newest(), ledger.logs());
     let total = logs.iter().map(|log| log.size().0).sum();
     let progress = output.progress("", Some(total));
@@ -170,43 +195,19 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
     }
     drop(progress);
     let bad = done.iter().filter(|v| v.trouble.is_some()).count();
-    let lines: Vec<_> = done
-        .iter()
-        .map(|v| {
-            json!({
-                "origin": v.origin, "size": v.size, "lost_bodies": v.lost,
-                "verified": v.trouble.is_none(), "trouble": v.trouble,
-            })
-        })
-        .collect();
-    let value = json!({ "verified": bad == 0, "bad": bad, "logs": lines });
-    output.emit("store.verify", &value, |screen| {
-        let lang = screen.lang();
-        let mut table = Table::new()
-            .column("label.column.log")
-            .number("label.column.entries")
-            .column("label.column.level");
-        for v in &done {
-            let fine = || lang.text("label.level.ok", &[]);
-            table.row([
-                v.origin.clone(),
-                v.size.to_string(),
-                v.trouble.clone().unwrap_or_else(fine),
-            ]);
-        }
-        screen.table(&table);
-        for v in done.iter().filter(|v| v.lost > 0) {
-            let count = v.lost.to_string();
-            screen.text(
-                "message.store.lost",
-                &[("log", &v.origin), ("count", &count)],
-            );
-        }
-    })?;
-    Ok(if bad == 0 { Exit::Done } else { Exit::Refused })
+    let exit = if bad == 0 { Exit::Done } else { Exit::Refused };
+    let mut sheet = Sheet::new("store.verify").ends(exit);
+    sheet.data("verified", bad == 0);
+    sheet.data("bad", bad);
+    sheet.section(Section::of(&done, VERIFIED).keyed("logs"));
+    for v in done.iter().filter(|v| v.lost > 0) {
+        let words = [("log", Cell::from(&v.origin)), ("count", v.lost.into())];
+        sheet.say("message.store.lost", words);
+    }
+    sheet
 }
 
-fn reindex(ledger: &Ledger, output: &Output) -> anyhow::Result<Exit> {
+fn reindex(ledger: &Ledger, output: &Output) -> Result<Sheet, CommandError> {
     let entries: u64 = ledger.logs().iter().map(|log| log.size().0).sum();
     let label = output.lang().text(
         "message.store.reindexing",
@@ -214,22 +215,14 @@ fn reindex(ledger: &Ledger, output: &Output) -> anyhow::Result<Exit> {
     );
     let progress = output.progress(&label, None);
     let watch = Stopwatch::start();
-    if let Err(error) = ledger.reindex() {
-        drop(progress);
-        output.fail(error.code(), &error.to_string())?;
-        return Ok(Exit::Internal);
-    }
+    let done = ledger.reindex();
     drop(progress);
-    let seconds = watch.seconds();
-    let value = json!({ "entries": entries, "seconds": seconds });
-    output.emit("store.reindex", &value, |screen| {
-        screen.text(
-            "message.store.reindexed",
-            &[
-                ("count", &entries.to_string()),
-                ("seconds", &format!("{seconds:.1}")),
-            ],
-        );
-    })?;
-    Ok(Exit::Done)
+    done.map_err(|error| CommandError::ended(Exit::Internal, &error))?;
+    let seconds = Cell::Fraction(watch.seconds(), 1);
+    let mut sheet = Sheet::new("store.reindex");
+    sheet.data("entries", entries);
+    sheet.data("seconds", seconds.clone());
+    let words = [("count", entries.into()), ("seconds", seconds)];
+    sheet.say("message.store.reindexed", words);
+    Ok(sheet)
 }

@@ -140,7 +140,7 @@ async fn the_auditors_commands_say_the_same_fields_as_ever_and_end_as_they_shoul
         "audit-erasures",
         &words,
         0,
-        ["mistake", "mistake"],
+        ["mistake", "录入错误"],
     )
     .await;
     let confirmations = found["erasures"][0]["confirmations"].as_array();

@@ -12,6 +12,7 @@ use casegate::intake::Format;
 use casegate::ledger::OWN_RECORDS;
 use casegate::node::Parts;
 use casegate::publish::PublishState;
+use casegate::store::Batch;
 use casegate::wire::v1::{CaseRow, CaseState, Purpose};
 
 use crate::cluster::{Cluster, purpose, wait_for};
@@ -192,4 +193,38 @@ async fn a_row_that_stands_twice_is_taken_once_and_none_after_its_officer_has_go
     assert_eq!((report.rows, report.fresh, report.unchanged), (2, 1, 0));
     assert_eq!(published_refs(&parts).await.len(), 1);
     cluster.federation.stop().await;
+}
+
+#[test]
+fn a_case_is_named_by_its_number_or_by_digits_of_its_ref_that_no_other_has() {
+    let ledgers = Ledgers::new();
+    let ledger = ledgers.open("hefei");
+    let cases = Cases::new(ledger.clone());
+    let mut near = [0xab; 16];
+    near[15] = 0xac;
+    let mut batch = Batch::new();
+    for (case_no, case_ref) in [
+        ("HF-1", [0xab; 16]),
+        ("HF-2", near),
+        ("HF-3", [0xcd; 16]),
+        ("cdcdcdcd", [0x01; 16]),
+    ] {
+        let row = CaseRow {
+            case_no: case_no.into(),
+            case_ref: case_ref.to_vec().into(),
+            ..Default::default()
+        };
+        cases.stage(&row, &mut batch).expect("staged");
+    }
+    ledger.store().commit(batch).expect("kept");
+    let named = |name: &str| cases.open_or_closed(name).map(|row| row.case_no);
+    let refused = |name: &str| named(name).expect_err(name).code();
+    assert_eq!(refused("ababababab"), "case.ambiguous");
+    for short in ["abababa", "ABABABAB", "abababaz", &"ab".repeat(17)] {
+        assert_eq!(refused(short), "case.unknown", "{short}");
+    }
+    assert_eq!(named(&"ab".repeat(16)).expect("a whole ref"), "HF-1");
+    assert_eq!(named("cdcdcdcdcd").expect("its first digits"), "HF-3");
+    assert_eq!(named("cdcdcdcd").expect("a number comes first"), "cdcdcdcd");
+    assert!(cases.find("cdcdcdcdcd").expect("it reads").is_none());
 }

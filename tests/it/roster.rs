@@ -504,9 +504,7 @@ fn keys_are_found_by_use_and_id() {
 
 #[test]
 fn the_roots_tool_describes_signs_and_checks() {
-    use casegate::cli::output::Output;
     use casegate::cli::roster::{RosterArgs, run};
-    use casegate::lang::Lang;
     use clap::{Args, FromArgMatches};
 
     let dir = tempfile::tempdir().expect("a directory");
@@ -515,13 +513,7 @@ fn the_roots_tool_describes_signs_and_checks() {
         let command = RosterArgs::augment_args(clap::Command::new("roster"));
         let matches = command.get_matches_from(std::iter::once(&"roster").chain(line));
         let args = RosterArgs::from_arg_matches(&matches).expect("arguments");
-        let sink = || Box::new(std::io::sink());
-        run(
-            &args,
-            NOW,
-            shares_fit,
-            &Output::to(true, Lang::En, sink(), sink()),
-        )
+        run(&args, NOW, shares_fit)
     };
     let root = SigningKey::generate();
     casegate::pki::files::write_seed(&dir.path().join("root.seed"), &root).expect("written");

@@ -206,7 +206,8 @@ fn the_command_writes_the_files_and_says_what_they_hold() {
         Box::new(paper.clone()),
         Box::new(io::sink()),
     );
-    run(&args, &output).expect("files are written");
+    let sheet = run(&args).expect("files are written");
+    output.show(&sheet).expect("memory takes it");
     let sample = shipped();
     for bureau in &sample.bureaus {
         let path = args.out.join(format!("{}.csv", bureau.id));
@@ -233,7 +234,8 @@ fn people_read_it_in_their_language() {
     let say = |lang| {
         let paper = Paper::default();
         let output = Output::to(false, lang, Box::new(paper.clone()), Box::new(io::sink()));
-        run(&args, &output).expect("files are written");
+        let sheet = run(&args).expect("files are written");
+        output.show(&sheet).expect("memory takes it");
         String::from_utf8(paper.0.lock().expect("not poisoned").clone()).expect("text")
     };
     let rows = shipped().rows;
@@ -258,8 +260,7 @@ fn a_directory_that_cannot_be_made_is_named() {
         seed: SEED,
         cases: 80,
     };
-    let output = Output::to(false, Lang::En, Box::new(io::sink()), Box::new(io::sink()));
-    let error = run(&args, &output).expect_err("a file is no directory");
+    let error = run(&args).expect_err("a file is no directory");
     assert!(
         error.to_string().contains(&file.display().to_string()),
         "{error}"

@@ -3,19 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::node::{AuditPort, NodeArgs};
-use crate::access::{AccessLine, AccessLog};
-use crate::audit::export::{Bound, BundleOut, Exported, Progress, Selection, export};
+use crate::access::{AccessError, AccessLine, AccessLog};
+use crate::audit::export::{Bound, BundleOut, Exported, ExportedLog, Progress, Selection, export};
 use crate::audit::local::LocalSource;
 use crate::audit::source::Source;
-use crate::blame::Blamed;
 use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Screen, Table};
+use crate::cli::output::Output;
+use crate::cli::sheet::{Cell, Column, Section, Sheet};
+use crate::cli::store;
 use crate::clock::{Clock, DAY_S};
 use crate::config::Config;
 use crate::ids::{FederationId, LogName};
@@ -96,7 +96,7 @@ pub(super) fn run(
     config: &Path,
     clock: &Clock,
     output: &Output,
-) -> anyhow::Result<Exit> {
+) -> Result<Sheet, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -114,23 +114,7 @@ pub(super) fn run(
     } else {
         online(args, config, clock, output, (&runtime, stopped))
     }?;
-    match exported {
-        Outcome::Bundle(exported) => {
-            let value = value_of(&exported);
-            output.emit("audit.export", &value, |screen| show(&exported, screen))?;
-            Ok(if exported.silent.is_empty() {
-                Exit::Done
-            } else {
-                Exit::Nothing
-            })
-        }
-        Outcome::Refused(exit) => Ok(exit),
-    }
-}
-
-enum Outcome {
-    Bundle(Exported),
-    Refused(Exit),
+    Ok(sheet(&exported))
 }
 
 fn online(
@@ -139,7 +123,7 @@ fn online(
     clock: &Clock,
     output: &Output,
     (runtime, stopped): (&Runtime, watch::Receiver<bool>),
-) -> anyhow::Result<Outcome> {
+) -> Result<Exported, CommandError> {
     let port = {
         let _entered = runtime.enter();
         AuditPort::open(&args.node, config, clock)?
@@ -156,33 +140,26 @@ fn offline(
     clock: &Clock,
     output: &Output,
     stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<Outcome> {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(error) => {
-            output.fail(error.code(), &error.to_string())?;
-            return Ok(Outcome::Refused(Exit::Config));
-        }
-    };
+) -> Result<Exported, CommandError> {
+    let config = Config::load(path)?;
     if config.member != args.node.member {
-        return Err(CommandError::Usage("--offline exports the own member's logs only").into());
+        return Err(CommandError::Usage(
+            "--offline exports the own member's logs only",
+        ));
     }
-    let (ledger, _rosters) = match setup::open_ledger(&config, clock) {
-        Ok(opened) => opened,
-        Err(error) => {
-            return super::super::store::refuse(&config, &error, output).map(Outcome::Refused);
-        }
-    };
+    let (ledger, _rosters) = setup::open_ledger(&config, clock)
+        .map_err(|error| store::refused(&config, &error, output.lang()))?;
     let what = args.selection(config.federation, config.timezone.offset_s(), clock);
     // Whoever holds the node's keys exports; that he did stays in its log.
-    let access = AccessLog::open(ledger.clone())?;
+    let failed = |error: AccessError| CommandError::ended(Exit::Internal, &error);
+    let access = AccessLog::open(ledger.clone()).map_err(failed)?;
     for log in [LogName::Records, LogName::Access] {
         let log = ledger.own_log(log);
         let mut line =
             AccessLine::new(AccessScope::Export, Method::AuditBodies.as_str(), "offline");
         line.count = u32::try_from(log.size().0).unwrap_or(u32::MAX);
         line.log = log.origin.to_string();
-        access.write(line)?;
+        access.write(line).map_err(failed)?;
     }
     let mut source = LocalSource::new(ledger);
     write(args, &what, &mut source, output, stopped)
@@ -194,7 +171,7 @@ fn write(
     source: &mut dyn Source,
     output: &Output,
     stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<Outcome> {
+) -> Result<Exported, CommandError> {
     let label = output.lang().text("message.audit.exporting", &[]);
     let mut bar = None;
     let mut watch = |Progress { done, total }| {
@@ -205,67 +182,59 @@ fn write(
     let out = BundleOut::of(&args.out);
     let exported = export(source, what, out, &mut watch);
     drop(bar);
-    Ok(Outcome::Bundle(exported.map_err(CommandError::Export)?))
+    Ok(exported?)
 }
 
-fn value_of(exported: &Exported) -> serde_json::Value {
-    let log = |log: &crate::audit::export::ExportedLog| {
-        json!({
-            "origin": log.origin.to_string(), "size": log.size.0,
-            "first": log.first, "end": log.end, "checkpoints": log.checkpoints,
-        })
+const LOGS: &[Column<ExportedLog>] = &[
+    Column::of("origin", "label.column.log", |l| {
+        l.origin.to_string().into()
+    }),
+    Column::of("size", "label.column.size", |l| l.size.0.into()),
+    Column::of("first", "label.column.first", |l| l.first.into()),
+    Column::of("end", "label.column.end", |l| l.end.into()),
+    Column::of("checkpoints", "label.column.checkpoints", |l| {
+        l.checkpoints.into()
+    }),
+];
+
+/// What was exported; a bundle without everybody's receipts ends with 1.
+fn sheet(exported: &Exported) -> Sheet {
+    let exit = if exported.silent.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Nothing
     };
-    let silent = exported.silent.iter().map(|(member, why)| {
-        json!({"member": member.as_str(), "code": why.code, "sentence": why.sentence})
-    });
-    json!({
-        "path": exported.path, "rosters": exported.rosters, "receipts": exported.receipts,
-        "evidence": exported.evidence, "files": exported.files, "bytes": exported.bytes,
-        "logs": exported.logs.iter().map(log).collect::<Vec<_>>(),
-        "without_receipts_of": silent.collect::<Vec<_>>(),
-    })
-}
-
-fn show(exported: &Exported, screen: &mut Screen) {
-    let mut table = Table::new()
-        .column("label.column.log")
-        .number("label.column.size")
-        .number("label.column.first")
-        .number("label.column.end")
-        .number("label.column.checkpoints");
-    for log in &exported.logs {
-        table.row([
-            log.origin.to_string(),
-            log.size.to_string(),
-            log.first.to_string(),
-            log.end.to_string(),
-            log.checkpoints.to_string(),
-        ]);
-    }
-    screen.table(&table);
-    let numbers = [
-        exported.rosters,
-        exported.receipts,
-        exported.evidence,
-        exported.files,
-    ]
-    .map(|n| n.to_string());
+    let mut sheet = Sheet::new("audit.export").ends(exit);
     let path = exported.path.display().to_string();
-    screen.text(
-        "message.audit.exported",
-        &[
-            ("path", &path),
-            ("rosters", &numbers[0]),
-            ("receipts", &numbers[1]),
-            ("evidence", &numbers[2]),
-            ("files", &numbers[3]),
-            ("kib", &(exported.bytes >> 10).to_string()),
-        ],
-    );
-    for (member, why) in &exported.silent {
-        screen.text(
-            "message.audit.silent",
-            &[("member", member.as_str()), ("why", &why.sentence)],
-        );
+    let counts = [
+        ("rosters", Cell::from(exported.rosters)),
+        ("receipts", exported.receipts.into()),
+        ("evidence", exported.evidence.into()),
+        ("files", exported.files.into()),
+    ];
+    sheet.data("path", &path);
+    for (key, count) in counts.clone() {
+        sheet.data(key, count);
     }
+    sheet.data("bytes", exported.bytes);
+    sheet.section(Section::of(&exported.logs, LOGS).keyed("logs"));
+    let silent = exported.silent.iter().map(|(member, why)| {
+        serde_json::json!({"member": member.as_str(), "code": why.code, "sentence": why.sentence})
+    });
+    let silent = Cell::Data(silent.collect());
+    sheet.data("without_receipts_of", silent);
+    let mut words = vec![
+        ("path", path.into()),
+        ("kib", (exported.bytes >> 10).into()),
+    ];
+    words.extend(counts);
+    sheet.say("message.audit.exported", words);
+    for (member, why) in &exported.silent {
+        let words = [
+            ("member", member.as_str().into()),
+            ("why", Cell::Said(why.sentence.to_string())),
+        ];
+        sheet.say("message.audit.silent", words);
+    }
+    sheet
 }

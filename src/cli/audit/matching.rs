@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use super::show::{Cell, Section, Sheet};
-use super::verify::{read_policy, refuse, threads};
+use super::verify::{read_policy, refused, threads};
 use crate::audit::matching::{MatchLine, MatchReport, MatchedLog, compare};
 use crate::audit::verify::Step;
-use crate::cli::failure::Exit;
+use crate::cli::failure::{CommandError, Exit};
 use crate::cli::output::Output;
+use crate::cli::sheet::{Cell, Column, ROWS_MAX, Say, Section, Sheet};
 use crate::clock::Clock;
 
 /// Compares both ends' access logs by query id.
@@ -25,7 +25,7 @@ pub(super) struct MatchArgs {
     jobs: Option<u16>,
 }
 
-pub(super) fn run(args: &MatchArgs, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &MatchArgs, clock: &Clock, output: &Output) -> Result<Sheet, CommandError> {
     let policy = read_policy(&args.policy)?;
     let label = output.lang().text("audit.verify.progress", &[]);
     let bar = output.progress(&label, Some(0));
@@ -34,93 +34,74 @@ pub(super) fn run(args: &MatchArgs, clock: &Clock, output: &Output) -> anyhow::R
         Step::Done(some) => bar.advance(some),
     };
     let jobs = threads(args.jobs);
-    let report = match compare(&args.bundles, &policy, jobs, clock.now(), &progress) {
-        Ok(report) => report,
-        Err(error) => return refuse(&error, output),
-    };
+    let report = compare(&args.bundles, &policy, jobs, clock.now(), &progress);
     drop(bar);
-    output.emit("audit.match", &report, |screen| sheet(&report).draw(screen))?;
-    Ok(if report.ok { Exit::Done } else { Exit::Nothing })
+    Ok(sheet(&report.map_err(|error| refused(&error))?)?)
 }
 
-/// What people are shown.
-#[must_use]
-fn sheet(report: &MatchReport) -> Sheet {
-    let headline = if report.ok {
-        "audit.match.good"
+type Logs = Column<MatchedLog>;
+
+const LOGS: &[Logs] = &[
+    Logs::seen("label.column.log", |l| (&l.origin).into()),
+    Logs::seen("label.column.size", |l| l.size.into()),
+    Logs::seen("audit.column.looked_at", |l| {
+        format!("{}-{}", l.start, l.end).into()
+    }),
+    Logs::seen("audit.column.lines", |l| l.lines.into()).sum(),
+    Logs::seen("audit.column.verified", |l| l.verified.into()),
+];
+
+/// A line of one end, and the family of words for what came of it.
+struct Told {
+    family: &'static str,
+    line: MatchLine,
+}
+
+type Lines = Column<Told>;
+
+const LINES: &[Lines] = &[
+    Lines::seen("label.column.what", |t| Cell::word(t.family, t.line.what)).flow(),
+    Lines::seen("audit.column.scope", |t| {
+        Cell::word("audit.scope", t.line.scope)
+    }),
+    Lines::seen("audit.column.query_id", |t| (&t.line.query_id).into()),
+    Lines::seen("audit.column.asker", |t| (&t.line.asker).into()),
+    Lines::seen("audit.column.asked", |t| (&t.line.asked).into()),
+    Lines::seen("audit.column.detail", |t| (&t.line.detail).into())
+        .flow()
+        .spare(1),
+];
+
+/// What both ends say of each other.
+fn sheet(report: &MatchReport) -> std::io::Result<Sheet> {
+    let (exit, headline) = if report.ok {
+        (Exit::Done, "audit.match.good")
     } else {
-        "audit.match.bad"
+        (Exit::Nothing, "audit.match.bad")
     };
-    let told = vec![
-        ("matched", report.matched.to_string()),
-        ("opened", report.opened.to_string()),
+    let mut sheet = Sheet::new("audit.match").ends(exit);
+    sheet.all(report)?;
+    sheet.head(Say::new("audit.match.title", []));
+    let words = [
+        ("matched", Cell::from(report.matched)),
+        ("opened", report.opened.into()),
     ];
-    let sections = [
-        logs(report),
-        lines(
+    sheet.say(headline, words);
+    sheet.section(Section::of(&report.logs, LOGS).titled("audit.title.logs"));
+    for (title, family, lines) in [
+        (
             "audit.title.differences",
             "audit.difference",
             &report.differing,
         ),
-        lines("audit.title.unsettled", "audit.unsettled", &report.open),
-    ];
-    Sheet {
-        ok: report.ok,
-        title: "audit.match.title",
-        subject: String::new(),
-        sentences: vec![(headline, told)],
-        sections: sections
-            .into_iter()
-            .filter(|section| !section.rows.is_empty())
-            .collect(),
+        ("audit.title.unsettled", "audit.unsettled", &report.open),
+    ] {
+        let told = |line: &MatchLine| Told {
+            family,
+            line: line.clone(),
+        };
+        let told: Vec<Told> = lines.iter().map(told).collect();
+        sheet.section(Section::of(&told, LINES).titled(title).at_most(ROWS_MAX));
     }
-}
-
-fn logs(report: &MatchReport) -> Section {
-    let row = |log: &MatchedLog| {
-        let verified = if log.verified { "yes" } else { "no" };
-        vec![
-            Cell::Text(log.origin.clone()),
-            Cell::Number(log.size),
-            Cell::Text(format!("{}-{}", log.start, log.end)),
-            Cell::Number(log.lines),
-            Cell::Word("label.word", verified.into()),
-        ]
-    };
-    Section::new(
-        "audit.title.logs",
-        &[
-            "label.column.log",
-            "label.column.size",
-            "audit.column.looked_at",
-            "audit.column.lines",
-            "audit.column.verified",
-        ],
-        report.logs.iter().map(row).collect(),
-    )
-}
-
-fn lines(title: &'static str, family: &'static str, lines: &[MatchLine]) -> Section {
-    let row = |line: &MatchLine| {
-        vec![
-            Cell::Word(family, line.what.into()),
-            Cell::Word("audit.scope", line.scope.into()),
-            Cell::Text(line.query_id.clone()),
-            Cell::Text(line.asker.clone()),
-            Cell::Text(line.asked.clone()),
-            Cell::Text(line.detail.clone()),
-        ]
-    };
-    Section::new(
-        title,
-        &[
-            "label.column.what",
-            "audit.column.scope",
-            "audit.column.query_id",
-            "audit.column.asker",
-            "audit.column.asked",
-            "audit.column.detail",
-        ],
-        lines.iter().map(row).collect(),
-    )
+    Ok(sheet)
 }

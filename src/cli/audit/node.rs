@@ -16,15 +16,11 @@ use crate::rpc::audit::source::audit_endpoint;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct NodeArgs {
     /// The member whose logs are asked for.
-    #[arg(long, value_name = "NAME", value_parser = member_of)]
+    #[arg(long, value_name = "NAME")]
     pub(super) member: MemberId,
     /// Where its node listens for auditors; otherwise as the roster says.
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) node: Option<String>,
-}
-
-fn member_of(text: &str) -> Result<MemberId, String> {
-    MemberId::new(text).map_err(|e| e.to_string())
 }
 
 /// A node's audit port, as an officer's commands see it.

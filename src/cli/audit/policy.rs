@@ -4,12 +4,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
-use serde_json::json;
-
 use crate::audit::verify::Policy;
-use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::Output;
+use crate::cli::failure::CommandError;
+use crate::cli::sheet::{Cell, Sheet};
 use crate::ids::Digest;
 use crate::roster::{KeyUse, Roster, RosterChain};
 use crate::rosters::shares_fit;
@@ -22,15 +19,14 @@ pub(super) struct PolicyArgs {
     roster: PathBuf,
     /// SHA-256 of roster 1, from somebody whom you trust.
     #[arg(long, value_name = "HEX")]
-    pin: String,
+    pin: Digest,
     /// The policy to write; a file that is there is left alone.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 
-pub(super) fn run(args: &PolicyArgs, output: &Output) -> anyhow::Result<Exit> {
-    let pin = hex::decode(&args.pin).unwrap_or_default();
-    let pin = Digest::from_slice(&pin).context("the pin is 64 hexadecimal digits")?;
+pub(super) fn run(args: &PolicyArgs) -> Result<Sheet, CommandError> {
+    let pin = args.pin;
     let file = std::fs::read(&args.roster).map_err(|source| CommandError::Unreadable {
         path: args.roster.clone(),
         source,
@@ -60,51 +56,43 @@ pub(super) fn run(args: &PolicyArgs, output: &Output) -> anyhow::Result<Exit> {
         .map_err(unwritable)?;
     let text = policy.to_toml();
     opened.write_all(text.as_bytes()).map_err(unwritable)?;
-    show(newest, &policy, &args.out.display().to_string(), output)?;
-    Ok(Exit::Done)
+    Ok(sheet(newest, &policy, &args.out.display().to_string()))
 }
 
-fn show(newest: &Roster, policy: &Policy, path: &str, output: &Output) -> std::io::Result<()> {
-    let roots: Vec<String> = newest
-        .roots
-        .iter()
-        .map(|key| hex::encode(key.as_bytes()))
-        .collect();
+fn sheet(newest: &Roster, policy: &Policy, path: &str) -> Sheet {
+    let roots = newest.roots.iter().map(|key| hex::encode(key.as_bytes()));
+    let roots: Vec<String> = roots.collect();
     let has_key = |member: &&crate::ids::MemberId| newest.keys(member, KeyUse::Witness).count() > 0;
     let witnesses = newest.members.keys().filter(has_key).count();
-    let value = json!({
-        "file": path,
-        "federation": policy.federation.to_string(),
-        "roster_pin": policy.roster_pin.to_string(),
-        "roots": roots,
-        "root_threshold": newest.root_threshold,
-        "members": newest.members.len(),
-        "witnesses": witnesses,
-        "quorum": newest.policy.witness_quorum,
-        "newest": newest.version,
-    });
-    output.emit("audit.policy", &value, |screen| {
-        screen.text("audit.policy.made", &[("path", path)]);
-        screen.text(
-            "audit.policy.pins",
-            &[
-                ("federation", policy.federation.as_str()),
-                ("pin", &policy.roster_pin.to_string()),
-            ],
-        );
-        screen.text(
-            "audit.policy.follows",
-            &[
-                ("threshold", &newest.root_threshold.to_string()),
-                ("roots", &newest.roots.len().to_string()),
-                ("version", &newest.version.to_string()),
-                ("members", &newest.members.len().to_string()),
-                ("witnesses", &witnesses.to_string()),
-                ("quorum", &newest.policy.witness_quorum.to_string()),
-            ],
-        );
-        for root in &roots {
-            screen.line(root);
-        }
-    })
+    let mut sheet = Sheet::new("audit.policy");
+    sheet.data("file", path);
+    sheet.data("federation", policy.federation.to_string());
+    sheet.data("roster_pin", policy.roster_pin.to_string());
+    sheet.data("roots", Cell::texts(&roots));
+    sheet.data("root_threshold", newest.root_threshold);
+    sheet.data("members", newest.members.len());
+    sheet.data("witnesses", witnesses);
+    sheet.data("quorum", newest.policy.witness_quorum);
+    sheet.data("newest", newest.version);
+    sheet.say("audit.policy.made", [("path", path.into())]);
+    let words = [
+        ("federation", policy.federation.as_str().into()),
+        ("pin", policy.roster_pin.to_string().into()),
+    ];
+    sheet.say("audit.policy.pins", words);
+    sheet.say(
+        "audit.policy.follows",
+        [
+            ("threshold", newest.root_threshold.into()),
+            ("roots", roots.len().into()),
+            ("version", newest.version.into()),
+            ("members", newest.members.len().into()),
+            ("witnesses", witnesses.into()),
+            ("quorum", newest.policy.witness_quorum.into()),
+        ],
+    );
+    for root in roots {
+        sheet.line(root);
+    }
+    sheet
 }

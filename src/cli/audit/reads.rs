@@ -4,63 +4,87 @@
 use std::future::Future;
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use super::node::{AuditPort, NodeArgs};
 use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Output, Table};
-use crate::cli::show;
+use crate::cli::log::erasures;
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::clock::Clock;
-use crate::wire::v1::{self, ConfirmationState};
+use crate::wire::v1;
 
-fn blocking<T>(asking: impl Future<Output = Result<T, CommandError>>) -> anyhow::Result<T> {
+fn blocking<T>(asking: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(asking)?)
+    runtime.block_on(asking)
 }
 
+const LOGS: &[Column<v1::AuditLog>] = &[
+    Column::of("origin", "label.column.log", |l| (&l.origin).into()),
+    Column::of("size", "label.column.size", |l| l.size.into()),
+    Column::of("witnessed", "label.column.witnessed", |l| {
+        l.witnessed.into()
+    }),
+    Column::data("checkpoint", |l| text(&l.checkpoint).into()),
+];
+
 /// The member's logs, with their newest checkpoints.
-pub(super) fn logs(
-    args: &NodeArgs,
-    config: &Path,
-    clock: &Clock,
-    output: &Output,
-) -> anyhow::Result<Exit> {
+pub(super) fn logs(args: &NodeArgs, config: &Path, clock: &Clock) -> Result<Sheet, CommandError> {
     let logs = blocking(async {
         let port = AuditPort::open(args, config, clock)?;
         Ok(port.client.list_logs().await?)
     })?;
-    let lines: Vec<Value> = logs
-        .iter()
-        .map(|log| {
-            json!({
-                "origin": log.origin, "size": log.size, "witnessed": log.witnessed,
-                "checkpoint": String::from_utf8_lossy(&log.checkpoint),
-            })
-        })
-        .collect();
-    output.emit("audit.logs", &json!({ "logs": lines }), |screen| {
-        let mut table = Table::new()
-            .column("label.column.log")
-            .number("label.column.size")
-            .number("label.column.witnessed");
-        for log in &logs {
-            let (size, witnessed) = (log.size.to_string(), log.witnessed.to_string());
-            table.row([log.origin.clone(), size, witnessed]);
-        }
-        screen.table(&table);
-    })?;
-    Ok(Exit::Done)
+    let mut sheet = Sheet::new("audit.logs");
+    let member = args.member.as_str().into();
+    sheet.head(Say::new("page.audit_logs", [("member", member)]));
+    sheet.section(Section::of(&logs, LOGS).keyed("logs"));
+    Ok(sheet)
 }
+
+const CONFIRMATIONS: &[Column<v1::Confirmation>] = &[
+    Column::data("member", |c| (&c.member).into()),
+    Column::data("state", |c| erasures::state(c).into()),
+    Column::data("late", |c| c.late.into()),
+    Column::data("at", |c| Cell::Second(c.at)),
+    Column::data("receipt_origin", |c| (&c.receipt_origin).into()),
+    Column::data("receipt_index", |c| c.receipt_index.into()),
+];
+
+type Erasures = Column<v1::Erasure>;
+
+const ERASURES: &[Erasures] = &[
+    Erasures::seen("label.column.records", erasures::range),
+    Erasures::data("start", |e| e.range.unwrap_or_default().start.into()),
+    Erasures::data("end", |e| e.range.unwrap_or_default().end.into()),
+    Erasures::data("retracted_by", |e| Cell::maybe(e.retracted_by)),
+    Erasures::of("reason", "label.column.reason", |e| {
+        let reason = match e.retracted_by {
+            Some(_) => erasures::reason(e),
+            None => "retention",
+        };
+        Cell::word("label.reason", reason)
+    }),
+    Erasures::of("decided_at", "label.column.decided", |e| {
+        Cell::Second(e.decided_at)
+    }),
+    Erasures::of("erased_at", "label.column.erased", |e| {
+        Cell::Second(e.erased_at)
+    })
+    .spare(1),
+    Erasures::data("entry", |e| e.entry.into()),
+    Erasures::data("late", |e| e.late.into()),
+    Erasures::data("confirmations", |e| {
+        Cell::rows(&e.confirmations, CONFIRMATIONS)
+    }),
+    Erasures::seen("label.column.confirmed", erasures::confirmed),
+    Erasures::seen("label.column.pending", erasures::pending).flow(),
+];
 
 /// What was erased of the member's newest records log, and who confirmed it.
 pub(super) fn erasures(
     args: &NodeArgs,
     config: &Path,
     clock: &Clock,
-    output: &Output,
-) -> anyhow::Result<Exit> {
+) -> Result<Sheet, CommandError> {
     let erasures = blocking(async {
         let port = AuditPort::open(args, config, clock)?;
         let mut found = vec![];
@@ -71,111 +95,52 @@ pub(super) fn erasures(
         }
         Ok(found)
     })?;
-    let lines: Vec<Value> = erasures.iter().map(erasure_value).collect();
-    output.emit("audit.erasures", &json!({ "erasures": lines }), |screen| {
-        let mut table = Table::new()
-            .column("label.column.records")
-            .column("label.column.reason")
-            .column("label.column.time")
-            .number("label.column.confirmed")
-            .column("label.column.waiting");
-        for erasure in &erasures {
-            let range = erasure.range.unwrap_or_default();
-            let waiting = pending(erasure);
-            let confirmed = erasure.confirmations.len() - waiting.len();
-            table.row([
-                format!("{}-{}", range.start, range.end.saturating_sub(1)),
-                reason(erasure).to_owned(),
-                show::instant(erasure.decided_at).unwrap_or_default(),
-                confirmed.to_string(),
-                waiting.join(", "),
-            ]);
-        }
-        if table.is_empty() {
-            screen.text("message.audit.nothing_erased", &[]);
-        } else {
-            screen.table(&table);
-        }
-    })?;
-    Ok(Exit::Done)
-}
-
-fn pending(erasure: &v1::Erasure) -> Vec<String> {
-    let open = erasure
-        .confirmations
-        .iter()
-        .filter(|c| c.state == ConfirmationState::Pending as i32);
-    open.map(|c| c.member.clone()).collect()
-}
-
-fn reason(erasure: &v1::Erasure) -> &'static str {
-    if erasure.retracted_by.is_none() {
-        return "retention";
+    let mut sheet = Sheet::new("audit.erasures");
+    let member = args.member.as_str().into();
+    sheet.head(Say::new("page.audit_erasures", [("member", member)]));
+    if erasures.is_empty() {
+        sheet.say("message.audit.nothing_erased", []);
     }
-    match erasure.reason() {
-        v1::RetractReason::Mistake => "mistake",
-        v1::RetractReason::Retention => "retention",
-        v1::RetractReason::Order => "order",
-        v1::RetractReason::CaseClosed => "case-closed",
-        v1::RetractReason::Unspecified => "other",
-    }
+    sheet.section(Section::of(&erasures, ERASURES).keyed("erasures"));
+    Ok(sheet)
 }
 
-fn erasure_value(erasure: &v1::Erasure) -> Value {
-    let range = erasure.range.unwrap_or_default();
-    let confirmations = erasure.confirmations.iter().map(|said| {
-        let state = match said.state() {
-            ConfirmationState::Erased => "erased",
-            ConfirmationState::NeverHeld => "never_held",
-            ConfirmationState::Pending | ConfirmationState::Unspecified => "pending",
-        };
-        json!({
-            "member": said.member, "state": state, "late": said.late, "at": said.at,
-            "receipt_origin": said.receipt_origin, "receipt_index": said.receipt_index,
-        })
-    });
-    json!({
-        "start": range.start, "end": range.end, "retracted_by": erasure.retracted_by,
-        "reason": reason(erasure), "decided_at": erasure.decided_at,
-        "erased_at": erasure.erased_at, "entry": erasure.entry, "late": erasure.late,
-        "confirmations": confirmations.collect::<Vec<_>>(),
-    })
-}
+const PAIRS: &[Column<v1::EvidencePair>] = &[
+    Column::data("origin", |p| (&p.origin).into()),
+    Column::data("found_at", |p| Cell::Second(p.found_at)),
+    Column::data("source", |p| (&p.source).into()),
+    Column::data("first", |p| text(&p.first).into()),
+    Column::data("second", |p| text(&p.second).into()),
+];
 
 /// Pairs of notes that contradict each other, which the node keeps.
 pub(super) fn evidence(
     args: &NodeArgs,
     config: &Path,
     clock: &Clock,
-    output: &Output,
-) -> anyhow::Result<Exit> {
+) -> Result<Sheet, CommandError> {
     let pairs = blocking(async {
         let port = AuditPort::open(args, config, clock)?;
         Ok(port.client.evidence().await?)
     })?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let lines: Vec<Value> = pairs
-        .iter()
-        .map(|pair| {
-            json!({
-                "origin": pair.origin, "found_at": pair.found_at, "source": pair.source,
-                "first": text(&pair.first), "second": text(&pair.second),
-            })
-        })
-        .collect();
-    output.emit("audit.evidence", &json!({ "evidence": lines }), |screen| {
-        if pairs.is_empty() {
-            screen.text("message.audit.no_evidence", &[]);
-        }
-        for pair in &pairs {
-            screen.line(&format!("{} ({})", pair.origin, pair.source));
-            screen.line(&text(&pair.first));
-            screen.line(&text(&pair.second));
-        }
-    })?;
-    Ok(if pairs.is_empty() {
+    let exit = if pairs.is_empty() {
         Exit::Done
     } else {
         Exit::Nothing
-    })
+    };
+    let mut sheet = Sheet::new("audit.evidence").ends(exit);
+    sheet.data("evidence", Cell::rows(&pairs, PAIRS));
+    if pairs.is_empty() {
+        sheet.say("message.audit.no_evidence", []);
+    }
+    for pair in &pairs {
+        sheet.line(format!("{} ({})", pair.origin, pair.source));
+        sheet.line(text(&pair.first));
+        sheet.line(text(&pair.second));
+    }
+    Ok(sheet)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

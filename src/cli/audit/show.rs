@@ -1,349 +1,223 @@
-//! How what an audit found is shown: titles, sentences and tables, the same on
-//! a terminal and on a page.
+//! How the verdict on a bundle is shown: titles, sentences and tables, the same
+//! on a terminal and on a page. Programs read the report's own fields.
 
-use crate::audit::verify::{ErasureLine, LogReport, RecordLine, Report, Verdict};
-use crate::cli::output::{Screen, Table};
-use crate::cli::show::instant;
-use crate::lang::Lang;
+use crate::audit::verify::{
+    ErasureLine, Finding, LogReport, RecordLine, Report, Verdict, VerdictCount,
+};
+use crate::cli::failure::Exit;
+use crate::cli::sheet::{Cell, Column, ROWS_MAX, Say, Section, Sheet};
 
-/// Rows of a table that people are shown; JSON has more.
-const ROWS_MAX: usize = 50;
-
-/// A cell: words of the catalogue by family and code, or text as it is.
-#[derive(Clone, Debug)]
-pub(super) enum Cell {
-    /// A word of the catalogue.
-    Word(&'static str, String),
-    /// Text as it is.
-    Text(String),
-    /// A number.
-    Number(u64),
-    /// A time.
-    Time(Option<i64>),
+/// A count of records with a verdict, and whether that is a fault here.
+struct Counted {
+    count: VerdictCount,
+    wrong: bool,
 }
 
-impl Cell {
-    /// The cell's text.
-    pub(super) fn text(&self, lang: Lang) -> String {
-        match self {
-            Self::Word(family, code) if lang.knows(family, code) => lang.coded(family, code, &[]),
-            Self::Word(_, text) | Self::Text(text) => text.clone(),
-            Self::Number(number) => number.to_string(),
-            Self::Time(at) => at.and_then(instant).unwrap_or_default(),
-        }
-    }
+type Verdicts = Column<Counted>;
 
-    fn from_text(text: impl Into<String>) -> Self {
-        Self::Text(text.into())
-    }
+const VERDICTS: &[Verdicts] = &[
+    Verdicts::seen("audit.column.verdict", |c| {
+        Cell::word("audit.verdict", c.count.verdict.as_str())
+    }),
+    Verdicts::seen("audit.column.records", |c| c.count.records.into()).sum(),
+    Verdicts::seen("audit.column.mark", |c| mark(c.wrong, "wrong")),
+];
+
+type Logs = Column<LogReport>;
+
+const LOGS: &[Logs] = &[
+    Logs::seen("label.column.log", |l| (&l.origin).into()),
+    Logs::seen("label.column.size", |l| l.size.into()),
+    Logs::seen("audit.column.proven", |l| {
+        (l.size > 0 && l.proven == l.size).into()
+    }),
+    Logs::seen("audit.column.witnessed", |l| l.witnessed.into()),
+    Logs::seen("audit.column.witnessed_at", |l| {
+        l.witnessed_at.map_or(Cell::Absent, Cell::Time)
+    })
+    .spare(2),
+    Logs::seen("audit.column.looked_at", |l| {
+        format!("{}-{}", l.start, l.end).into()
+    })
+    .spare(1),
+];
+
+type Findings = Column<Finding>;
+
+const FINDINGS: &[Findings] = &[
+    Findings::seen("audit.column.code", |f| f.code.to_string().into()),
+    Findings::seen("label.column.finding", |f| {
+        Cell::word("audit.finding", f.code.to_string())
+    })
+    .flow(),
+    Findings::seen("audit.column.file", |f| (&f.path).into()).flow(),
+    Findings::seen("label.column.index", |f| {
+        f.index.map_or(Cell::Absent, Cell::Number)
+    }),
+    Findings::seen("audit.column.detail", |f| (&f.detail).into())
+        .flow()
+        .spare(1),
+];
+
+type Records = Column<RecordLine>;
+
+const RECORDS: &[Records] = &[
+    Records::seen("label.column.log", |r| (&r.log).into()),
+    Records::seen("label.column.index", |r| r.index.into()),
+    Records::seen("audit.column.verdict", |r| {
+        Cell::word("audit.verdict", r.verdict.as_str())
+    }),
+    Records::seen("label.column.why", |r| match r.reason {
+        Some(reason) => Cell::word("label.reason", reason),
+        None => Cell::word("audit.why", r.why),
+    })
+    .flow(),
+    Records::seen("audit.column.by", |r| {
+        r.by.map_or(Cell::Absent, Cell::Number)
+    })
+    .spare(1),
+    Records::seen("label.column.time", |r| {
+        r.at.map_or(Cell::Absent, Cell::Time)
+    })
+    .spare(2),
+];
+
+/// A range that was erased, and of which log.
+struct Erased {
+    log: String,
+    line: ErasureLine,
 }
 
-/// A table under a title.
-#[derive(Clone, Debug)]
-pub(super) struct Section {
-    /// The title's key.
-    pub(super) title: &'static str,
-    /// The columns' keys.
-    pub(super) columns: Vec<&'static str>,
-    /// The rows.
-    pub(super) rows: Vec<Vec<Cell>>,
-    /// Rows that are not shown.
-    pub(super) more: usize,
+type Erasures = Column<Erased>;
+
+const ERASURES: &[Erasures] = &[
+    Erasures::seen("label.column.log", |e| (&e.log).into()),
+    Erasures::seen("audit.column.range", |e| range(&e.line)),
+    Erasures::seen("label.column.reason", |e| {
+        Cell::word("label.reason", e.line.reason)
+    }),
+    Erasures::seen("audit.column.by", |e| {
+        e.line.retracted_by.map_or(Cell::Absent, Cell::Number)
+    })
+    .spare(3),
+    Erasures::seen("audit.column.decided", |e| Cell::Time(e.line.decided_at)).spare(2),
+    Erasures::seen("audit.column.erased", |e| {
+        e.line.erased_at.map_or(Cell::Absent, Cell::Time)
+    })
+    .spare(1),
+    Erasures::seen("audit.column.receipts", |e| {
+        let owed = e.line.owed.iter();
+        let given = owed.filter(|owed| matches!(owed.state, "erased" | "never_held"));
+        format!("{}/{}", given.count(), e.line.owed.len()).into()
+    }),
+    Erasures::seen("audit.column.mark", |e| mark(e.line.late, "late")),
+];
+
+/// What one member said of a range that was erased.
+struct Owed {
+    range: Cell,
+    member: String,
+    state: &'static str,
+    at: Option<i64>,
+    late: bool,
 }
 
-impl Section {
-    pub(super) fn new(
-        title: &'static str,
-        columns: &[&'static str],
-        mut rows: Vec<Vec<Cell>>,
-    ) -> Self {
-        let more = rows.len().saturating_sub(ROWS_MAX);
-        rows.truncate(ROWS_MAX);
-        Self {
-            title,
-            columns: columns.to_vec(),
-            rows,
-            more,
-        }
-    }
+const OWED: &[Column<Owed>] = &[
+    Column::seen("audit.column.range", |o| o.range.clone()),
+    Column::seen("label.column.member", |o| (&o.member).into()),
+    Column::seen("audit.column.receipt", |o| {
+        Cell::word("audit.receipt", o.state)
+    }),
+    Column::seen("label.column.time", |o| {
+        o.at.map_or(Cell::Absent, Cell::Time)
+    }),
+    Column::seen("audit.column.mark", |o| mark(o.late, "late")),
+];
 
-    /// Says whether a column has numbers only, which stand to the right.
-    pub(super) fn is_number(&self, column: usize) -> bool {
-        let is_number = |row: &Vec<Cell>| matches!(row.get(column), Some(Cell::Number(_)));
-        !self.rows.is_empty() && self.rows.iter().all(is_number)
-    }
-
-    fn draw(&self, screen: &mut Screen) {
-        screen.title(self.title);
-        let mut table = Table::new();
-        for (at, key) in self.columns.iter().enumerate() {
-            table = if self.is_number(at) {
-                table.number(key)
-            } else {
-                table.column(key)
-            };
-        }
-        let lang = screen.lang();
-        for row in &self.rows {
-            table.row(row.iter().map(|cell| cell.text(lang)));
-        }
-        screen.table(&table);
-        if self.more > 0 {
-            screen.text("audit.more", &[("count", &self.more.to_string())]);
-        }
-    }
-}
-
-/// What is shown: a headline, facts, and tables that have rows.
-#[derive(Clone, Debug)]
-pub(super) struct Sheet {
-    /// Whether nothing is wrong.
-    pub(super) ok: bool,
-    /// The title's key.
-    pub(super) title: &'static str,
-    /// Whose it is.
-    pub(super) subject: String,
-    /// Sentences: key and values.
-    pub(super) sentences: Vec<(&'static str, Vec<(&'static str, String)>)>,
-    /// The tables.
-    pub(super) sections: Vec<Section>,
-}
-
-impl Sheet {
-    /// A verification.
-    pub(super) fn of(report: &Report) -> Self {
-        let roster = &report.roster;
-        let when = instant(report.verified_at).unwrap_or_default();
-        let facts = (
-            "audit.verify.facts",
-            vec![
-                ("versions", roster.versions.to_string()),
-                ("witnessed", roster.witnessed.to_string()),
-                ("pin", roster.pin.clone()),
-                ("time", when),
-            ],
-        );
-        let headline = if report.ok {
-            "audit.verify.good"
-        } else {
-            "audit.verify.bad"
-        };
-        let records = report
-            .verdicts
-            .iter()
-            .map(|count| count.records)
-            .sum::<u64>();
-        let told = (headline, vec![("records", records.to_string())]);
-        let sections = [
-            verdicts(report),
-            logs(report),
-            findings(report),
-            records_section(report),
-            erasures(report),
-            owed(report),
-        ];
-        Self {
-            ok: report.ok,
-            title: "audit.verify.title",
-            subject: format!("{}/{}", report.federation, report.member),
-            sentences: vec![told, facts],
-            sections: sections
-                .into_iter()
-                .filter(|section| !section.rows.is_empty())
-                .collect(),
-        }
-    }
-
-    /// Puts it on a screen.
-    pub(super) fn draw(&self, screen: &mut Screen) {
-        let title = screen
-            .lang()
-            .text(self.title, &[("subject", &self.subject)]);
-        screen.line(&title);
-        for (key, values) in &self.sentences {
-            let values: Vec<(&str, &str)> = values.iter().map(|(k, v)| (*k, v.as_str())).collect();
-            screen.text(key, &values);
-        }
-        for section in &self.sections {
-            section.draw(screen);
-        }
+fn mark(set: bool, word: &'static str) -> Cell {
+    if set {
+        Cell::word("audit.word", word)
+    } else {
+        Cell::Absent
     }
 }
 
-fn verdicts(report: &Report) -> Section {
-    let rows = report.verdicts.iter().map(|count| {
-        let wrong = count.verdict.is_fault(report.require_witnessed);
-        let mark = if wrong { "audit.word.wrong" } else { "" };
-        vec![
-            Cell::Word("audit.verdict", count.verdict.as_str().into()),
-            Cell::Number(count.records),
-            Cell::Word("audit.word", mark.trim_start_matches("audit.word.").into()),
-        ]
-    });
-    Section::new(
-        "audit.title.verdicts",
-        &[
-            "audit.column.verdict",
-            "audit.column.records",
-            "audit.column.mark",
-        ],
-        rows.collect(),
-    )
+fn range(line: &ErasureLine) -> Cell {
+    format!("{}-{}", line.start, line.end).into()
 }
 
-fn logs(report: &Report) -> Section {
-    let row = |log: &LogReport| {
-        let proven = if log.size > 0 && log.proven == log.size {
-            "yes"
-        } else {
-            "no"
-        };
-        vec![
-            Cell::from_text(&log.origin),
-            Cell::Number(log.size),
-            Cell::Word("label.word", proven.into()),
-            Cell::Number(log.witnessed),
-            Cell::Time(log.witnessed_at),
-            Cell::from_text(format!("{}-{}", log.start, log.end)),
-        ]
+/// A verification.
+///
+/// # Errors
+/// When the report cannot be written as JSON.
+pub(super) fn sheet(report: &Report) -> std::io::Result<Sheet> {
+    let (exit, headline) = if report.ok {
+        (Exit::Done, "audit.verify.good")
+    } else {
+        (Exit::Nothing, "audit.verify.bad")
     };
-    Section::new(
-        "audit.title.logs",
-        &[
-            "label.column.log",
-            "label.column.size",
-            "audit.column.proven",
-            "audit.column.witnessed",
-            "audit.column.witnessed_at",
-            "audit.column.looked_at",
+    let mut sheet = Sheet::new("audit.verify").ends(exit);
+    sheet.all(report)?;
+    let subject = format!("{}/{}", report.federation, report.member);
+    sheet.head(Say::new(
+        "audit.verify.title",
+        [("subject", (&subject).into())],
+    ));
+    let records = report
+        .verdicts
+        .iter()
+        .map(|count| count.records)
+        .sum::<u64>();
+    let words = [("subject", subject.into()), ("records", records.into())];
+    sheet.say(headline, words);
+    sheet.say(
+        "audit.verify.facts",
+        [
+            ("versions", report.roster.versions.to_string().into()),
+            ("witnessed", report.roster.witnessed.into()),
+            ("pin", (&report.roster.pin).into()),
+            ("time", Cell::Time(report.verified_at)),
         ],
-        report.logs.iter().map(row).collect(),
-    )
+    );
+    lists(&mut sheet, report);
+    Ok(sheet)
 }
 
-fn findings(report: &Report) -> Section {
-    let rows = report.found.iter().map(|finding| {
-        let index = finding.index.map_or_else(String::new, |n| n.to_string());
-        vec![
-            Cell::Text(finding.code.to_string()),
-            Cell::Word("audit.finding", finding.code.to_string()),
-            Cell::from_text(&finding.path),
-            Cell::Text(index),
-            Cell::from_text(&finding.detail),
-        ]
-    });
-    Section::new(
-        "audit.title.findings",
-        &[
-            "audit.column.code",
-            "label.column.finding",
-            "audit.column.file",
-            "label.column.index",
-            "audit.column.detail",
-        ],
-        rows.collect(),
-    )
-}
-
-fn records_section(report: &Report) -> Section {
-    let row = |line: &RecordLine| {
-        let by = line.by.map_or_else(String::new, |by| by.to_string());
-        let why = match line.reason {
-            Some(reason) => Cell::Word("audit.reason", reason.into()),
-            None => Cell::Word("audit.why", line.why.into()),
-        };
-        vec![
-            Cell::from_text(&line.log),
-            Cell::Number(line.index),
-            Cell::Word("audit.verdict", line.verdict.as_str().into()),
-            why,
-            Cell::Text(by),
-            Cell::Time(line.at),
-        ]
+fn lists(sheet: &mut Sheet, report: &Report) {
+    let counted = |count: &VerdictCount| Counted {
+        wrong: count.verdict.is_fault(report.require_witnessed),
+        count: count.clone(),
     };
+    let verdicts: Vec<Counted> = report.verdicts.iter().map(counted).collect();
+    sheet.section(Section::of(&verdicts, VERDICTS).titled("audit.title.verdicts"));
+    sheet.section(Section::of(&report.logs, LOGS).titled("audit.title.logs"));
+    let findings = Section::of(&report.found, FINDINGS).titled("audit.title.findings");
+    sheet.section(findings.at_most(ROWS_MAX));
     let mut lines: Vec<&RecordLine> = report.records.iter().collect();
     lines.sort_by_key(|line| line.verdict == Verdict::Erased);
-    Section::new(
-        "audit.title.records",
-        &[
-            "label.column.log",
-            "label.column.index",
-            "audit.column.verdict",
-            "label.column.why",
-            "audit.column.by",
-            "label.column.time",
-        ],
-        lines.into_iter().map(row).collect(),
-    )
-}
-
-fn erasure_lines(report: &Report) -> impl Iterator<Item = (&LogReport, &ErasureLine)> {
-    report.logs.iter().flat_map(|log: &LogReport| {
-        let lines = log.erasures.listed.iter();
-        lines.map(move |line| (log, line))
-    })
-}
-
-fn late(is_late: bool) -> Cell {
-    let word = if is_late { "late" } else { "" };
-    Cell::Word("audit.word", word.into())
-}
-
-fn erasures(report: &Report) -> Section {
-    let rows = erasure_lines(report).map(|(log, line)| {
-        let by = line
-            .retracted_by
-            .map_or_else(String::new, |by| by.to_string());
-        let given = line.owed.iter();
-        let given = given.filter(|owed| matches!(owed.state, "erased" | "never_held"));
-        vec![
-            Cell::from_text(&log.origin),
-            Cell::from_text(format!("{}-{}", line.start, line.end)),
-            Cell::Word("audit.reason", line.reason.into()),
-            Cell::Text(by),
-            Cell::Time(Some(line.decided_at)),
-            Cell::Time(line.erased_at),
-            Cell::from_text(format!("{}/{}", given.count(), line.owed.len())),
-            late(line.late),
-        ]
-    });
-    Section::new(
-        "audit.title.erasures",
-        &[
-            "label.column.log",
-            "audit.column.range",
-            "label.column.reason",
-            "audit.column.by",
-            "audit.column.decided",
-            "audit.column.erased",
-            "audit.column.receipts",
-            "audit.column.mark",
-        ],
-        rows.collect(),
-    )
-}
-
-fn owed(report: &Report) -> Section {
-    let rows = erasure_lines(report).flat_map(|(_, line)| {
-        line.owed.iter().map(move |owed| {
-            vec![
-                Cell::from_text(format!("{}-{}", line.start, line.end)),
-                Cell::from_text(&owed.member),
-                Cell::Word("audit.receipt", owed.state.into()),
-                Cell::Time(owed.at),
-                late(owed.late),
-            ]
+    let records = Section::of(lines, RECORDS).titled("audit.title.records");
+    sheet.section(records.at_most(ROWS_MAX));
+    let erased = |log: &LogReport| {
+        let origin = log.origin.clone();
+        let lines = log.erasures.listed.iter().map(move |line| Erased {
+            log: origin.clone(),
+            line: line.clone(),
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let erased: Vec<Erased> = report.logs.iter().flat_map(erased).collect();
+    let erasures = Section::of(&erased, ERASURES).titled("audit.title.erasures");
+    sheet.section(erasures.at_most(ROWS_MAX));
+    let owed = erased.iter().flat_map(|erased| {
+        erased.line.owed.iter().map(|owed| Owed {
+            range: range(&erased.line),
+            member: owed.member.to_string(),
+            state: owed.state,
+            at: owed.at,
+            late: owed.late,
         })
     });
-    Section::new(
-        "audit.title.receipts",
-        &[
-            "audit.column.range",
-            "label.column.member",
-            "audit.column.receipt",
-            "label.column.time",
-            "audit.column.mark",
-        ],
-        rows.collect(),
-    )
+    let owed: Vec<Owed> = owed.collect();
+    let receipts = Section::of(&owed, OWED).titled("audit.title.receipts");
+    sheet.section(receipts.at_most(ROWS_MAX));
 }

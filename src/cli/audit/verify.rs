@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{page, show};
+use super::show;
 use crate::audit::verify::{
     Options, POLICY_BYTES_MAX, Policy, RecordLine, Report, Step, VerifyError, verify,
 };
-use crate::blame::Blamed;
 use crate::cli::failure::{CommandError, Exit};
 use crate::cli::output::Output;
+use crate::cli::sheet::Sheet;
 use crate::clock::Clock;
 
 /// Verifies a bundle offline, with keys from the policy only.
@@ -26,9 +26,6 @@ pub(super) struct VerifyArgs {
     /// How many threads; as many as there are processors otherwise.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Writes a report of one page, which needs nothing else to be shown.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
     /// Writes the verdict on every record, one JSON object a line.
     #[arg(long, value_name = "FILE.jsonl")]
     records: Option<PathBuf>,
@@ -52,34 +49,25 @@ pub(super) fn threads(jobs: Option<u16>) -> usize {
     jobs.map_or_else(all, usize::from)
 }
 
-/// Tells why a bundle could not be looked at.
-pub(super) fn refuse(error: &VerifyError, output: &Output) -> anyhow::Result<Exit> {
-    output.fail(error.code(), &error.to_string())?;
-    Ok(match error {
+/// Why a bundle could not be looked at.
+pub(super) fn refused(error: &VerifyError) -> CommandError {
+    let exit = match error {
         VerifyError::Write(_) | VerifyError::Unpack(_) => Exit::Internal,
         VerifyError::Unreadable { .. } | VerifyError::Archive(_) | VerifyError::NoMember => {
             Exit::Refused
         }
-    })
+    };
+    CommandError::ended(exit, error)
 }
 
-pub(super) fn run(args: &VerifyArgs, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
+pub(super) fn run(
+    args: &VerifyArgs,
+    clock: &Clock,
+    output: &Output,
+) -> Result<Sheet, CommandError> {
     let policy = read_policy(&args.policy)?;
-    let report = match looked_at(args, &policy, clock, output)? {
-        Ok(report) => report,
-        Err(error) => return refuse(&error, output),
-    };
-    if let Some(path) = &args.html {
-        let html = page::html(&show::Sheet::of(&report), output.lang());
-        std::fs::write(path, html).map_err(|source| CommandError::Unwritable {
-            path: path.clone(),
-            source,
-        })?;
-    }
-    output.emit("audit.verify", &report, |screen| {
-        show::Sheet::of(&report).draw(screen);
-    })?;
-    Ok(if report.ok { Exit::Done } else { Exit::Nothing })
+    let report = looked_at(args, &policy, clock, output)?;
+    Ok(show::sheet(&report.map_err(|error| refused(&error))?)?)
 }
 
 fn looked_at(

@@ -1,296 +1,197 @@
-//! Cases and their elements as JSON and people see them.
-
-use serde::Serialize;
+//! Cases and their elements, as programs and people see them.
 
 use crate::cli::failure::{CommandError, Exit};
-use crate::cli::output::{Screen, Table};
+use crate::cli::sheet::{Cell, Column, ROWS_MAX, Say, Section, Sheet};
 use crate::cli::show;
 use crate::wire::v1;
 
-/// One case, or one operation.
-#[derive(Clone, Debug, Serialize)]
-pub struct CaseView {
-    case: String,
-    case_ref: String,
-    category: String,
-    title: String,
-    contact: String,
-    opened_on: Option<String>,
-    state: String,
-    operation: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    regions: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    kinds: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ends_at: Option<String>,
-    elements: u64,
-    #[serde(skip)]
-    ends_on: Option<String>,
+type Summary = Column<v1::CaseSummary>;
+
+/// One case, or one operation; people see the columns of one or the other.
+const SUMMARY: &[Summary] = &[
+    Summary::data("case", |c| (&c.case_no).into()),
+    Summary::seen("label.column.case", |c| (&c.case_no).into()),
+    Summary::seen("label.column.operation", |c| (&c.case_no).into()),
+    Summary::of("case_ref", "label.column.case_ref", |c| {
+        Cell::Case(c.case_ref.to_vec())
+    }),
+    Summary::of("category", "label.column.category", |c| {
+        (&c.category).into()
+    })
+    .spare(3),
+    Summary::of("title", "label.column.title", |c| (&c.title).into()).flow(),
+    Summary::of("contact", "label.column.contact", |c| (&c.contact).into())
+        .flow()
+        .spare(4),
+    Summary::of("opened_on", "label.column.opened_on", |c| {
+        Cell::Day(c.opened_on)
+    })
+    .spare(1),
+    Summary::of("state", "label.column.status", |c| {
+        Cell::word("label.word", &c.state)
+    }),
+    Summary::data("operation", |c| c.operation.into()),
+    Summary::of("regions", "label.column.regions", |c| {
+        some(Cell::texts(&c.regions))
+    })
+    .flow(),
+    Summary::of("kinds", "label.column.kind", |c| {
+        some(Cell::words("label.kind", &c.kinds))
+    })
+    .flow(),
+    Summary::data("ends_at", |c| match c.ends_at {
+        0 => Cell::Absent,
+        at => Cell::Time(at),
+    }),
+    Summary::seen("label.column.ends_on", |c| match c.ends_at {
+        0 => Cell::Absent,
+        at => Cell::Day(show::day_of(at.saturating_sub(1))),
+    }),
+    Summary::of("elements", "label.column.elements", |c| c.elements.into()).sum(),
+];
+
+/// Headings that are of no use for plain cases.
+const OF_OPERATIONS: [&str; 4] = [
+    "label.column.operation",
+    "label.column.regions",
+    "label.column.kind",
+    "label.column.ends_on",
+];
+/// Headings that are of no use for operations.
+const OF_CASES: [&str; 5] = [
+    "label.column.case",
+    "label.column.category",
+    "label.column.contact",
+    "label.column.opened_on",
+    "label.column.elements",
+];
+
+type Elements = Column<v1::CaseElement>;
+
+const ELEMENTS: &[Elements] = &[
+    Elements::of("kind", "label.column.kind", |e| {
+        Cell::word("label.kind", &e.kind)
+    }),
+    Elements::of("value", "label.column.value", |e| (&e.value).into()),
+    Elements::of("role", "label.column.role", |e| {
+        Cell::word("label.role", &e.role)
+    })
+    .spare(1),
+    Elements::of("index", "label.column.index", |e| e.index.into()).spare(3),
+    Elements::of("audience", "label.column.audience", |e| {
+        Cell::Audience(e.audience.clone())
+    })
+    .spare(2),
+    Elements::of("shared_with", "label.column.shared_with", |e| {
+        e.shared_with.into()
+    }),
+];
+
+/// A list that is left out when it is empty.
+fn some(cell: Cell) -> Cell {
+    match cell {
+        Cell::List(list) if list.is_empty() => Cell::Absent,
+        other => other,
+    }
 }
 
-impl CaseView {
-    /// Takes a summary that an answer must have.
-    ///
-    /// # Errors
-    /// [`CommandError::Answer`] when there is none.
-    pub fn of(summary: Option<&v1::CaseSummary>) -> Result<Self, CommandError> {
-        let case = summary.ok_or(CommandError::Answer("case"))?;
-        Ok(Self {
-            case: case.case_no.clone(),
-            case_ref: hex::encode(&case.case_ref),
-            category: case.category.clone(),
-            title: case.title.clone(),
-            contact: case.contact.clone(),
-            opened_on: show::day(case.opened_on),
-            state: case.state.clone(),
-            operation: case.operation,
-            regions: case.regions.clone(),
-            kinds: case.kinds.clone(),
-            ends_at: show::instant(case.ends_at),
-            ends_on: show::day_of(case.ends_at.saturating_sub(1)).filter(|_| case.ends_at != 0),
-            elements: case.elements,
-        })
-    }
+/// The columns of operations where all are, else those of cases.
+fn summaries(cases: &[v1::CaseSummary]) -> Section {
+    let operations = cases.iter().all(|case| case.operation);
+    let unwanted = if operations {
+        &OF_CASES[..]
+    } else {
+        &OF_OPERATIONS
+    };
+    Section::of(cases, SUMMARY).without(unwanted)
+}
 
-    /// Says what became of the case: it was recorded, or closed.
-    pub fn say(&self, screen: &mut Screen, closed: bool) {
-        let words = [("case", self.case.as_str())];
-        if closed {
-            screen.text("message.case.closed", &words);
-        } else {
-            screen.text("message.case.added", &words);
-        }
-        screen.text("message.case.ref", &[("case_ref", &self.case_ref)]);
-    }
+fn summary(answer: Option<&v1::CaseSummary>) -> Result<&v1::CaseSummary, CommandError> {
+    answer.ok_or(CommandError::Answer("case"))
+}
+
+/// One case, with the sentence that says what became of it.
+///
+/// # Errors
+/// [`CommandError::Answer`] when there is none.
+pub fn one(answer: Option<&v1::CaseSummary>, said: &'static str) -> Result<Sheet, CommandError> {
+    let case = summary(answer)?;
+    let mut sheet = Sheet::new("case");
+    sheet.fields(case, SUMMARY);
+    sheet.say(said, [("case", (&case.case_no).into())]);
+    let case_ref = Cell::Hex(case.case_ref.to_vec());
+    sheet.say("message.case.ref", [("case_ref", case_ref)]);
+    Ok(sheet)
 }
 
 /// The case table.
-#[derive(Clone, Debug, Serialize)]
-pub struct CasesView {
-    cases: Vec<CaseView>,
-    total: u64,
-}
-
-impl CasesView {
-    /// Takes the node's answer.
-    ///
-    /// # Errors
-    /// Never, today: a summary that is listed is there.
-    pub fn of(answer: &v1::ListCasesResponse) -> Result<Self, CommandError> {
-        let cases = answer.cases.iter().map(|case| CaseView::of(Some(case)));
-        Ok(Self {
-            cases: cases.collect::<Result<_, _>>()?,
-            total: answer.total,
-        })
+#[must_use]
+pub fn list(answer: &v1::ListCasesResponse) -> Sheet {
+    let none = answer.cases.is_empty();
+    let exit = if none { Exit::Nothing } else { Exit::Done };
+    let mut sheet = Sheet::new("case").ends(exit);
+    sheet.head(Say::new("page.cases", []));
+    if none {
+        sheet.say("message.case.none", []);
     }
-
-    /// Shows it to people: operations with their bounds, cases with their facts.
-    pub fn show(&self, screen: &mut Screen) {
-        if self.cases.is_empty() {
-            screen.text("message.case.none", &[]);
-            return;
-        }
-        if self.cases.iter().all(|case| case.operation) {
-            screen.table(&self.operations(screen));
-        } else {
-            screen.table(&self.plain(screen));
-        }
-        let (shown, total) = (self.cases.len().to_string(), self.total.to_string());
-        screen.text("message.shown", &[("shown", &shown), ("total", &total)]);
-    }
-
-    fn plain(&self, screen: &Screen) -> Table {
-        let lang = screen.lang();
-        let mut table = Table::new()
-            .column("label.column.case")
-            .column("label.column.category")
-            .column("label.column.title")
-            .column("label.column.contact")
-            .column("label.column.opened_on")
-            .column("label.column.status")
-            .number("label.column.elements");
-        for case in &self.cases {
-            table.row([
-                case.case.clone(),
-                case.category.clone(),
-                case.title.clone(),
-                case.contact.clone(),
-                case.opened_on.clone().unwrap_or_default(),
-                show::word(lang, &case.state),
-                case.elements.to_string(),
-            ]);
-        }
-        table
-    }
-
-    fn operations(&self, screen: &Screen) -> Table {
-        let lang = screen.lang();
-        let mut table = Table::new()
-            .column("label.column.operation")
-            .column("label.column.title")
-            .column("label.column.regions")
-            .column("label.column.kind")
-            .column("label.column.ends_on")
-            .column("label.column.status");
-        for case in &self.cases {
-            let kinds: Vec<String> = case
-                .kinds
-                .iter()
-                .map(|kind| show::kind(lang, kind))
-                .collect();
-            table.row([
-                case.case.clone(),
-                case.title.clone(),
-                case.regions.join(", "),
-                kinds.join(", "),
-                case.ends_on.clone().unwrap_or_default(),
-                show::word(lang, &case.state),
-            ]);
-        }
-        table
-    }
-
-    /// Says whether there is any.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.cases.is_empty() {
-            Exit::Nothing
-        } else {
-            Exit::Done
-        }
-    }
-}
-
-/// One element of a case of one's own.
-#[derive(Clone, Debug, Serialize)]
-pub struct ElementView {
-    kind: String,
-    value: String,
-    role: String,
-    index: u64,
-    audience: String,
-    shared_with: u64,
+    let cases = summaries(&answer.cases).keyed("cases");
+    sheet.section(cases.total(answer.total));
+    sheet.data("total", answer.total);
+    sheet
 }
 
 /// A case with its elements.
-#[derive(Clone, Debug, Serialize)]
-pub struct ShownCaseView {
-    #[serde(flatten)]
-    summary: CaseView,
-    held: Vec<ElementView>,
+///
+/// # Errors
+/// [`CommandError::Answer`] when the answer has no case.
+pub fn shown(answer: &v1::ShowCaseResponse) -> Result<Sheet, CommandError> {
+    let case = summary(answer.summary.as_ref())?;
+    let mut sheet = Sheet::new("case");
+    sheet.head(Say::new("page.case", [("case", (&case.case_no).into())]));
+    sheet.fields(case, SUMMARY);
+    sheet.section(summaries(std::slice::from_ref(case)));
+    let case_ref = Cell::Hex(case.case_ref.to_vec());
+    sheet.say("message.case.ref", [("case_ref", case_ref)]);
+    let held = Section::of(&answer.elements, ELEMENTS).keyed("held");
+    let held = held.titled("label.title.elements").at_most(ROWS_MAX);
+    sheet.section(held.total(case.elements));
+    Ok(sheet)
 }
 
-impl ShownCaseView {
-    /// Takes the node's answer.
-    ///
-    /// # Errors
-    /// [`CommandError::Answer`] when it has no case.
-    pub fn of(answer: &v1::ShowCaseResponse) -> Result<Self, CommandError> {
-        let element = |e: &v1::CaseElement| ElementView {
-            kind: e.kind.clone(),
-            value: e.value.clone(),
-            role: e.role.clone(),
-            index: e.index,
-            audience: e.audience.clone(),
-            shared_with: e.shared_with,
-        };
-        Ok(Self {
-            summary: CaseView::of(answer.summary.as_ref())?,
-            held: answer.elements.iter().map(element).collect(),
-        })
+/// What was retracted, or would be.
+#[must_use]
+pub fn retracted(case: &str, dry_run: bool, answer: &v1::RetractResponse) -> Sheet {
+    let (retracted, waiting) = (answer.retracted, answer.waiting);
+    let none = retracted == 0 && waiting == 0;
+    let exit = if none { Exit::Nothing } else { Exit::Done };
+    let mut sheet = Sheet::new("case").ends(exit);
+    sheet.data("case", case);
+    sheet.data("dry_run", dry_run);
+    sheet.data("retracted", retracted);
+    sheet.data("waiting", waiting);
+    let index = (retracted > 0 && !dry_run).then_some(answer.index);
+    sheet.data("index", Cell::maybe(index));
+    let words = |count: u64| [("case", case.into()), ("count", count.into())];
+    if none {
+        sheet.say("message.retract.none", [("case", case.into())]);
     }
-
-    /// Shows it to people.
-    pub fn show(&self, screen: &mut Screen) {
-        let lang = screen.lang();
-        let of_one = CasesView {
-            cases: vec![self.summary.clone()],
-            total: 1,
-        };
-        let facts = if self.summary.operation {
-            of_one.operations(screen)
-        } else {
-            of_one.plain(screen)
-        };
-        screen.table(&facts);
-        screen.text("message.case.ref", &[("case_ref", &self.summary.case_ref)]);
-        if self.held.is_empty() {
-            return;
+    match (retracted, dry_run) {
+        (0, _) => {}
+        (_, true) => {
+            sheet.say("message.retract.dry_run", words(retracted));
         }
-        screen.title("label.title.elements");
-        let mut table = Table::new()
-            .column("label.column.kind")
-            .column("label.column.value")
-            .column("label.column.role")
-            .column("label.column.audience")
-            .number("label.column.index")
-            .number("label.column.shared_with");
-        for element in &self.held {
-            table.row([
-                show::kind(lang, &element.kind),
-                element.value.clone(),
-                show::role(lang, &element.role),
-                element.audience.clone(),
-                element.index.to_string(),
-                element.shared_with.to_string(),
-            ]);
-        }
-        screen.table(&table);
-    }
-}
-
-/// What was retracted.
-#[derive(Clone, Debug, Serialize)]
-pub struct RetractView {
-    case: String,
-    dry_run: bool,
-    retracted: u64,
-    /// Elements that had no record yet.
-    waiting: u64,
-    /// The retraction's own entry; absent when nothing was retracted.
-    index: Option<u64>,
-}
-
-impl RetractView {
-    /// Takes the node's answer.
-    #[must_use]
-    pub fn of(case: &str, dry_run: bool, answer: &v1::RetractResponse) -> Self {
-        Self {
-            case: case.to_owned(),
-            dry_run,
-            retracted: answer.retracted,
-            waiting: answer.waiting,
-            index: (answer.retracted > 0 && !dry_run).then_some(answer.index),
+        (_, false) => {
+            sheet.say("message.retract.done", words(retracted));
         }
     }
-
-    /// Shows it to people.
-    pub fn show(&self, screen: &mut Screen) {
-        let count = self.retracted.to_string();
-        let words = [("case", self.case.as_str()), ("count", &count)];
-        match (self.retracted, self.dry_run) {
-            (0, _) if self.waiting > 0 => {}
-            (0, _) => screen.text("message.retract.none", &words[..1]),
-            (_, true) => screen.text("message.retract.dry_run", &words),
-            (_, false) => screen.text("message.retract.done", &words),
+    match (waiting, dry_run) {
+        (0, _) => {}
+        (_, true) => {
+            sheet.say("message.retract.would_drop", words(waiting));
         }
-        let waiting = self.waiting.to_string();
-        let words = [("case", self.case.as_str()), ("count", &waiting)];
-        match (self.waiting, self.dry_run) {
-            (0, _) => {}
-            (_, true) => screen.text("message.retract.would_drop", &words),
-            (_, false) => screen.text("message.retract.dropped", &words),
+        (_, false) => {
+            sheet.say("message.retract.dropped", words(waiting));
         }
     }
-
-    /// Says whether there was anything to retract.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.retracted == 0 && self.waiting == 0 {
-            Exit::Nothing
-        } else {
-            Exit::Done
-        }
-    }
+    sheet
 }

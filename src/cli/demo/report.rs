@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cli::output::{Screen, Table};
+use crate::cli::failure::Exit;
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::wire::v1;
 
 /// Pairs and groups that a person is shown.
@@ -73,161 +74,145 @@ pub(super) struct Findings {
     pub(super) next: Vec<String>,
 }
 
-fn case_text(case: Option<&v1::LinkedCase>) -> String {
-    case.map_or_else(String::new, |c| {
-        let short: String = hex::encode(&c.case_ref).chars().take(8).collect();
-        format!("{}/{short}", c.member)
+fn case_text(case: Option<&v1::LinkedCase>) -> Cell {
+    case.map_or(Cell::Absent, |case| {
+        Cell::Beside(vec![
+            (&case.member).into(),
+            Cell::Case(case.case_ref.to_vec()),
+        ])
     })
 }
 
-fn kinds_text(screen: &Screen, kinds: &[v1::KindCount]) -> String {
-    let lang = screen.lang();
-    let each = kinds.iter().map(|k| {
-        let name = if lang.knows("label.kind", &k.kind) {
-            lang.coded("label.kind", &k.kind, &[])
-        } else {
-            k.kind.clone()
-        };
-        format!("{name} {}", k.count)
-    });
-    each.collect::<Vec<_>>().join(", ")
+fn mib(bytes: u64) -> Cell {
+    format!("{} MiB", bytes >> 20).into()
 }
 
-fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
-}
+type Groups = Column<v1::LinkedGroup>;
 
-/// Draws the page.
-pub(super) fn draw(screen: &mut Screen, findings: &Findings) {
-    groups(screen, &findings.links);
-    pairs(screen, &findings.links);
-    numbers(screen, &findings.numbers);
+const GROUPS: &[Groups] = &[
+    Groups::seen("label.column.members", |g| Cell::texts(&g.members)).flow(),
+    Groups::seen("label.column.cases", |g| g.case_count.into()),
+    Groups::seen("label.column.shared", |g| g.shared.into()),
+    Groups::seen("label.column.kinds", |g| {
+        Cell::Counts("label.kind", g.kinds.clone())
+    })
+    .flow(),
+    Groups::seen("label.column.score", |g| Cell::Fraction(g.score, 1)),
+    Groups::seen("label.column.lead", |g| case_text(g.lead.as_ref())),
+];
+
+type Pairs = Column<v1::LinkedPair>;
+
+const PAIRS: &[Pairs] = &[
+    Pairs::seen("label.column.case_a", |p| case_text(p.a.as_ref())),
+    Pairs::seen("label.column.case_b", |p| case_text(p.b.as_ref())),
+    Pairs::seen("label.column.shared", |p| p.shared.into()),
+    Pairs::seen("label.column.kinds", |p| {
+        Cell::Counts("label.kind", p.kinds.clone())
+    })
+    .flow(),
+    Pairs::seen("label.column.score", |p| Cell::Fraction(p.score, 1)),
+];
+
+/// A line of the statistics.
+type Line = (Cell, Cell);
+
+type LineColumn = Column<Line>;
+
+const NUMBERS: &[LineColumn] = &[
+    LineColumn::seen("label.column.check", |line| line.0.clone()),
+    LineColumn::seen("label.column.count", |line| line.1.clone()).right(),
+];
+
+/// All of it, as `exit` ends it.
+///
+/// # Errors
+/// When the numbers cannot be written as JSON.
+pub(super) fn sheet(findings: &Findings, exit: Exit) -> std::io::Result<Sheet> {
     let numbers = &findings.numbers;
-    screen.line("");
-    if let (Some(planted), Some(found), Some(false_ones)) = (
+    let links = &findings.links;
+    let mut sheet = Sheet::new("demo").ends(exit);
+    sheet.head(Say::new("page.demo", []));
+    sheet.all(numbers)?;
+    let groups = Section::of(&links.groups, GROUPS).titled("demo.title.groups");
+    sheet.section(groups.at_most(SHOWN));
+    let pairs = Section::of(&links.pairs, PAIRS).titled("demo.title.pairs");
+    sheet.section(pairs.at_most(SHOWN));
+    let lines = lines(numbers);
+    sheet.section(Section::of(&lines, NUMBERS).titled("demo.title.numbers"));
+    sheet.line("");
+    if let (Some(planted), Some(found), Some(wrong)) = (
         numbers.planted,
         numbers.planted_found,
         numbers.planted_false,
     ) {
-        let (planted, found) = (planted.to_string(), found.to_string());
-        let false_ones = false_ones.to_string();
-        screen.text(
-            "demo.planted",
-            &[
-                ("planted", &planted),
-                ("found", &found),
-                ("false", &false_ones),
-            ],
-        );
-        let hubs = u8::from(findings.hub_found).to_string();
-        let planted = u8::from(findings.planted_hub).to_string();
-        screen.text("demo.hub", &[("found", &hubs), ("planted", &planted)]);
+        let words = [
+            ("planted", planted.into()),
+            ("found", found.into()),
+            ("false", wrong.into()),
+        ];
+        sheet.say("demo.planted", words);
+        let words = [
+            ("found", u32::from(findings.hub_found).into()),
+            ("planted", u32::from(findings.planted_hub).into()),
+        ];
+        sheet.say("demo.hub", words);
     }
     if let Some(tampering) = &numbers.tampering {
-        screen.line(tampering);
+        sheet.line(tampering);
     }
-    screen.text("demo.privacy", &[]);
-    screen.title("demo.title.next");
+    sheet.say("demo.privacy", []);
+    sheet.title("demo.title.next");
     for line in &findings.next {
-        screen.line(&format!("  {line}"));
+        sheet.line(format!("  {line}"));
     }
+    Ok(sheet)
 }
 
-fn groups(screen: &mut Screen, links: &v1::LinksResponse) {
-    if links.groups.is_empty() {
-        return;
-    }
-    screen.title("demo.title.groups");
-    let mut table = Table::new()
-        .column("label.column.members")
-        .number("label.column.cases")
-        .number("label.column.shared")
-        .column("label.column.kinds")
-        .number("label.column.score")
-        .column("label.column.lead");
-    for group in links.groups.iter().take(SHOWN) {
-        table.row([
-            group.members.join(", "),
-            group.case_count.to_string(),
-            group.shared.to_string(),
-            kinds_text(screen, &group.kinds),
-            format!("{:.1}", group.score),
-            case_text(group.lead.as_ref()),
-        ]);
-    }
-    screen.table(&table);
-}
-
-fn pairs(screen: &mut Screen, links: &v1::LinksResponse) {
-    if links.pairs.is_empty() {
-        return;
-    }
-    screen.title("demo.title.pairs");
-    let mut table = Table::new()
-        .column("label.column.case_a")
-        .column("label.column.case_b")
-        .number("label.column.shared")
-        .column("label.column.kinds")
-        .number("label.column.score");
-    for pair in links.pairs.iter().take(SHOWN) {
-        table.row([
-            case_text(pair.a.as_ref()),
-            case_text(pair.b.as_ref()),
-            pair.shared.to_string(),
-            kinds_text(screen, &pair.kinds),
-            format!("{:.1}", pair.score),
-        ]);
-    }
-    screen.table(&table);
-}
-
-fn numbers(screen: &mut Screen, numbers: &Numbers) {
-    screen.title("demo.title.numbers");
+fn lines(numbers: &Numbers) -> Vec<Line> {
     let timing = |name: &str| numbers.timings.get(name).copied().unwrap_or_default();
-    let mut table = Table::new()
-        .column("label.column.check")
-        .number("label.column.count");
-    let lang = screen.lang();
-    let mut row = |key: &str, value: String| table.row([lang.text(key, &[]), value]);
-    row("demo.number.cases", numbers.cases.to_string());
-    row("demo.number.elements", numbers.elements.to_string());
-    row("demo.number.refused", numbers.refused.to_string());
-    row("demo.number.duplicates", numbers.duplicates.to_string());
-    row("demo.number.shared", numbers.shared.to_string());
-    row("demo.number.hits", numbers.hits.to_string());
-    row(
-        "demo.number.tokens_per_second",
-        format!("{:.0}", timing("tokens_per_s")),
-    );
-    row(
-        "demo.number.entries_per_second",
-        format!("{:.0}", timing("exchanged_per_s")),
-    );
-    row(
-        "demo.number.query_latency",
-        format!("{:.1} ms", timing("query_ms")),
-    );
-    for (custodian, points) in &numbers.budgets {
-        let name = lang.text("demo.number.budget_spent", &[]);
-        table.row([format!("{name}: {custodian}"), points.to_string()]);
+    let line = |key, value: Cell| (Cell::Phrase(key, vec![]), value);
+    let mut lines = vec![
+        line("demo.number.cases", numbers.cases.into()),
+        line("demo.number.elements", numbers.elements.into()),
+        line("demo.number.refused", numbers.refused.into()),
+        line("demo.number.duplicates", numbers.duplicates.into()),
+        line("demo.number.shared", numbers.shared.into()),
+        line("demo.number.hits", numbers.hits.into()),
+        line(
+            "demo.number.tokens_per_second",
+            Cell::Fraction(timing("tokens_per_s"), 0),
+        ),
+        line(
+            "demo.number.entries_per_second",
+            Cell::Fraction(timing("exchanged_per_s"), 0),
+        ),
+        line(
+            "demo.number.query_latency",
+            format!("{:.1} ms", timing("query_ms")).into(),
+        ),
+    ];
+    for (spent, points) in &numbers.budgets {
+        let (custodian, class) = spent.split_once('/').unwrap_or((spent, ""));
+        let words = vec![
+            ("custodian", custodian.into()),
+            ("class", Cell::word("label.class", class)),
+        ];
+        let name = Cell::Phrase("demo.number.budget_spent", words);
+        lines.push((name, (*points).into()));
     }
-    let mut row = |key: &str, value: String| table.row([lang.text(key, &[]), value]);
-    row(
-        "demo.number.signatures",
-        numbers.signatures_checked.to_string(),
-    );
-    row(
-        "demo.number.bad_signatures",
-        numbers.signatures_bad.to_string(),
-    );
-    row(
-        "demo.number.logs_verified",
-        numbers.logs_verified.to_string(),
-    );
-    row("demo.number.memory", mib(numbers.peak_rss_bytes));
-    row("demo.number.disk", mib(numbers.disk_bytes));
-    row("demo.number.wall", format!("{:.1} s", numbers.wall_s));
-    screen.table(&table);
+    lines.extend([
+        line("demo.number.signatures", numbers.signatures_checked.into()),
+        line("demo.number.bad_signatures", numbers.signatures_bad.into()),
+        line("demo.number.logs_verified", numbers.logs_verified.into()),
+        line("demo.number.memory", mib(numbers.peak_rss_bytes)),
+        line("demo.number.disk", mib(numbers.disk_bytes)),
+        line(
+            "demo.number.wall",
+            format!("{:.1} s", numbers.wall_s).into(),
+        ),
+    ]);
+    lines
 }
 
 #[cfg(test)]
@@ -298,9 +283,8 @@ mod tests {
             findings.numbers.planted = Some(3);
             findings.numbers.planted_found = Some(2);
             findings.numbers.planted_false = Some(1);
-            output
-                .emit("demo", &findings.numbers, |screen| draw(screen, &findings))
-                .expect("drawn");
+            let sheet = sheet(&findings, Exit::Done).expect("numbers are JSON");
+            output.show(&sheet).expect("drawn");
             let text = paper.text();
             assert!(text.contains(words), "{text}");
         }

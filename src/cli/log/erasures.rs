@@ -1,151 +1,127 @@
-//! What was erased of the own records log, why, when, and who has confirmed it.
-
-use serde::Serialize;
+//! What was erased of a records log, why, when, and who has confirmed it: of the
+//! own log for officers, of another member's for auditors.
 
 use crate::cli::failure::Exit;
-use crate::cli::output::{Screen, Table};
-use crate::cli::show;
+use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::wire::v1::{self, ConfirmationState, RetractReason};
 
 /// What a member that owes a receipt has said.
-#[derive(Clone, Debug, Serialize)]
-struct ConfirmationView {
-    member: String,
-    /// `pending`, `erased` or `never_held`.
-    state: &'static str,
-    /// Where its receipt stands; absent while it is pending.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipt_log: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipt_index: Option<u64>,
-    at: Option<String>,
-    late: bool,
-}
+const CONFIRMATIONS: &[Column<v1::Confirmation>] = &[
+    Column::data("member", |c| (&c.member).into()),
+    Column::data("state", |c| state(c).into()),
+    Column::data("receipt_log", |c| match given(c) {
+        true => (&c.receipt_origin).into(),
+        false => Cell::Absent,
+    }),
+    Column::data("receipt_index", |c| match given(c) {
+        true => c.receipt_index.into(),
+        false => Cell::Absent,
+    }),
+    Column::data("at", |c| Cell::Time(c.at)),
+    Column::data("late", |c| c.late.into()),
+];
+
+type Erasures = Column<v1::Erasure>;
 
 /// A range of records.
-#[derive(Clone, Debug, Serialize)]
-struct ErasureView {
-    start: u64,
-    /// Exclusive.
-    end: u64,
-    retracted_by: Option<u64>,
-    reason: &'static str,
-    decided_at: Option<String>,
-    erased_at: Option<String>,
-    late: bool,
-    /// Where the owner's own erasure stands.
-    entry: u64,
-    confirmations: Vec<ConfirmationView>,
-}
+const ERASURES: &[Erasures] = &[
+    Erasures::seen("label.column.records", |e| range(e)),
+    Erasures::data("start", |e| e.range.unwrap_or_default().start.into()),
+    Erasures::data("end", |e| e.range.unwrap_or_default().end.into()),
+    Erasures::data("retracted_by", |e| Cell::maybe(e.retracted_by)),
+    Erasures::of("reason", "label.column.reason", |e| {
+        Cell::word("label.reason", reason(e))
+    }),
+    Erasures::of("decided_at", "label.column.decided", |e| {
+        Cell::Time(e.decided_at)
+    })
+    .spare(1),
+    Erasures::data("erased_at", |e| Cell::Time(e.erased_at)),
+    Erasures::seen("label.column.erased", |e| {
+        marked(Cell::Time(e.erased_at), e.late)
+    }),
+    Erasures::data("late", |e| e.late.into()),
+    Erasures::data("entry", |e| e.entry.into()),
+    Erasures::data("confirmations", |e| {
+        Cell::rows(&e.confirmations, CONFIRMATIONS)
+    }),
+    Erasures::seen("label.column.confirmed", |e| confirmed(e)),
+    Erasures::seen("label.column.pending", |e| pending(e)).flow(),
+];
 
-/// All of it, as JSON and people see it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ErasuresView {
-    erasures: Vec<ErasureView>,
-}
-
-impl ErasuresView {
-    /// Takes the node's answer.
-    #[must_use]
-    pub fn of(answer: &v1::ShowLogResponse) -> Self {
-        Self {
-            erasures: answer.erasures.iter().map(erasure).collect(),
-        }
-    }
-
-    /// Shows it to people: one line a range, with the members that have not confirmed.
-    pub fn show(&self, screen: &mut Screen) {
-        if self.erasures.is_empty() {
-            screen.text("message.erasures.none", &[]);
-            return;
-        }
-        let lang = screen.lang();
-        let mut table = Table::new()
-            .column("label.column.records")
-            .column("label.column.reason")
-            .column("label.column.decided")
-            .column("label.column.erased")
-            .column("label.column.confirmed")
-            .column("label.column.pending");
-        for erasure in &self.erasures {
-            let pending: Vec<String> = erasure
-                .confirmations
-                .iter()
-                .filter(|c| c.receipt_index.is_none())
-                .map(|c| marked(lang, &c.member, c.late))
-                .collect();
-            let owed = erasure.confirmations.len();
-            let at = erasure.erased_at.clone().unwrap_or_default();
-            table.row([
-                format!("[{}, {})", erasure.start, erasure.end),
-                show::word(lang, erasure.reason),
-                erasure.decided_at.clone().unwrap_or_default(),
-                marked(lang, &at, erasure.late),
-                format!("{}/{owed}", owed - pending.len()),
-                pending.join(" "),
-            ]);
-        }
-        screen.table(&table);
-    }
-
-    /// A confirmation that is late is worth an exit code.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        let overdue = |c: &ConfirmationView| c.late && c.receipt_index.is_none();
-        if self
-            .erasures
-            .iter()
-            .any(|e| e.confirmations.iter().any(overdue))
-        {
-            Exit::Nothing
-        } else {
-            Exit::Done
-        }
-    }
-}
-
-fn marked(lang: crate::lang::Lang, text: &str, late: bool) -> String {
-    if late {
-        format!("{text} ({})", lang.text("label.word.late", &[]))
-    } else {
-        text.to_owned()
-    }
-}
-
-fn erasure(erasure: &v1::Erasure) -> ErasureView {
-    let range = erasure.range.unwrap_or_default();
-    ErasureView {
-        start: range.start,
-        end: range.end,
-        retracted_by: erasure.retracted_by,
-        reason: match erasure.reason() {
-            RetractReason::Unspecified => "unknown",
-            RetractReason::Mistake => "mistake",
-            RetractReason::Retention => "retention",
-            RetractReason::Order => "order",
-            RetractReason::CaseClosed => "case_closed",
-        },
-        decided_at: show::instant(erasure.decided_at),
-        erased_at: show::instant(erasure.erased_at),
-        late: erasure.late,
-        entry: erasure.entry,
-        confirmations: erasure.confirmations.iter().map(confirmation).collect(),
-    }
-}
-
-fn confirmation(confirmation: &v1::Confirmation) -> ConfirmationView {
-    let state = match confirmation.state() {
+/// The word for what a member has said.
+#[must_use]
+pub fn state(confirmation: &v1::Confirmation) -> &'static str {
+    match confirmation.state() {
         ConfirmationState::Erased => "erased",
         ConfirmationState::NeverHeld => "never_held",
         ConfirmationState::Unspecified | ConfirmationState::Pending => "pending",
-    };
-    let given = state != "pending";
-    ConfirmationView {
-        member: confirmation.member.clone(),
-        state,
-        receipt_log: given.then(|| confirmation.receipt_origin.clone()),
-        receipt_index: given.then_some(confirmation.receipt_index),
-        at: show::instant(confirmation.at),
-        late: confirmation.late,
     }
+}
+
+fn given(confirmation: &v1::Confirmation) -> bool {
+    state(confirmation) != "pending"
+}
+
+/// The word for why records went; one spelling everywhere.
+#[must_use]
+pub fn reason(erasure: &v1::Erasure) -> &'static str {
+    match erasure.reason() {
+        RetractReason::Unspecified => "unspecified",
+        RetractReason::Mistake => "mistake",
+        RetractReason::Retention => "retention",
+        RetractReason::Order => "order",
+        RetractReason::CaseClosed => "case_closed",
+    }
+}
+
+/// The first record and the last one.
+#[must_use]
+pub fn range(erasure: &v1::Erasure) -> Cell {
+    let range = erasure.range.unwrap_or_default();
+    let last = range.end.saturating_sub(1);
+    if last <= range.start {
+        range.start.to_string().into()
+    } else {
+        format!("{}-{last}", range.start).into()
+    }
+}
+
+/// How many members have said so, of those that must.
+#[must_use]
+pub fn confirmed(erasure: &v1::Erasure) -> Cell {
+    let all = &erasure.confirmations;
+    let given = all.iter().filter(|c| given(c)).count();
+    format!("{given}/{}", all.len()).into()
+}
+
+/// The members that have not said so.
+#[must_use]
+pub fn pending(erasure: &v1::Erasure) -> Cell {
+    let open = erasure.confirmations.iter().filter(|c| !given(c));
+    Cell::List(open.map(|c| marked((&c.member).into(), c.late)).collect())
+}
+
+fn marked(cell: Cell, late: bool) -> Cell {
+    if late {
+        Cell::Phrase("message.erasures.late", vec![("what", cell)])
+    } else {
+        cell
+    }
+}
+
+/// What was erased, one line a range; a confirmation that is late is worth an
+/// exit code.
+#[must_use]
+pub fn sheet(erasures: &[v1::Erasure]) -> Sheet {
+    let overdue = |c: &v1::Confirmation| c.late && !given(c);
+    let late = erasures.iter().flat_map(|e| &e.confirmations).any(overdue);
+    let exit = if late { Exit::Nothing } else { Exit::Done };
+    let mut sheet = Sheet::new("log.erasures").ends(exit);
+    sheet.head(Say::new("page.erasures", []));
+    if erasures.is_empty() {
+        sheet.say("message.erasures.none", []);
+    }
+    sheet.section(Section::of(erasures, ERASURES).keyed("erasures"));
+    sheet
 }

@@ -3,11 +3,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::use_word;
-use crate::cli::output::{Output, Screen, Table};
+use crate::cli::sheet::{Cell, Column, Section, Sheet};
 use crate::clock::{DAY_S, UnixSeconds};
 use crate::element::TokenClass;
 use crate::roster::log::{RosterCheckpoint, origin};
@@ -23,88 +22,150 @@ const SPACES: [(&str, f64, TokenClass); 3] = [
     ("ip", 4_294_967_296.0, TokenClass::Open),
 ];
 
-/// Shows a roster; `schema` is the command's name.
-///
-/// # Errors
-/// When the output cannot be written.
-pub(super) fn present(
-    chain: &RosterChain,
-    now: UnixSeconds,
-    output: &Output,
-    command: &str,
-) -> anyhow::Result<()> {
-    let roster = chain.newest();
-    let guesses = guesses(roster);
-    let mut value = described(roster, now);
-    let log = RosterCheckpoint::of(chain.history(), roster.version);
-    value["log"] = log.as_ref().map_or(Value::Null, logged);
-    value["guessing"] = guesses.iter().map(Guess::json).collect();
-    output.emit(command, &value, |screen| {
-        show(roster, now, screen);
-        if let Some(log) = &log {
-            show_log(log, screen);
-        }
-        if !guesses.is_empty() {
-            show_guesses(&guesses, screen);
-        }
-    })?;
-    Ok(())
-}
+const KEYS: &[Column<MemberKey>] = &[
+    Column::data("use", |k| use_word(k.usage).into()),
+    Column::data("id", |k| k.id.to_string().into()),
+    Column::data("public_key", |k| Cell::Hex(k.key.as_bytes().to_vec())),
+    Column::data("valid_from", |k| Cell::Second(k.valid_from)),
+    Column::data("valid_to", |k| k.valid_to.map_or(Cell::Null, Cell::Second)),
+    Column::data("revoked_at_size", |k| Cell::maybe(k.revoked_at_size)),
+    Column::data("from_size", |k| k.from_size.into()),
+];
+
+type Members = Column<Member>;
+
+const MEMBERS: &[Members] = &[
+    Members::of("id", "label.column.member", |m| m.id.as_str().into()),
+    Members::of("role", "label.column.rank", |m| {
+        Cell::word("label.word", m.role.as_str())
+    }),
+    Members::of("name", "label.column.name", |m| (&m.name).into()).flow(),
+    Members::of("region", "label.column.region", |m| (&m.region).into()).spare(2),
+    Members::of("endpoint", "label.column.endpoint", |m| {
+        (&m.peer_endpoint).into()
+    }),
+    Members::seen("label.column.contact", |m| (&m.desk_contact).into())
+        .flow()
+        .spare(1),
+    Members::of("audit_endpoint", "label.column.audit_endpoint", |m| {
+        (&m.audit_endpoint).into()
+    })
+    .wide(),
+    Members::data("records_generation", |m| m.records_generation.into()),
+    Members::data("access_generation", |m| m.access_generation.into()),
+    Members::data("ca_sha256", |m| Cell::Hex(Sha256::digest(&m.ca).to_vec())),
+    Members::data("keys", |m| Cell::rows(&m.keys, KEYS)),
+    Members::of("witnesses", "label.column.witnesses", |m| {
+        let names: Vec<&str> = m.witnesses.iter().map(|w| w.as_str()).collect();
+        Cell::texts(&names)
+    })
+    .wide(),
+];
+
+const TOKEN_KEYS: &[Column<TokenKey>] = &[
+    Column::data("id", |k| k.id.to_string().into()),
+    Column::data("class", |k| k.class.as_str().into()),
+    Column::data("threshold", |k| u32::from(k.threshold).into()),
+    Column::data("public_key", |k| Cell::Hex(k.public_key.to_vec())),
+    Column::data("epoch", |k| k.epoch.into()),
+    Column::data("custodians", |k| {
+        let names: Vec<&str> = k.shares.iter().map(|s| s.member.as_str()).collect();
+        Cell::texts(&names)
+    }),
+];
 
 /// The roster log, so that two members can compare what they have.
-fn logged(log: &RosterCheckpoint) -> Value {
-    json!({
-        "origin": origin(&log.federation), "size": log.size.0,
-        "root": STANDARD.encode(log.root.0),
-    })
+const LOG: &[Column<RosterCheckpoint>] = &[
+    Column::data("origin", |l| origin(&l.federation).into()),
+    Column::data("size", |l| l.size.0.into()),
+    Column::data("root", |l| STANDARD.encode(l.root.0).into()),
+];
+
+const GUESSES: &[Column<Guess>] = &[
+    Column::of("space", "label.column.kind", |g| {
+        Cell::word("label.kind", g.space)
+    }),
+    Column::data("values", |g| Cell::Fraction(g.values, 0)),
+    Column::seen("roster.column.values", |g| {
+        format!("{:.1e}", g.values).into()
+    }),
+    Column::data("class", |g| g.class.as_str().into()),
+    Column::data("threshold", |g| u32::from(g.threshold).into()),
+    Column::data("custodians", |g| u32::from(g.custodians).into()),
+    Column::seen("roster.column.custodians", |g| {
+        format!("{}/{}", g.threshold, g.custodians).into()
+    }),
+    Column::of("colluding", "roster.column.colluding", |g| {
+        u32::from(g.colluding).into()
+    }),
+    Column::of("points_per_day", "label.column.budget", |g| {
+        g.points_per_day.into()
+    }),
+    Column::of("years", "roster.column.years", |g| {
+        Cell::Fraction(g.years, 1)
+    }),
+];
+
+/// Shows a roster; `command` is the command's name.
+#[must_use]
+pub(super) fn present(chain: &RosterChain, now: UnixSeconds, command: &'static str) -> Sheet {
+    let roster = chain.newest();
+    let guesses = guesses(roster);
+    let log = RosterCheckpoint::of(chain.history(), roster.version);
+    let mut sheet = Sheet::new(command);
+    facts(&mut sheet, roster, now);
+    let members = Section::of(roster.members.values(), MEMBERS).keyed("members");
+    let members = members.total(roster.members.len() as u64);
+    sheet.section(members);
+    sheet.data("token_keys", Cell::rows(&roster.token_keys, TOKEN_KEYS));
+    sheet.data("witness_quorum", roster.policy.witness_quorum);
+    let none = Cell::Null;
+    sheet.data(
+        "log",
+        log.as_ref().map_or(none, |log| Cell::record(log, LOG)),
+    );
+    if let Some(log) = &log {
+        let words = [
+            ("origin", origin(&log.federation).into()),
+            ("size", log.size.0.into()),
+            ("root", STANDARD.encode(log.root.0).into()),
+        ];
+        sheet.say("roster.show.log", words);
+    }
+    let guesses = Section::of(&guesses, GUESSES).keyed("guessing");
+    sheet.section(guesses.titled("roster.show.guessing"));
+    sheet
 }
 
-fn show_log(log: &RosterCheckpoint, screen: &mut Screen) {
-    let (origin, size) = (origin(&log.federation), log.size.to_string());
-    let root = STANDARD.encode(log.root.0);
-    let values = [("origin", &*origin), ("size", &size), ("root", &root)];
-    screen.text("roster.show.log", &values);
-}
-
-fn described(roster: &Roster, now: UnixSeconds) -> Value {
-    json!({
-        "federation": roster.federation.as_str(), "version": roster.version,
-        "sha256": roster.digest.to_string(), "issued_at": roster.issued_at,
-        "expires_at": roster.expires_at, "expired": roster.is_expired(now),
-        "roots": roster.roots.iter().map(|key| hex::encode(key.as_bytes())).collect::<Vec<_>>(),
-        "root_threshold": roster.root_threshold,
-        "members": roster.members.values().map(member).collect::<Vec<_>>(),
-        "token_keys": roster.token_keys.iter().map(token_key).collect::<Vec<_>>(),
-        "witness_quorum": roster.policy.witness_quorum,
-    })
-}
-
-fn member(m: &Member) -> Value {
-    json!({
-        "id": m.id.as_str(), "role": m.role.as_str(), "name": m.name,
-        "region": m.region, "endpoint": m.peer_endpoint, "audit_endpoint": m.audit_endpoint,
-        "records_generation": m.records_generation,
-        "access_generation": m.access_generation,
-        "ca_sha256": hex::encode(Sha256::digest(&m.ca)),
-        "keys": m.keys.iter().map(key).collect::<Vec<_>>(),
-        "witnesses": m.witnesses.iter().map(|w| w.as_str()).collect::<Vec<_>>(),
-    })
-}
-
-fn key(k: &MemberKey) -> Value {
-    json!({
-        "use": use_word(k.usage), "id": k.id.to_string(), "public_key": hex::encode(k.key.as_bytes()),
-        "valid_from": k.valid_from, "valid_to": k.valid_to,
-        "revoked_at_size": k.revoked_at_size, "from_size": k.from_size,
-    })
-}
-
-fn token_key(k: &TokenKey) -> Value {
-    json!({
-        "id": k.id.to_string(), "class": k.class.as_str(), "threshold": k.threshold,
-        "public_key": hex::encode(k.public_key), "epoch": k.epoch,
-        "custodians": k.shares.iter().map(|s| s.member.as_str()).collect::<Vec<_>>(),
-    })
+fn facts(sheet: &mut Sheet, roster: &Roster, now: UnixSeconds) {
+    let roots = roster.roots.iter().map(|key| hex::encode(key.as_bytes()));
+    let roots: Vec<String> = roots.collect();
+    let title = [
+        ("federation", Cell::from(roster.federation.as_str())),
+        ("version", roster.version.into()),
+        ("sha256", roster.digest.to_string().into()),
+    ];
+    for (key, cell) in title.clone() {
+        sheet.data(key, cell);
+    }
+    sheet.data("issued_at", Cell::Second(roster.issued_at));
+    sheet.data("expires_at", Cell::Second(roster.expires_at));
+    sheet.data("expired", roster.is_expired(now));
+    sheet.data("roots", Cell::texts(&roots));
+    sheet.data("root_threshold", roster.root_threshold);
+    sheet.say("roster.show.title", title);
+    let days = roster.expires_at.saturating_sub(now) / DAY_S;
+    let key = if roster.is_expired(now) {
+        "roster.show.expired"
+    } else {
+        "roster.show.roots"
+    };
+    let words = [
+        ("threshold", roster.root_threshold.into()),
+        ("roots", roots.len().into()),
+        ("days", days.to_string().into()),
+    ];
+    sheet.say(key, words);
 }
 
 /// How long one member needs to walk through a space of values.
@@ -117,17 +178,6 @@ struct Guess {
     colluding: u16,
     points_per_day: u64,
     years: f64,
-}
-
-impl Guess {
-    fn json(&self) -> Value {
-        json!({
-            "space": self.space, "values": self.values, "class": self.class.as_str(),
-            "threshold": self.threshold, "custodians": self.custodians,
-            "colluding": self.colluding, "points_per_day": self.points_per_day,
-            "years": self.years,
-        })
-    }
 }
 
 /// For each token key and space of its class: no custodian colludes, and one
@@ -157,58 +207,4 @@ fn guesses(roster: &Roster) -> Vec<Guess> {
         }
     }
     all
-}
-
-fn show(roster: &Roster, now: UnixSeconds, screen: &mut Screen) {
-    let (version, sha256) = (roster.version.to_string(), roster.digest.to_string());
-    let federation = roster.federation.as_str();
-    let values = [
-        ("federation", federation),
-        ("version", &version),
-        ("sha256", &sha256),
-    ];
-    screen.text("roster.show.title", &values);
-    let (threshold, roots) = (
-        roster.root_threshold.to_string(),
-        roster.roots.len().to_string(),
-    );
-    let days = (roster.expires_at.saturating_sub(now) / DAY_S).to_string();
-    let values = [
-        ("threshold", &*threshold),
-        ("roots", &roots),
-        ("days", &days),
-    ];
-    if roster.is_expired(now) {
-        screen.text("roster.show.expired", &values);
-    } else {
-        screen.text("roster.show.roots", &values);
-    }
-    for m in roster.members.values() {
-        screen.line(&format!(
-            "  {} ({}) {} {}",
-            m.id, m.role, m.name, m.peer_endpoint
-        ));
-    }
-}
-
-fn show_guesses(guesses: &[Guess], screen: &mut Screen) {
-    screen.title("roster.show.guessing");
-    let mut table = Table::new()
-        .column("label.column.kind")
-        .number("roster.column.values")
-        .column("roster.column.custodians")
-        .number("roster.column.colluding")
-        .number("label.column.budget")
-        .number("roster.column.years");
-    for g in guesses {
-        table.row([
-            screen.lang().text(&format!("label.kind.{}", g.space), &[]),
-            format!("{:.1e}", g.values),
-            format!("{}/{}", g.threshold, g.custodians),
-            g.colluding.to_string(),
-            g.points_per_day.to_string(),
-            format!("{:.1}", g.years),
-        ]);
-    }
-    screen.table(&table);
 }

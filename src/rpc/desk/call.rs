@@ -192,16 +192,19 @@ impl<R> Call<R> {
         if empty || bytes > PURPOSE_BYTES_MAX {
             return Err(to_officer(&FindError::NoPurpose));
         }
+        let number = case_no.to_owned();
+        let row = self.read(move |parts| parts.cases.named(&number)).await;
+        let row = row.ok().flatten();
         let purpose = Purpose {
-            case_no: case_no.to_owned(),
+            case_no: row
+                .as_ref()
+                .map_or_else(|| case_no.to_owned(), |row| row.case_no.clone()),
             offence: given.offence,
             officer: self.line.caller.clone(),
             reason: given.reason,
             urgency: given.urgency,
         };
-        let number = case_no.to_owned();
-        let row = self.read(move |parts| parts.cases.find(&number)).await;
-        let case = row.ok().flatten().map(|row| case_ref(&row));
+        let case = row.map(|row| case_ref(&row));
         let case = case.unwrap_or(CaseRef([0; 16]));
         let committed = commit_purpose(&purpose, &case, count);
         self.line.purposes.push(committed.opened);

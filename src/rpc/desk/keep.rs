@@ -10,7 +10,6 @@ use super::call::Call;
 use super::error::DeskError;
 use super::view;
 use crate::access::Asked;
-use crate::cases::CaseError;
 use crate::find::FindError;
 use crate::ids::{LogIndex, OfficerName};
 use crate::import::{ImportNews, ImportRun};
@@ -54,18 +53,20 @@ pub(super) async fn add_elements(
             .cases
             .find(&addition.case_no)
             .map_err(|e| to_officer(&e))?;
-        let category = match (found, addition.category) {
-            (Some(row), _) => row.category,
-            (None, Some(category)) if !category.trim().is_empty() => category,
-            (None, _) => {
-                let unknown: FindError = CaseError::Unknown(addition.case_no).into();
-                return Err(to_officer(&unknown));
+        let new = addition.category.filter(|c| !c.trim().is_empty());
+        let (case_no, category) = match (found, new) {
+            (Some(row), _) => (row.case_no, row.category),
+            (None, Some(category)) => (addition.case_no, category),
+            (None, None) => {
+                let named = parts.cases.open_or_closed(&addition.case_no);
+                let row = named.map_err(|e| to_officer(&FindError::from(e)))?;
+                (row.case_no, row.category)
             }
         };
         let mut file = String::new();
         for element in &addition.elements {
             let row = serde_json::json!({
-                "case_no": addition.case_no, "category": category, "kind": element.kind,
+                "case_no": case_no, "category": category, "kind": element.kind,
                 "value": element.value, "qualifier": element.qualifier,
                 "role": if element.role.is_empty() { "suspect" } else { &element.role },
                 "audience": addition.audience,

@@ -98,7 +98,7 @@ pub(super) fn links() -> v1::LinksResponse {
         cases: vec![case("hefei", 1), case("wuhu", 2)],
         members: vec!["hefei".into(), "wuhu".into()],
         lead: Some(case("wuhu", 2)),
-        lead_reason: "holds 3 of the shared tokens".into(),
+        lead_reason: "linked to 1 cases by 3 shared elements".into(),
         shared: 3,
         kinds: vec![count("phone", 2), count("url", 1)],
         score: 7.125,
@@ -289,7 +289,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
         records_size: 250,
         access_size: 40,
         publishing: "waiting".into(),
-        waiting_for: "1 of 2 custodians answers".into(),
+        waiting_for: "1 of 2 needed custodians answered (court: unreachable, audit: unreachable)".into(),
         cases: 20,
         hits: 4,
         replicas: vec![
@@ -298,7 +298,7 @@ pub(super) fn status() -> v1::GetStatusResponse {
             v1::ReplicaStatus {
                 forked: true,
                 lost: 2,
-                ..replica("fuyang", 0, "", "two roots for one size")
+                ..replica("fuyang", 0, "", "from fuyang: anhui.example/fuyang/records/1 contradicts itself, as two signed checkpoints prove: nothing new of it is taken until the roots begin a new generation")
             },
         ],
         budgets: vec![
@@ -329,17 +329,18 @@ pub(super) fn status() -> v1::GetStatusResponse {
             },
         ],
         records_lost: 3,
-        access_closed: "no witness has said yet".into(),
+        access_closed:
+            "no witness has said yet how far it saw this log; it is asked again and again".into(),
     }
 }
 
 pub(super) fn log() -> v1::ShowLogResponse {
     let line = v1::LogLine {
         index: 12,
-        r#type: "element".into(),
+        r#type: "BODY_TYPE_ELEMENT".into(),
         leaf: vec![0x5a; 32].into(),
         issued_at: NOW,
-        text: "phone, suspect".into(),
+        text: format!("ELEMENT_KIND_PHONE {}", "07".repeat(16)),
         dsse_json: "{\"payloadType\":\"t\",\"payload\":\"AA==\",\"signatures\":[]}".into(),
     };
     let log = |origin: &str, verified, trouble: &str| v1::LogSummary {
@@ -358,9 +359,42 @@ pub(super) fn log() -> v1::ShowLogResponse {
             log(
                 "anhui.example/wuhu/records/1",
                 false,
-                "entry 5 has a bad signature",
+                "the ledger stopped after a failed write; restart the node",
             ),
         ],
+    }
+}
+
+pub(super) fn access_log() -> v1::ShowLogResponse {
+    let line = |index, r#type: &str, text: &str| v1::LogLine {
+        index,
+        r#type: r#type.into(),
+        leaf: vec![0x5a; 32].into(),
+        issued_at: NOW,
+        text: text.into(),
+        dsse_json: String::new(),
+    };
+    let case = "07".repeat(16);
+    v1::ShowLogResponse {
+        lines: vec![
+            line(1, "BODY_TYPE_ELEMENT", &format!("ELEMENT_KIND_BANK_CARD {case}")),
+            line(2, "BODY_TYPE_CASE_NOTICE", &format!("loan fraud {case}")),
+            line(3, "BODY_TYPE_AMEND", "amends 1"),
+            line(4, "BODY_TYPE_RETRACT", "ends [1, 2)"),
+            line(5, "BODY_TYPE_RECEIPT", "receipt for 2 ranges of anhui.example/wuhu/records/1"),
+            line(6, "BODY_TYPE_ERASURE", "erased 2 ranges"),
+            line(7, "BODY_TYPE_ACCESS", "Desk.Query li.wei ok 57"),
+            line(8, "BODY_TYPE_ACCESS", "Desk.Query li.wei query.not_in_case 0"),
+            line(9, "BODY_TYPE_ACCESS", "Desk.Hits li.wei of.a.later.version 0"),
+            line(
+                10,
+                "BODY_TYPE_ACCESS",
+                "Audit.GetBodies zhao.min ok 13 anhui.example/hefei/records/1",
+            ),
+            line(11, "BODY_TYPE_ELEMENT", "erased"),
+        ],
+        logs: vec![],
+        erasures: vec![],
     }
 }
 

@@ -250,16 +250,14 @@ impl Tool {
     }
 
     fn call(&self, line: &[&str]) -> Result<(), String> {
-        use casegate::cli::output::Output;
         use casegate::cli::roster::{RosterArgs, run};
         use clap::{Args, FromArgMatches};
 
         let command = RosterArgs::augment_args(clap::Command::new("roster"));
         let matches = command.get_matches_from(std::iter::once(&"roster").chain(line));
         let args = RosterArgs::from_arg_matches(&matches).expect("arguments");
-        let sink = || Box::new(std::io::sink());
-        let output = Output::to(true, casegate::lang::Lang::En, sink(), sink());
-        run(&args, NOW, shares_fit, &output).map_err(|e| format!("{e:#}"))
+        let done = run(&args, NOW, shares_fit);
+        done.map(drop).map_err(|e| format!("{e:#}"))
     }
 
     /// Describes, signs and appends the next version, or is refused in words.

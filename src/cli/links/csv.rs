@@ -3,15 +3,15 @@
 
 use std::io;
 
-use super::{Count, LinksView};
-use crate::cli::show::no_formula;
+use crate::cli::show::{self, no_formula};
+use crate::wire::v1::{KindCount, LinkedCase, LinksResponse};
 
 /// Writes the pairs, one a row.
 ///
 /// # Errors
 /// Whatever `out` answers.
-pub fn pairs<W: io::Write>(view: &LinksView, out: W) -> io::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
+pub fn pairs<W: io::Write>(answer: &LinksResponse, out: W) -> io::Result<()> {
+    let mut csv = ::csv::Writer::from_writer(out);
     csv.write_record([
         "member_a",
         "case_a",
@@ -27,19 +27,21 @@ pub fn pairs<W: io::Write>(view: &LinksView, out: W) -> io::Result<()> {
         "first_seen",
         "last_seen",
     ])?;
-    for pair in &view.pairs {
+    for pair in &answer.pairs {
         let mut row = Vec::with_capacity(13);
+        let none = LinkedCase::default();
         for case in [&pair.a, &pair.b] {
+            let case = case.as_ref().unwrap_or(&none);
             row.push(no_formula(&case.member));
-            row.push(case.case_ref.clone());
+            row.push(hex::encode(&case.case_ref));
             row.push(no_formula(&case.category));
             row.push(no_formula(&case.contact));
         }
         row.push(pair.shared.to_string());
         row.push(kinds(&pair.kinds));
         row.push(format!("{:.3}", pair.score));
-        row.push(pair.first_seen.clone().unwrap_or_default());
-        row.push(pair.last_seen.clone().unwrap_or_default());
+        row.push(show::day(pair.first_day).unwrap_or_default());
+        row.push(show::day(pair.last_day).unwrap_or_default());
         csv.write_record(row)?;
     }
     csv.flush()
@@ -49,12 +51,12 @@ pub fn pairs<W: io::Write>(view: &LinksView, out: W) -> io::Result<()> {
 ///
 /// # Errors
 /// Whatever `out` answers.
-pub fn tokens<W: io::Write>(view: &LinksView, out: W) -> io::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
+pub fn tokens<W: io::Write>(answer: &LinksResponse, out: W) -> io::Result<()> {
+    let mut csv = ::csv::Writer::from_writer(out);
     csv.write_record(["token", "kind", "members", "cases", "rarity", "hub"])?;
-    for token in &view.tokens {
+    for token in &answer.tokens {
         csv.write_record([
-            token.token.to_string(),
+            token.ordinal.to_string(),
             no_formula(&token.kind),
             no_formula(&token.members.join(" ")),
             token.cases.to_string(),
@@ -65,10 +67,10 @@ pub fn tokens<W: io::Write>(view: &LinksView, out: W) -> io::Result<()> {
     csv.flush()
 }
 
-fn kinds(counts: &[Count]) -> String {
+fn kinds(counts: &[KindCount]) -> String {
     let parts: Vec<String> = counts
         .iter()
-        .map(|c| format!("{}:{}", c.name, c.count))
+        .map(|c| format!("{}:{}", c.kind, c.count))
         .collect();
     no_formula(&parts.join(" "))
 }
