@@ -26,6 +26,7 @@ pub mod failure;
 pub mod hits;
 pub mod import;
 pub mod init;
+pub mod kinds;
 pub mod links;
 pub mod log;
 pub mod logging;
@@ -106,6 +107,8 @@ pub enum Command {
     /// Proves what stands in a member's logs, with and without a node.
     #[command(flatten_help = true)]
     Audit(audit::AuditArgs),
+    /// Lists the kinds of elements and the roles, and what they are called in files.
+    Kinds(kinds::KindsArgs),
     /// Writes synthetic cases of three cities with planted links.
     Sample(sample::SampleArgs),
     /// Prints the completions of a shell.
@@ -277,6 +280,7 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> Result<Answer, Command
             Ok(roster::run(args, clock.now(), crate::rosters::shares_fit)?.into())
         }
         Command::Audit(args) => Ok(audit::run(args, &cli.config, clock, output)?.into()),
+        Command::Kinds(args) => Ok(kinds::run(*args)?.into()),
         Command::Sample(args) => Ok(sample::run(args)?.into()),
         Command::Completion { shell } => {
             let mut text = Vec::new();

@@ -11,8 +11,9 @@ use std::sync::OnceLock;
 mod retold;
 
 /// The catalogue's files: one a family of keys.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     include_str!("lang/audit.toml"),
+    include_str!("lang/code.toml"),
     include_str!("lang/demo.toml"),
     include_str!("lang/desk.toml"),
     include_str!("lang/doctor.toml"),

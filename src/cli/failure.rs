@@ -234,15 +234,15 @@ impl CommandError {
             Self::Call(DeskCallError::Unreachable { endpoint, detail }) => {
                 vec![("endpoint", endpoint.clone()), ("detail", detail.clone())]
             }
-            Self::Tls(error) => vec![("detail", error.to_string())],
             Self::Export(ExportError::Exists(path) | ExportError::LeftOver(path)) => {
                 of(path, String::new())
             }
-            Self::Export(error) => vec![("detail", error.to_string())],
             Self::Call(DeskCallError::Address { endpoint }) => vec![("endpoint", endpoint.clone())],
             Self::Call(
                 DeskCallError::Tls(_) | DeskCallError::Answered { .. } | DeskCallError::Sign(_),
             )
+            | Self::Tls(_)
+            | Self::Export(_)
             | Self::Answer(_)
             | Self::Usage(_)
             | Self::Output(_)
@@ -275,9 +275,16 @@ impl Failure {
         };
         let mut words = error.words();
         words.extend_from_slice(known);
+        words.push(("detail", error.to_string()));
         let sentence = match error {
-            // These say themselves what to do next.
-            CommandError::Ended { .. } | CommandError::Other(_) => error.to_string(),
+            // What these say names the file, the address, the store: in Chinese
+            // the catalogue's sentence leads to it.
+            CommandError::Ended { .. } | CommandError::Other(_) if lang == Lang::En => {
+                error.to_string()
+            }
+            CommandError::Ended { .. } | CommandError::Other(_) => {
+                catalogued(code, lang, &words).unwrap_or_else(|| error.to_string())
+            }
             _ => catalogued(code, lang, &words).unwrap_or_else(|| advised(error, lang)),
         };
         Self {

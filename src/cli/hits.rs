@@ -63,7 +63,7 @@ pub fn sheet(answer: &v1::HitsResponse) -> Sheet {
         sheet.say("message.hits.none", []);
     }
     let hits = Section::of(&answer.hits, HITS).keyed("hits");
-    sheet.section(hits.total(answer.total));
+    sheet.section(hits.total(answer.total, "label.shown.limit"));
     sheet.data("total", answer.total);
     sheet
 }

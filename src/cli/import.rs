@@ -187,7 +187,11 @@ fn next(sheet: &mut Sheet, imported: &Imported<'_>, rejects: Option<String>) {
 #[must_use]
 pub fn reason(lang: Lang, refusal: &v1::Refusal) -> String {
     if lang.knows("refusal", &refusal.code) || refusal.sentence.is_empty() {
-        lang.coded("refusal", &refusal.code, &[])
+        let column = match refusal.column.as_str() {
+            "" => "-",
+            column => column,
+        };
+        lang.coded("refusal", &refusal.code, &[("column", column)])
     } else {
         refusal.sentence.clone()
     }

@@ -202,7 +202,9 @@ pub fn sheet(operation: &str, by: By, answer: &v1::LinksResponse) -> Sheet {
         sheet.say("message.links.none", []);
     }
     let pairs = Section::of(&answer.pairs, PAIRS).keyed("pairs");
-    let pairs = pairs.titled("label.title.pairs").total(answer.total_pairs);
+    let pairs = pairs
+        .titled("label.title.pairs")
+        .total(answer.total_pairs, "label.shown.top");
     sheet.section(pairs);
     let number = |(number, of): (u64, &v1::LinkedGroup)| Group {
         number,
@@ -212,12 +214,12 @@ pub fn sheet(operation: &str, by: By, answer: &v1::LinksResponse) -> Sheet {
     let groups = Section::of(&groups, GROUPS).keyed("groups");
     let groups = groups
         .titled("label.title.groups")
-        .total(answer.total_groups);
+        .total(answer.total_groups, "label.shown.top");
     sheet.section(groups);
     let tokens = Section::of(&answer.tokens, TOKENS).keyed("tokens");
     let tokens = tokens
         .titled("label.title.tokens")
-        .total(answer.shared_tokens);
+        .total(answer.shared_tokens, "label.shown.top");
     sheet.section(tokens);
     if answer.hubs > 0 {
         sheet.say("message.links.hubs", [("count", answer.hubs.into())]);

@@ -43,6 +43,16 @@ const ENTRIES: &[Entries] = &[
     }),
     Entries::data("text", |e| (&e.text).into()),
     Entries::seen("label.column.text", brief).flow(),
+    Entries::seen("label.column.caller", |e| part(e, 1).into()),
+    Entries::seen("label.column.call", |e| {
+        Cell::word("label.method", part(e, 0))
+    })
+    .flow(),
+    Entries::seen("label.column.outcome", outcome).flow(),
+    Entries::seen("label.column.answers", |e| {
+        part(e, 3).parse().map_or(Cell::Absent, Cell::Number)
+    }),
+    Entries::seen("label.column.log_read", |e| Cell::some(part(e, 4))).spare(1),
 ];
 
 /// The key under which programs find an entry's envelope, where it was asked for.
@@ -102,30 +112,43 @@ fn brief(line: &v1::LogLine) -> Cell {
             }
             None => said(),
         },
-        "access" => access(&line.text).unwrap_or_else(said),
+        "access" if is_access(line) => Cell::Beside(vec![
+            part(line, 1).into(),
+            Cell::word("label.method", part(line, 0)),
+            outcome(line),
+        ]),
         _ => said(),
     }
 }
 
-/// A line of the access log: method, caller, outcome, count, the log that was read.
-fn access(text: &str) -> Option<Cell> {
-    let mut parts = text.split(' ');
-    let (method, caller) = (parts.next()?, parts.next()?);
-    let (outcome, count) = (parts.next()?, parts.next()?.parse::<u64>().ok()?);
-    let ended = if outcome == "ok" {
-        Cell::word("label.word", "done")
-    } else {
-        Cell::word("label.outcome", outcome)
-    };
-    let words = vec![
-        ("method", Cell::word("label.method", method)),
-        ("caller", caller.into()),
-        ("outcome", ended),
-        ("count", count.into()),
-        ("log", parts.next().unwrap_or_default().into()),
-    ];
-    Some(Cell::Phrase("message.log.access", words))
+/// The parts of a line of the access log: method, caller, outcome, count, the log
+/// that was read.
+fn part(line: &v1::LogLine, at: usize) -> &str {
+    line.text.split(' ').nth(at).unwrap_or_default()
 }
+
+fn is_access(line: &v1::LogLine) -> bool {
+    word_of(&line.r#type) == "access" && part(line, 3).parse::<u64>().is_ok()
+}
+
+/// How a call ended.
+fn outcome(line: &v1::LogLine) -> Cell {
+    match part(line, 2) {
+        "ok" => Cell::word("label.word", "done"),
+        code => Cell::word("label.outcome", code),
+    }
+}
+
+/// What stands in an access log alone.
+const OF_CALLS: [&str; 5] = [
+    "label.column.caller",
+    "label.column.call",
+    "label.column.outcome",
+    "label.column.answers",
+    "label.column.log_read",
+];
+/// What says no more of calls than these do.
+const OF_RECORDS: [&str; 2] = ["label.column.what", "label.column.text"];
 
 /// The newest entries and all logs, as an answer to a request with these options.
 #[must_use]
@@ -141,7 +164,10 @@ pub fn sheet(answer: &v1::ShowLogResponse, verify: bool, dsse: bool) -> Sheet {
             sheet.line(line.dsse_json.clone());
         }
     } else {
-        sheet.section(Section::of(&answer.lines, ENTRIES).keyed("entries"));
+        let calls = answer.lines.iter().all(is_access);
+        let unwanted = if calls { &OF_RECORDS[..] } else { &OF_CALLS };
+        let entries = Section::of(&answer.lines, ENTRIES).without(unwanted);
+        sheet.section(entries.keyed("entries"));
     }
     let judged = if verify { VERDICTS } else { UNJUDGED };
     let columns = [LOGS, judged].concat();

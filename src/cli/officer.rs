@@ -68,7 +68,7 @@ pub fn list(rows: &[v1::OfficerRow]) -> Sheet {
     let mut sheet = Sheet::new("officer");
     sheet.head(Say::new("page.officers", []));
     let officers = Section::of(rows, OFFICERS).keyed("officers");
-    sheet.section(officers.total(rows.len() as u64));
+    sheet.section(officers.total(rows.len() as u64, "label.shown.some"));
     sheet
 }
 

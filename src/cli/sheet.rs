@@ -321,7 +321,8 @@ pub struct Section {
     /// Rows that people are shown.
     most: usize,
     foot: Vec<Say>,
-    total: Option<u64>,
+    /// How many there are in all, and the sentence for why not all are shown.
+    total: Option<(u64, &'static str)>,
 }
 
 impl Section {
@@ -373,10 +374,11 @@ impl Section {
         self
     }
 
-    /// How many there are in all, of which these rows are the first.
+    /// How many there are in all, of which these rows are the first; `why` is the
+    /// sentence that says so, and what shows the others.
     #[must_use]
-    pub fn total(mut self, total: u64) -> Self {
-        self.total = Some(total);
+    pub fn total(mut self, total: u64, why: &'static str) -> Self {
+        self.total = Some((total, why));
         self
     }
 

@@ -50,6 +50,7 @@ async fn casegate(clock: &Clock, config: &Path, json: bool, lang: Lang, words: &
     let args = [&["casegate", "--config", config], words].concat();
     let cli = Cli::try_parse_from(args).expect("a command line");
     let (output, out, err) = papers(json, lang);
+    let output = output.page(cli.html.clone());
     let clock = clock.clone();
     let run = move || cli::run(&cli, &clock, &output).code();
     let code = tokio::task::spawn_blocking(run).await.expect("it ends");

@@ -55,5 +55,6 @@ mod timeouts;
 mod tls;
 mod torsion;
 mod validity;
+mod values;
 mod views;
 mod witness;

@@ -291,7 +291,7 @@ async fn a_clock_that_is_set_back_a_day_stops_nothing_and_revives_nothing() {
             status.replicas.iter().all(|r| r.alarm.is_empty()),
             "{status:?}"
         );
-        let shown = serde_json::to_value(casegate::cli::status::StatusView::of(&status));
+        let shown = serde_json::to_value(casegate::cli::status::sheet(&status));
         let shown = shown.expect("JSON");
         for replica in shown["replicas"].as_array().expect("a list") {
             assert!(

@@ -135,7 +135,7 @@ pub fn list(answer: &v1::ListCasesResponse) -> Sheet {
         sheet.say("message.case.none", []);
     }
     let cases = summaries(&answer.cases).keyed("cases");
-    sheet.section(cases.total(answer.total));
+    sheet.section(cases.total(answer.total, "label.shown.limit"));
     sheet.data("total", answer.total);
     sheet
 }
@@ -154,7 +154,7 @@ pub fn shown(answer: &v1::ShowCaseResponse) -> Result<Sheet, CommandError> {
     sheet.say("message.case.ref", [("case_ref", case_ref)]);
     let held = Section::of(&answer.elements, ELEMENTS).keyed("held");
     let held = held.titled("label.title.elements").at_most(ROWS_MAX);
-    sheet.section(held.total(case.elements));
+    sheet.section(held.total(case.elements, "label.shown.some"));
     Ok(sheet)
 }
 

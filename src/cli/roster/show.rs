@@ -115,7 +115,7 @@ pub(super) fn present(chain: &RosterChain, now: UnixSeconds, command: &'static s
     let mut sheet = Sheet::new(command);
     facts(&mut sheet, roster, now);
     let members = Section::of(roster.members.values(), MEMBERS).keyed("members");
-    let members = members.total(roster.members.len() as u64);
+    let members = members.total(roster.members.len() as u64, "label.shown.some");
     sheet.section(members);
     sheet.data("token_keys", Cell::rows(&roster.token_keys, TOKEN_KEYS));
     sheet.data("witness_quorum", roster.policy.witness_quorum);

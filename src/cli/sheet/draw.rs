@@ -112,32 +112,33 @@ impl Drawn {
         let lang = self.view.lang;
         let rows = section.rows.len();
         let shown = rows.min(most);
-        let sums = sums(section).map(|(heading, sum)| {
-            let heading = lang.text(heading, &[]);
-            lang.text("label.sum.one", &[("what", &heading), ("sum", &sum)])
-        });
-        let sums = listed(lang, sums);
+        let sums = listed(lang, sums(section).map(|sum| said(lang, sum)));
         if !sums.is_empty() {
             let text = lang.text("label.sum.all", &[("sums", &sums)]);
             self.sentence(&text);
         }
-        let (shown, all) = (shown.to_string(), rows.to_string());
-        if rows > most {
-            let words = [("shown", &*shown), ("total", &*all)];
-            let text = lang.text("label.shown.first", &words);
-            self.sentence(&text);
-        } else if let Some(total) = section.total {
-            let total = total.to_string();
+        let told = match section.total {
+            _ if rows > most => Some((rows as u64, "label.shown.first")),
+            Some((total, why)) if total > rows as u64 => Some((total, why)),
+            Some((total, _)) if total > 1 => Some((total, "label.shown.all")),
+            _ => None,
+        };
+        if let Some((total, key)) = told {
+            let (shown, total) = (shown.to_string(), total.to_string());
             let words = [("shown", &*shown), ("total", &*total)];
-            let key = if total == shown {
-                "label.shown.all"
-            } else {
-                "label.shown.limit"
-            };
             let text = lang.text(key, &words);
             self.sentence(&text);
         }
     }
+}
+
+/// A sum with its heading, unless that says no more than that it is a count.
+pub(super) fn said(lang: Lang, (heading, sum): (&str, String)) -> String {
+    if heading == "label.column.count" {
+        return sum;
+    }
+    let heading = lang.text(heading, &[]);
+    lang.text("label.sum.one", &[("what", &heading), ("sum", &sum)])
 }
 
 /// The sums of a list's columns that have one, where there is more than one row.

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use super::draw::sums;
-use super::tell::Voice;
+use super::draw::{said, sums};
+use super::tell::{Voice, listed};
 use super::{Item, Section, Sheet};
 use crate::cli::failure::Exit;
 use crate::lang::Lang;
@@ -101,16 +101,16 @@ fn table(body: &mut String, section: &Section, voice: Voice) {
 /// What stands under a table.
 fn under(body: &mut String, section: &Section, voice: Voice) {
     let lang = voice.lang;
-    for (heading, sum) in sums(section) {
-        let heading = lang.text(heading, &[]);
-        let text = lang.text("label.sum.one", &[("what", &heading), ("sum", &sum)]);
+    let sums = listed(lang, sums(section).map(|sum| said(lang, sum)));
+    if !sums.is_empty() {
+        let text = lang.text("label.sum.all", &[("sums", &sums)]);
         push(body, format_args!("<p>{}</p>\n", escape(&text)));
     }
-    let shown = section.rows.len().to_string();
-    let total = section.total.map(|total| total.to_string());
-    if let Some(total) = total.filter(|total| *total != shown) {
+    let rows = section.rows.len() as u64;
+    if let Some((total, why)) = section.total.filter(|(total, _)| *total > rows) {
+        let (shown, total) = (rows.to_string(), total.to_string());
         let words = [("shown", &*shown), ("total", &*total)];
-        let text = lang.text("label.shown.limit", &words);
+        let text = lang.text(why, &words);
         push(body, format_args!("<p>{}</p>\n", escape(&text)));
     }
     for say in &section.foot {

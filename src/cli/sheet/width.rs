@@ -76,8 +76,10 @@ pub fn wrap(text: &str, width: usize, cut: bool) -> Vec<String> {
             filled = true;
             while cut && of(&line) > width {
                 let (head, tail) = split_at(&line, width);
-                lines.push(head);
-                line = tail;
+                // A path is best broken behind a slash.
+                let at = head.rfind('/').map_or(head.len(), |at| at + 1);
+                lines.push(head[..at].to_owned());
+                line = head[at..].to_owned() + &tail;
             }
         }
         lines.push(line);

@@ -289,7 +289,8 @@ pub(super) fn status() -> v1::GetStatusResponse {
         records_size: 250,
         access_size: 40,
         publishing: "waiting".into(),
-        waiting_for: "1 of 2 needed custodians answered (court: unreachable, audit: unreachable)".into(),
+        waiting_for: "1 of 2 needed custodians answered (court: unreachable, audit: unreachable)"
+            .into(),
         cases: 20,
         hits: 4,
         replicas: vec![
@@ -298,7 +299,12 @@ pub(super) fn status() -> v1::GetStatusResponse {
             v1::ReplicaStatus {
                 forked: true,
                 lost: 2,
-                ..replica("fuyang", 0, "", "from fuyang: anhui.example/fuyang/records/1 contradicts itself, as two signed checkpoints prove: nothing new of it is taken until the roots begin a new generation")
+                ..replica(
+                    "fuyang",
+                    0,
+                    "",
+                    "from fuyang: anhui.example/fuyang/records/1 contradicts itself, as two signed checkpoints prove: nothing new of it is taken until the roots begin a new generation",
+                )
             },
         ],
         budgets: vec![
@@ -377,15 +383,31 @@ pub(super) fn access_log() -> v1::ShowLogResponse {
     let case = "07".repeat(16);
     v1::ShowLogResponse {
         lines: vec![
-            line(1, "BODY_TYPE_ELEMENT", &format!("ELEMENT_KIND_BANK_CARD {case}")),
+            line(
+                1,
+                "BODY_TYPE_ELEMENT",
+                &format!("ELEMENT_KIND_BANK_CARD {case}"),
+            ),
             line(2, "BODY_TYPE_CASE_NOTICE", &format!("loan fraud {case}")),
             line(3, "BODY_TYPE_AMEND", "amends 1"),
             line(4, "BODY_TYPE_RETRACT", "ends [1, 2)"),
-            line(5, "BODY_TYPE_RECEIPT", "receipt for 2 ranges of anhui.example/wuhu/records/1"),
+            line(
+                5,
+                "BODY_TYPE_RECEIPT",
+                "receipt for 2 ranges of anhui.example/wuhu/records/1",
+            ),
             line(6, "BODY_TYPE_ERASURE", "erased 2 ranges"),
             line(7, "BODY_TYPE_ACCESS", "Desk.Query li.wei ok 57"),
-            line(8, "BODY_TYPE_ACCESS", "Desk.Query li.wei query.not_in_case 0"),
-            line(9, "BODY_TYPE_ACCESS", "Desk.Hits li.wei of.a.later.version 0"),
+            line(
+                8,
+                "BODY_TYPE_ACCESS",
+                "Desk.Query li.wei query.not_in_case 0",
+            ),
+            line(
+                9,
+                "BODY_TYPE_ACCESS",
+                "Desk.Hits li.wei of.a.later.version 0",
+            ),
             line(
                 10,
                 "BODY_TYPE_ACCESS",
