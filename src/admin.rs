@@ -162,6 +162,7 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
         ),
     ];
     out.extend(witness_readings(parts));
+    out.extend(spoken_readings(parts));
     let mut watching = 0;
     for state in parts.replicator.states().values() {
         watching += u64::from(state.watching);
@@ -172,6 +173,30 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
         watching,
     ));
     out
+}
+
+/// What the other members' nodes run and speak.
+fn spoken_readings(parts: &Parts) -> Vec<crate::metrics::Reading> {
+    use crate::metrics::Reading;
+    let spoken = parts.ledger.spoken();
+    let (behind, ahead) = spoken.count(&parts.rosters.newest(), parts.ledger.own());
+    vec![
+        Reading::gauge(
+            "casegate_spoken_behind",
+            "Members whose nodes lack a feature of this one, or never said what they speak",
+            behind,
+        ),
+        Reading::gauge(
+            "casegate_spoken_ahead",
+            "Members whose nodes speak a feature that is unknown here",
+            ahead,
+        ),
+        Reading::counter(
+            "casegate_spoken_ignored_total",
+            "Words of other nodes about what they speak that did not fit",
+            spoken.ignored(),
+        ),
+    ]
 }
 
 fn witness_readings(parts: &Parts) -> Vec<crate::metrics::Reading> {

@@ -17,6 +17,7 @@ mod erasures;
 mod error;
 mod expire;
 mod fence;
+mod gate;
 mod generations;
 mod index;
 mod log;
@@ -51,6 +52,7 @@ use crate::postings::{Postings, PostingsOptions};
 use crate::roster::validity::KeyTimeline;
 use crate::seal::SealKey;
 use crate::shred::ShredKeys;
+use crate::spoken::Spoken;
 use crate::store::{Batch, Store, StoreError, Table};
 
 pub use append::NewEntry;
@@ -151,6 +153,7 @@ struct Inner {
     seal: Arc<SealKey>,
     clock: Clock,
     evidence: Evidence,
+    spoken: Spoken,
     own: MemberId,
     keys: LogKeys,
     logs: RwLock<HashMap<Origin, Arc<Log>>>,
@@ -246,6 +249,7 @@ impl Ledger {
             standing: watch::channel(Standing::Open).0,
             access_fence: fence::Fence::open(),
             evidence: Evidence::new(store.clone(), options.clock.clone()),
+            spoken: Spoken::open(store.clone(), options.clock.clone())?,
             store,
             keys_at_start: shred.len(),
             shred,

@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, LedgerError, Log};
 use crate::roster::{Member, Roster};
 use crate::wire::v1;
 
+pub use bodies::{BODIES_ASKED_MAX, RANGES_MAX};
 pub use views::{Looked, SHOWN_MAX, Shown};
 
 /// Seconds between polls while nothing is watched, before jitter.
@@ -72,11 +73,12 @@ pub trait PeerTransport: Send + Sync + 'static {
         member: &MemberId,
         origin: &Origin,
     ) -> impl Future<Output = Result<v1::CheckpointNotice, PeerError>> + Send;
-    /// The newest checkpoint of every records log that a member holds.
+    /// The newest checkpoint of every records log that a member holds, and what
+    /// its node speaks.
     fn checkpoints(
         &self,
         member: &MemberId,
-    ) -> impl Future<Output = Result<Vec<v1::CheckpointNotice>, PeerError>> + Send;
+    ) -> impl Future<Output = Result<v1::ListCheckpointsResponse, PeerError>> + Send;
     /// The proof that a log's first `old` entries are the start of its first
     /// `size`, as a member tells it.
     fn consistency(
@@ -332,6 +334,7 @@ impl<P: PeerTransport> Replicator<P> {
                         newest = newer;
                     }
                     witnessed = newest.witnessed.clone();
+                    self.heard(member, newest.software.take()).await;
                     if let Err(e) = self.announced(member, newest).await {
                         return (progress, Some(e));
                     }
@@ -339,6 +342,16 @@ impl<P: PeerTransport> Replicator<P> {
                 Ok(Some(Err(e))) => return (progress, Some(e.into())),
                 Ok(None) => return (progress, None),
             }
+        }
+    }
+
+    /// Keeps what a member's node says that it runs and speaks.
+    async fn heard(&self, member: &MemberId, software: Option<v1::Software>) {
+        let Some(software) = software else { return };
+        let (spoken, of) = (self.ledger.spoken().clone(), member.clone());
+        let kept = tokio::task::spawn_blocking(move || spoken.hear(&of, &software));
+        if let Ok(Err(e)) = kept.await {
+            tracing::warn!(peer.member = %member, error = %e, "what a peer speaks is not kept");
         }
     }
 
@@ -517,6 +530,6 @@ pub fn notice_of(origin: &Origin, checkpoint: Bytes) -> v1::CheckpointNotice {
     v1::CheckpointNotice {
         origin: origin.to_string(),
         checkpoint,
-        witnessed: Bytes::new(),
+        ..Default::default()
     }
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use prost::Message;
 use serde_json::json;
 
-use super::layout::{BundlePath, LayoutError, split_entries};
+use super::layout::{BUNDLE_FORMAT, BundlePath, LayoutError, split_entries};
 use super::source::{LogState, Run, Source, SourceError};
 use super::writer::BundleWriter;
 use crate::blame::{Blame, Blamed};
@@ -25,9 +25,6 @@ use crate::merkle::{MerkleError, TILE_WIDTH};
 use crate::record::Entry;
 
 pub use super::writer::BundleOut;
-
-/// The schema of `bundle.json`.
-pub const BUNDLE_SCHEMA: &str = "casegate.bundle/1";
 
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]
@@ -359,11 +356,11 @@ impl Export<'_> {
             .map(|(member, why)| json!({"member": member.as_str(), "code": why.code}))
             .collect();
         let value = json!({
-            "schema": BUNDLE_SCHEMA,
+            "format": BUNDLE_FORMAT,
+            "software": concat!("casegate ", env!("CARGO_PKG_VERSION")),
             "federation": self.what.federation.as_str(),
             "member": self.what.member.as_str(),
             "exported_at": self.what.now,
-            "program": env!("CARGO_PKG_VERSION"),
             "logs": logs,
             "without_receipts_of": silent,
         });

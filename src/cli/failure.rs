@@ -28,6 +28,8 @@ pub enum Exit {
     Unreachable,
     /// A fault of the program or the node.
     Internal,
+    /// A newer casegate is needed to read it.
+    Newer,
     /// The config file, or a file that it names, is not right.
     Config,
 }
@@ -42,6 +44,7 @@ impl Exit {
             Self::Refused => 2,
             Self::Unreachable => 3,
             Self::Internal => 4,
+            Self::Newer => 5,
             Self::Config => 64,
         }
     }

@@ -62,6 +62,7 @@ pub(super) const REPORT: &[Column<v1::ImportReport>] = &[
     Column::data("kinds", |r| Cell::rows(&r.kinds, KINDS)),
     Column::data("refusals", |r| Cell::rows(&r.refusals, REFUSALS)),
     Column::data("warnings", |r| Cell::rows(&r.warnings, WARNINGS)),
+    Column::data("behind", |r| Cell::texts(&r.behind)),
 ];
 
 const COUNT: Column<KindCount> =
@@ -180,6 +181,15 @@ fn next(sheet: &mut Sheet, imported: &Imported<'_>, rejects: Option<String>) {
         ];
         sheet.say("message.publish.done", words);
         sheet.say("message.import.next", []);
+        behind(sheet, report);
+    }
+}
+
+/// Tells people whose nodes publishing waits for.
+pub(super) fn behind(sheet: &mut Sheet, report: &v1::ImportReport) {
+    if !report.behind.is_empty() {
+        let members = Cell::texts(&report.behind);
+        sheet.say("message.publish.behind", [("members", members)]);
     }
 }
 

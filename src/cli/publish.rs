@@ -153,6 +153,7 @@ pub fn sheet(case: &str, answer: &v1::PublishResponse, lang: Lang) -> Result<She
         };
         let words = [("count", count.into()), ("queued", queued.into())];
         sheet.say("message.publish.done", words);
+        import::behind(&mut sheet, report);
     }
     if report.not_linkable > 0 {
         let count = report.not_linkable.into();

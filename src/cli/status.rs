@@ -36,6 +36,10 @@ const REPLICAS: &[Replicas] = &[
     })
     .spare(1),
     Replicas::data("lost", |r| r.of.lost.into()),
+    Replicas::data("spoken", |r| match &r.of.spoken {
+        Some(spoken) => Cell::record(spoken, SPOKEN),
+        None => Cell::Null,
+    }),
     Replicas::seen("label.column.status", |r| {
         state(&[&r.of.alarm, &r.of.trouble])
     })
@@ -92,6 +96,16 @@ const FACTS: &[Column<v1::GetStatusResponse>] = &[
     Column::data("witnesses", |s| Cell::rows(&s.witnesses, WITNESSES)),
     Column::data("records_lost", |s| s.records_lost.into()),
     Column::data("access_closed", |s| (&s.access_closed).into()),
+    Column::data("features", |s| Cell::texts(&s.features)),
+    Column::data("behind", |s| Cell::texts(&s.behind)),
+];
+
+/// What a member's node said last that it runs and speaks.
+const SPOKEN: &[Column<v1::SpokenStatus>] = &[
+    Column::data("version", |s| (&s.version).into()),
+    Column::data("said_at", |s| Cell::Time(s.said_at)),
+    Column::data("lacks", |s| Cell::texts(&s.lacks)),
+    Column::data("unknown", |s| Cell::texts(&s.unknown)),
 ];
 
 /// What is wrong, or that nothing is.
@@ -197,6 +211,7 @@ fn troubles(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
         let why = Cell::Said(answer.access_closed.clone());
         sheet.say("message.status.access_closed", [("why", why)]);
     }
+    spoken(sheet, answer);
     if answer.records_lost > 0 {
         let count = answer.records_lost.into();
         sheet.say("message.status.own_lost", [("count", count)]);
@@ -218,6 +233,37 @@ fn troubles(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
             ("count", replica.key_invalid.into()),
         ];
         sheet.say("message.status.key_invalid", words);
+    }
+}
+
+/// Who is behind this node, and who is ahead of it.
+fn spoken(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
+    if !answer.behind.is_empty() {
+        let members = Cell::texts(&answer.behind);
+        sheet.say("message.publish.behind", [("members", members)]);
+    }
+    let silent = answer.replicas.iter().filter(|r| r.spoken.is_none());
+    let silent: Vec<&str> = silent.map(|r| r.member.as_str()).collect();
+    if !silent.is_empty() {
+        let members = Cell::texts(&silent);
+        sheet.say("message.status.unsaid", [("members", members)]);
+    }
+    let said = answer.replicas.iter();
+    for (member, spoken) in said.filter_map(|r| Some((&r.member, r.spoken.as_ref()?))) {
+        for (key, words) in [
+            ("message.status.lacks", &spoken.lacks),
+            ("message.status.ahead", &spoken.unknown),
+        ] {
+            if words.is_empty() {
+                continue;
+            }
+            let words = [
+                ("member", Cell::from(member)),
+                ("version", (&spoken.version).into()),
+                ("words", Cell::texts(words)),
+            ];
+            sheet.say(key, words);
+        }
     }
 }
 

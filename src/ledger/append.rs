@@ -163,6 +163,7 @@ impl Ledger {
     /// flushed, synced and indexed. Blocks the thread; all or nothing.
     ///
     /// # Errors
+    /// [`LedgerError::MembersBehind`] while a member's node would not read it;
     /// [`LedgerError::Store`] when the outcome of the write is unknown.
     pub fn append(
         &self,
@@ -192,12 +193,7 @@ impl Ledger {
         }
     }
 
-    fn plan(
-        &self,
-        name: LogName,
-        entries: Vec<NewEntry>,
-        mut with: Batch,
-    ) -> Result<Appending, LedgerError> {
+    fn check_open(&self, name: LogName) -> Result<(), LedgerError> {
         if !self.is_writable() {
             return Err(LedgerError::Stopped);
         }
@@ -208,6 +204,19 @@ impl Ledger {
         let standing = self.access_standing();
         if name == LogName::Access && standing != Standing::Open {
             return Err(LedgerError::AccessClosed(standing));
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        name: LogName,
+        entries: Vec<NewEntry>,
+        mut with: Batch,
+    ) -> Result<Appending, LedgerError> {
+        self.check_open(name)?;
+        if name == LogName::Records {
+            self.check_readers(&entries)?;
         }
         let own = self.writer(name);
         let guess = own.next();

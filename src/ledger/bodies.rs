@@ -172,7 +172,7 @@ impl Ledger {
         if late && !self.all_absent(log, chunk.start, end, head.bodies_upto)? {
             return Err(malformed("it answers for bodies that are not missing here"));
         }
-        let withheld = self.check_withheld(log, author, chunk.withheld.as_ref())?;
+        let withheld = self.check_withheld(log, author, &chunk)?;
         let Checked {
             states,
             decoded: fresh,

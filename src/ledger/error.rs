@@ -3,7 +3,7 @@
 use super::{Standing, segment};
 use crate::blame::{Blame, Blamed};
 use crate::checkpoint::CheckpointError;
-use crate::ids::{KeyId, LogIndex, Origin};
+use crate::ids::{KeyId, LogIndex, MemberId, Origin};
 use crate::merkle::MerkleError;
 use crate::postings::PostingsError;
 use crate::record::RecordError;
@@ -94,6 +94,17 @@ pub enum LedgerError {
          seed file as keys.checkpoint and restart the node"
     )]
     NoCheckpointKey(KeyId),
+    /// Some members' nodes do not read yet what would be written.
+    #[error(
+        "not yet: {} an older casegate that does not read {word}; have them upgrade, and try again",
+        named(members)
+    )]
+    MembersBehind {
+        /// The word for what they would have to read.
+        word: &'static str,
+        /// Who is behind.
+        members: Vec<MemberId>,
+    },
     /// The Merkle tiles here do not fit the log; a reindex rebuilds them.
     #[error("the Merkle tiles here are damaged: {0}")]
     Tiles(#[from] MerkleError),
@@ -139,6 +150,7 @@ impl Blamed for LedgerError {
             Self::Closed(_)
             | Self::AccessClosed(_)
             | Self::HeldBack(_)
+            | Self::MembersBehind { .. }
             | Self::NoKey { .. }
             | Self::NoCheckpointKey(_) => Blame::Unavailable,
             Self::Store(_)
@@ -161,6 +173,7 @@ impl Blamed for LedgerError {
             Self::NoCheckpointKey(_) => "ledger.no_checkpoint_key",
             Self::Tiles(_) => "ledger.tiles",
             Self::NoLog(_) => "ledger.no_log",
+            Self::MembersBehind { .. } => "ledger.members_behind",
             Self::Store(e) => e.code(),
             Self::Shred(_) => "ledger.shred",
             Self::Postings(_) => "ledger.postings",
@@ -171,6 +184,31 @@ impl Blamed for LedgerError {
             Self::NewerRoster(_) => "ledger.newer_roster",
             Self::Stopped => "ledger.stopped",
         }
+    }
+}
+
+/// Members that a sentence names; of more it says how many.
+const NAMED_MAX: usize = 10;
+
+/// Members, with commas.
+fn some_of(members: &[MemberId]) -> String {
+    let named: Vec<&str> = members
+        .iter()
+        .take(NAMED_MAX)
+        .map(MemberId::as_str)
+        .collect();
+    match members.len().saturating_sub(NAMED_MAX) {
+        0 => named.join(", "),
+        more => format!("{} (+{more})", named.join(", ")),
+    }
+}
+
+/// Members as the subject of a sentence, with its verb.
+fn named(members: &[MemberId]) -> String {
+    match members {
+        [one] => format!("{one} runs"),
+        [one, other] => format!("{one} and {other} run"),
+        many => format!("{} run", some_of(many)),
     }
 }
 

@@ -24,6 +24,7 @@ use super::NodeError;
 use super::serving::{KEEP_ALIVE_S, STREAMS_MAX, Serving, WINDOW_BYTES, stopped};
 use crate::rpc::MESSAGE_BYTES_MAX;
 use crate::rpc::audit::{AuditService, static_log};
+use crate::rpc::refusals::{is_grpc, no_service, worded};
 use crate::tls::{Conn, Incoming, ListenerKind, TlsServer, accept};
 use crate::wire::v1::audit_server::AuditServer;
 
@@ -44,11 +45,19 @@ impl Serving<'_> {
         let calls = AuditServer::new(service.clone())
             .max_decoding_message_size(self.limits.message_bytes_max)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let router = Routes::new(calls)
+        let routes = Routes::new(calls)
             .add_service(self.health())
-            .add_service(self.reflection()?)
-            .into_axum_router()
-            .fallback(move |request: Request| static_log::serve(service.clone(), request));
+            .add_service(self.reflection()?);
+        let router = worded(routes).fallback(move |request: Request| {
+            let service = service.clone();
+            async move {
+                if is_grpc(&request) {
+                    no_service()
+                } else {
+                    static_log::serve(service, request).await
+                }
+            }
+        });
         let tls = TlsServer::new(
             parts.material.clone(),
             parts.rosters.handle(),

@@ -7,11 +7,41 @@ use std::sync::atomic::Ordering;
 
 use super::{PeerTransport, PullError, Replicator};
 use crate::ids::{LogIndex, MemberId};
-use crate::ledger::Log;
+use crate::ledger::{Log, Range};
 use crate::roster::Member;
 
 /// Absent bodies that are asked for again in one go.
 pub(super) const ABSENT_MAX: usize = 4_096;
+/// Ranges that one request for bodies may name.
+pub const RANGES_MAX: usize = 8_192;
+/// Bodies that one request may ask for.
+pub const BODIES_ASKED_MAX: u64 = 1 << 20;
+
+/// Sorted ranges as requests that a peer answers; ranges that touch are one.
+fn requests(ranges: impl IntoIterator<Item = Range>) -> Vec<Vec<Range>> {
+    let (mut all, mut last, mut bodies) = (vec![], Vec::<Range>::new(), 0);
+    for (mut start, end) in ranges {
+        while start < end {
+            let touches = last.last().is_some_and(|before| before.1 == start);
+            if bodies == BODIES_ASKED_MAX || (last.len() == RANGES_MAX && !touches) {
+                all.push(std::mem::take(&mut last));
+                bodies = 0;
+                continue;
+            }
+            let upto = end.min(start.saturating_add(BODIES_ASKED_MAX - bodies));
+            bodies += upto - start;
+            match last.last_mut() {
+                Some(before) if before.1 == start => before.1 = upto,
+                _ => last.push((start, upto)),
+            }
+            start = upto;
+        }
+    }
+    if !last.is_empty() {
+        all.push(last);
+    }
+    all
+}
 
 impl<P: PeerTransport> Replicator<P> {
     /// Asks again for what owners withheld, if the newest roster moved this member.
@@ -50,8 +80,7 @@ impl<P: PeerTransport> Replicator<P> {
             })
             .await
             .map_err(refused)?;
-        if !retractions.is_empty() {
-            let ranges = retractions.iter().map(|at| (at.0, at.0 + 1)).collect();
+        for ranges in requests(retractions.iter().map(|at| (at.0, at.0 + 1))) {
             let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
             while let Some(chunk) = answers.recv().await {
                 let chunk = chunk?;
@@ -116,21 +145,52 @@ impl<P: PeerTransport> Replicator<P> {
             from: from.clone(),
             source,
         };
-        let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
         let mut held = 0;
-        while let Some(chunk) = answers.recv().await {
-            let chunk = chunk?;
-            let accepted = self
-                .blocking(log, author, move |ledger, log, author| {
-                    ledger.accept_bodies(log, author, chunk)
-                })
-                .await
-                .map_err(refused)?;
-            held += accepted.held;
-            self.counts
-                .bodies
-                .fetch_add(accepted.held, Ordering::Relaxed);
+        for ranges in requests(ranges) {
+            let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
+            while let Some(chunk) = answers.recv().await {
+                let chunk = chunk?;
+                let accepted = self
+                    .blocking(log, author, move |ledger, log, author| {
+                        ledger.accept_bodies(log, author, chunk)
+                    })
+                    .await
+                    .map_err(refused)?;
+                held += accepted.held;
+                self.counts
+                    .bodies
+                    .fetch_add(accepted.held, Ordering::Relaxed);
+            }
         }
         Ok(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_stays_within_what_a_peer_answers() {
+        assert!(requests([]).is_empty());
+        assert_eq!(requests([(3, 4), (4, 5), (7, 9)]), [[(3, 5), (7, 9)]]);
+        let max = BODIES_ASKED_MAX;
+        assert_eq!(
+            requests([(5, 2 * max + 6)]),
+            [
+                [(5, max + 5)],
+                [(max + 5, 2 * max + 5)],
+                [(2 * max + 5, 2 * max + 6)]
+            ]
+        );
+        assert_eq!(
+            requests([(0, 1), (2, max + 2)]),
+            [vec![(0, 1), (2, max + 1)], vec![(max + 1, max + 2)]]
+        );
+        let apart = requests((0..2 * RANGES_MAX as u64 + 1).map(|n| (2 * n, 2 * n + 1)));
+        let lengths: Vec<usize> = apart.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [RANGES_MAX, RANGES_MAX, 1]);
+        let end = u64::MAX;
+        assert_eq!(requests([(end - 1, end)]), [[(end - 1, end)]]);
     }
 }

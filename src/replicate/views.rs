@@ -168,9 +168,10 @@ impl<P: PeerTransport> Replicator<P> {
     /// # Errors
     /// [`PeerError`] when it does not answer.
     pub async fn gossip(&self, member: &MemberId) -> Result<(), PeerError> {
-        let notices = self.peers.checkpoints(member).await?;
+        let answer = self.peers.checkpoints(member).await?;
+        self.heard(member, answer.software).await;
         let mut proofs = 0;
-        for notice in notices.into_iter().take(NOTICES_MAX) {
+        for notice in answer.checkpoints.into_iter().take(NOTICES_MAX) {
             let Ok(origin) = notice.origin.parse::<Origin>() else {
                 continue;
             };

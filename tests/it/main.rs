@@ -56,5 +56,6 @@ mod tls;
 mod torsion;
 mod validity;
 mod values;
+mod versions;
 mod views;
 mod witness;

@@ -36,7 +36,9 @@ pub(super) fn run(args: &MatchArgs, clock: &Clock, output: &Output) -> Result<Sh
     let jobs = threads(args.jobs);
     let report = compare(&args.bundles, &policy, jobs, clock.now(), &progress);
     drop(bar);
-    Ok(sheet(&report.map_err(|error| refused(&error))?)?)
+    Ok(sheet(
+        &report.map_err(|error| refused(&error, output.lang()))?,
+    )?)
 }
 
 type Logs = Column<MatchedLog>;

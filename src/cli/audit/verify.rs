@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::show;
+use crate::audit::layout::BUNDLE_FORMAT;
 use crate::audit::verify::{
     Options, POLICY_BYTES_MAX, Policy, RecordLine, Report, Step, VerifyError, verify,
 };
+use crate::blame::Blamed;
 use crate::cli::failure::{CommandError, Exit};
 use crate::cli::output::Output;
 use crate::cli::sheet::Sheet;
 use crate::clock::Clock;
+use crate::lang::Lang;
 
 /// Verifies a bundle offline, with keys from the policy only.
 #[derive(Clone, Debug, clap::Args)]
@@ -50,12 +53,25 @@ pub(super) fn threads(jobs: Option<u16>) -> usize {
 }
 
 /// Why a bundle could not be looked at.
-pub(super) fn refused(error: &VerifyError) -> CommandError {
+pub(super) fn refused(error: &VerifyError, lang: Lang) -> CommandError {
     let exit = match error {
         VerifyError::Write(_) | VerifyError::Unpack(_) => Exit::Internal,
-        VerifyError::Unreadable { .. } | VerifyError::Archive(_) | VerifyError::NoMember => {
-            Exit::Refused
+        VerifyError::Newer { found, software } => {
+            let words = [
+                ("found", &*found.to_string()),
+                ("known", &BUNDLE_FORMAT.to_string()),
+                ("software", software),
+            ];
+            return CommandError::Ended {
+                exit: Exit::Newer,
+                code: error.code(),
+                sentence: lang.coded("error", error.code(), &words),
+            };
         }
+        VerifyError::Unreadable { .. }
+        | VerifyError::Archive(_)
+        | VerifyError::NoMember
+        | VerifyError::NoFormat => Exit::Refused,
     };
     CommandError::ended(exit, error)
 }
@@ -67,7 +83,9 @@ pub(super) fn run(
 ) -> Result<Sheet, CommandError> {
     let policy = read_policy(&args.policy)?;
     let report = looked_at(args, &policy, clock, output)?;
-    Ok(show::sheet(&report.map_err(|error| refused(&error))?)?)
+    Ok(show::sheet(
+        &report.map_err(|error| refused(&error, output.lang()))?,
+    )?)
 }
 
 fn looked_at(

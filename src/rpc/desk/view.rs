@@ -14,6 +14,7 @@ use crate::node::Parts;
 use crate::publish::PublishState;
 use crate::record::{Audience, Body, Entry};
 use crate::rpc::status::to_officer;
+use crate::spoken::Said;
 use crate::wire::v1::{self, CaseElement, CaseRow, CaseState, CaseSummary, LogLine, LogSummary};
 
 /// Cases that a list carries, when the officer names no limit.
@@ -52,6 +53,7 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             forked: forked.is_some_and(|forked| forked.unwrap_or(false)),
             key_invalid: 0,
             lost: lost.map_or(0, |lost| lost.unwrap_or(0)),
+            spoken: parts.ledger.spoken().of(id).map(spoken_status),
         });
     }
     let counting = Arc::clone(parts);
@@ -97,7 +99,24 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             Standing::Open => String::new(),
             closed => closed.access_sentence().to_owned(),
         },
+        features: crate::spoken::own().features,
+        behind: behind(parts),
     }
+}
+
+fn spoken_status(said: Said) -> v1::SpokenStatus {
+    v1::SpokenStatus {
+        lacks: said.lacks(),
+        unknown: said.unknown(),
+        version: said.version,
+        said_at: said.said_at,
+    }
+}
+
+/// The members whose nodes publishing waits for.
+pub(super) fn behind(parts: &Parts) -> Vec<String> {
+    let members = parts.ledger.members_behind();
+    members.iter().map(ToString::to_string).collect()
 }
 
 /// How far each witness of the own logs is.

@@ -164,6 +164,77 @@ fn a_body_is_withheld_only_with_the_owners_signature_for_this_reader() {
     t.accept_good();
 }
 
+/// hefei's word, signed as it should be, that it withholds these from wuhu.
+fn withheld(t: &Answers, version: u64, ranges: &[(u64, u64)]) -> casegate::wire::v1::Withheld {
+    let key = t.ledgers.keys("hefei").records;
+    let bytes = withheld_bytes(&origin("hefei"), &id("wuhu"), version, ranges);
+    let wire = |&(start, end): &(u64, u64)| IndexRange { start, end };
+    casegate::wire::v1::Withheld {
+        roster_version: version,
+        ranges: ranges.iter().map(wire).collect(),
+        signature: Some(casegate::wire::v1::Signature {
+            key_id: key.id().as_bytes().to_vec().into(),
+            signature: key.sign(&bytes).to_vec().into(),
+        }),
+    }
+}
+
+#[test]
+fn a_withholding_is_of_the_bodies_that_are_answered_so_and_of_no_others() {
+    let t = Answers::new();
+    for ranges in [
+        &[(14, 18)][..],
+        &[(13, 17)],
+        &[(14, 16)],
+        &[(0, u64::MAX)],
+        &[(14, 17), (17, 18)],
+        &[(14, 17), (30, 40)],
+        &[(14, 17), (14, 17)],
+        &[(15, 17), (14, 15)],
+        &[(14, 17), (19, 19)],
+        &[(14, 17), (19, 5)],
+        &[],
+    ] {
+        let signed = withheld(&t, 1, ranges);
+        t.tampered(&format!("{ranges:?}"), |c| c.withheld = Some(signed));
+    }
+    let mut chunk = t.good.clone();
+    chunk.withheld = Some(withheld(&t, 1, &[(14, 15), (15, 17)]));
+    let author = t.ledgers.member("hefei");
+    let accepted = t.reader.accept_bodies(&t.log, &author, chunk);
+    assert_eq!(accepted.expect("in pieces").not_for_me, 3);
+}
+
+#[test]
+fn what_is_withheld_under_a_roster_to_come_is_asked_for_again() {
+    let t = Answers::new();
+    let history = t.ledgers.dev.chain.history().to_vec();
+    t.reader
+        .follow_rosters(Arc::new(arc_swap::ArcSwap::from_pointee(history)));
+    let mut chunk = t.good.clone();
+    chunk.withheld = Some(withheld(&t, 2, &[(14, 17)]));
+    let author = t.ledgers.member("hefei");
+    let accepted = t.reader.accept_bodies(&t.log, &author, chunk);
+    let accepted = accepted.expect("nobody is blamed");
+    assert_eq!(
+        (accepted.held, accepted.not_for_me, accepted.absent),
+        (9, 0, 3)
+    );
+    let absent = || t.reader.absent(&t.log, 10).expect("absent");
+    assert_eq!(absent(), [(14, 17)]);
+    // The same under the roster that is here.
+    let wuhu = t.ledgers.member("wuhu");
+    let theirs = t.owner.log(&origin("hefei")).expect("the log");
+    let late = t
+        .owner
+        .serve_bodies(&theirs, LogIndex(14), 17, t.ledgers.reader(&wuhu));
+    let late = t
+        .reader
+        .accept_bodies(&t.log, &author, late.expect("an answer"));
+    assert_eq!(late.expect("settled").not_for_me, 3);
+    assert!(absent().is_empty());
+}
+
 #[test]
 fn answers_that_do_not_fit_the_question_are_refused() {
     let t = Answers::new();

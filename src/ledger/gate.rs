@@ -1,0 +1,67 @@
+//! What may be written yet: a body type is appended to the records log once
+//! every member's node says that it reads it, or the roster requires it
+//! (PROTOCOL.md section 18). The access log is read at home, and not held up.
+
+use super::append::NewEntry;
+use super::{Ledger, LedgerError};
+use crate::ids::MemberId;
+use crate::record::BodyType;
+use crate::roster::Roster;
+use crate::spoken::{BASE, Spoken};
+
+/// The word for what a reader of a body type speaks. What ends bodies, or says
+/// that they ended, has none: it is written whatever others say.
+fn word_of(body_type: BodyType) -> Option<&'static str> {
+    match body_type {
+        BodyType::Element | BodyType::CaseNotice | BodyType::Amend => Some(BASE),
+        BodyType::Retract | BodyType::Receipt | BodyType::Erasure => None,
+        BodyType::Access | BodyType::Unspecified => None,
+    }
+}
+
+/// Whether the roots require every node to speak `word`: a node that does not
+/// refuses to serve, so that nobody waits for it.
+fn is_required(_roster: &Roster, _word: &str) -> bool {
+    false
+}
+
+impl Ledger {
+    /// What the members' nodes say that they speak.
+    #[must_use]
+    pub fn spoken(&self) -> &Spoken {
+        &self.0.spoken
+    }
+
+    /// Refuses entries for the records log that some member's node would not read.
+    pub(super) fn check_readers(&self, entries: &[NewEntry]) -> Result<(), LedgerError> {
+        self.check_types(entries.iter().map(|entry| entry.body.body_type()))
+    }
+
+    /// The members whose nodes what is published of cases waits for.
+    #[must_use]
+    pub fn members_behind(&self) -> Vec<MemberId> {
+        let published = [BodyType::Element, BodyType::CaseNotice, BodyType::Amend];
+        match self.check_types(published.into_iter()) {
+            Err(LedgerError::MembersBehind { members, .. }) => members,
+            Ok(()) | Err(_) => vec![],
+        }
+    }
+
+    fn check_types(&self, types: impl Iterator<Item = BodyType>) -> Result<(), LedgerError> {
+        let newest = self.0.rosters.get().and_then(|h| h.load().last().cloned());
+        let Some(roster) = newest else {
+            return Ok(());
+        };
+        let mut words: Vec<&str> = types.filter_map(word_of).collect();
+        words.sort_unstable();
+        words.dedup();
+        words.retain(|word| !is_required(&roster, word));
+        for word in words {
+            let members = self.0.spoken.behind(&roster, &self.0.own, word);
+            if !members.is_empty() {
+                return Err(LedgerError::MembersBehind { word, members });
+            }
+        }
+        Ok(())
+    }
+}
