@@ -27,7 +27,7 @@ const HITS: &[Hits] = &[
     Hits::of("kind", "label.column.kind", |h| {
         Cell::word("label.kind", &h.kind)
     }),
-    Hits::of("value", "label.column.value", |h| (&h.value).into()),
+    Hits::of("value", "label.column.value", |h| (&h.value).into()).flow(),
     Hits::of("member", "label.column.member", |h| (&h.member).into()),
     Hits::of("case_ref", "label.column.case_ref", |h| {
         Cell::Case(h.case_ref.to_vec())

@@ -102,12 +102,11 @@ const PAIRS: &[Pairs] = &[
     Pairs::of("score", "label.column.score", |p| {
         Cell::Fraction(p.score, 2)
     }),
-    Pairs::seen("label.column.contact_a", |p| contact(p.a.as_ref()))
-        .flow()
-        .spare(2),
-    Pairs::seen("label.column.contact_b", |p| contact(p.b.as_ref()))
-        .flow()
-        .spare(1),
+    Pairs::seen("label.column.contacts", |p| {
+        Cell::List(vec![contact(p.a.as_ref()), contact(p.b.as_ref())])
+    })
+    .flow()
+    .spare(1),
     Pairs::of("first_seen", "label.column.first_seen", |p| {
         Cell::Day(p.first_day)
     })

@@ -37,7 +37,7 @@ const MATCHES: &[Matches] = &[
     Matches::of("kind", "label.column.kind", |m| {
         Cell::word("label.kind", &m.kind)
     }),
-    Matches::of("value", "label.column.value", |m| (&m.value).into()),
+    Matches::of("value", "label.column.value", |m| (&m.value).into()).flow(),
     Matches::of("member", "label.column.member", |m| (&m.member).into()),
     Matches::of("case_ref", "label.column.case_ref", |m| {
         Cell::Case(m.case_ref.to_vec())

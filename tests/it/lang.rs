@@ -213,7 +213,11 @@ fn every_word_of_a_closed_set_that_reaches_a_table_has_words_of_its_own() {
     let sets: Vec<(&str, Vec<String>)> = vec![
         (
             "label.method",
-            Method::ALL.iter().map(|m| m.as_str().to_owned()).collect(),
+            Method::ALL
+                .iter()
+                .map(|m| m.as_str().to_owned())
+                .chain(texts(&["custodian.evaluate"]))
+                .collect(),
         ),
         (
             "label.right",

@@ -72,7 +72,7 @@ const ELEMENTS: &[Elements] = &[
     Elements::of("kind", "label.column.kind", |e| {
         Cell::word("label.kind", &e.kind)
     }),
-    Elements::of("value", "label.column.value", |e| (&e.value).into()),
+    Elements::of("value", "label.column.value", |e| (&e.value).into()).flow(),
     Elements::of("role", "label.column.role", |e| {
         Cell::word("label.role", &e.role)
     })

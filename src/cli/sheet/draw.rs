@@ -9,7 +9,7 @@ use crate::lang::Lang;
 /// Columns between two columns.
 const GAP: usize = 2;
 /// Columns to which a text that wraps is narrowed before others are left out.
-const FLOW_MIN: usize = 22;
+const FLOW_MIN: usize = 24;
 /// Columns to which what does not wrap is cut at most.
 const WHOLE_MIN: usize = 8;
 
@@ -212,7 +212,8 @@ impl Table {
                 width: 0,
             };
             column.width = column.natural();
-            Some(column)
+            // What is empty in every row says nothing.
+            (view.wide || !column.is_empty()).then_some(column)
         });
         let mut table = Self {
             columns: columns.collect(),
@@ -239,15 +240,12 @@ impl Table {
             }
             let spare = self.columns.iter().enumerate();
             let spare = spare.filter(|(_, column)| column.place.look.spare > 0);
-            let goes = spare.max_by_key(|(_, c)| (c.is_empty(), c.place.look.spare));
+            let goes = spare.max_by_key(|(_, column)| column.place.look.spare);
             let Some(at) = goes.map(|(at, _)| at) else {
                 self.cut_down(limit);
                 return;
             };
-            let gone = self.columns.remove(at);
-            if !gone.is_empty() {
-                self.left_out.push(gone.heading);
-            }
+            self.left_out.push(self.columns.remove(at).heading);
         }
     }
 

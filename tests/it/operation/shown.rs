@@ -315,6 +315,28 @@ fn everything_is_shown_to_whom_asks_for_it_however_wide() {
 }
 
 #[test]
+fn a_list_says_how_many_there_are_and_what_shows_the_others() {
+    let text = |total, hits: usize| {
+        let one = answers::hits().hits;
+        let answer = v1::HitsResponse {
+            hits: std::iter::repeat_n(one[0].clone(), hits).collect(),
+            total,
+        };
+        drawn(&hits::sheet(&answer), false, Lang::En, Some(100))
+    };
+    assert!(text(1_472, 5).contains("5 of 1472 shown: --limit asks for more"));
+    assert!(text(5, 5).ends_with("5 rows\n"));
+    let mut matches = answers::query();
+    matches.matches = std::iter::repeat_n(matches.matches[0].clone(), 60).collect();
+    let sheet = query::sheet("A-2026-1", &matches);
+    let text = drawn(&sheet, false, Lang::En, Some(100));
+    assert!(
+        text.contains("the first 50 of 60 shown: --wide shows all"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_there_is_no_room_for_is_named() {
     let sheet = query::sheet("A-2026-1", &answers::query());
     let text = drawn(&sheet, false, Lang::En, Some(60));
