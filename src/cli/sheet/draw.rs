@@ -10,6 +10,8 @@ use crate::lang::Lang;
 const GAP: usize = 2;
 /// Columns to which a text that wraps is narrowed before others are left out.
 const FLOW_MIN: usize = 24;
+/// Columns to which it is narrowed before anything is cut.
+const FLOW_LEAST: usize = 12;
 /// Columns to which what does not wrap is cut at most.
 const WHOLE_MIN: usize = 8;
 
@@ -260,18 +262,23 @@ impl Table {
         }
     }
 
-    /// Nothing is left that could be left out: texts are cut, the widest first.
+    /// Nothing is left that could be left out: what wraps becomes narrower still,
+    /// then texts are cut, the widest first.
     fn cut_down(&mut self, limit: usize) {
         for column in &mut self.columns {
             column.width = column.floor();
         }
-        while self.total() > limit {
-            let may = |c: &&mut Fitted| !c.number && c.width > WHOLE_MIN;
-            let Some(column) = self.columns.iter_mut().filter(may).max_by_key(|c| c.width) else {
-                return;
-            };
-            column.width -= 1;
-            self.cut |= !column.place.look.flow;
+        for (flows, least) in [(true, FLOW_LEAST), (false, WHOLE_MIN)] {
+            while self.total() > limit {
+                let may =
+                    |c: &&mut Fitted| !c.number && c.width > least && (c.place.look.flow || !flows);
+                let Some(column) = self.columns.iter_mut().filter(may).max_by_key(|c| c.width)
+                else {
+                    break;
+                };
+                column.width -= 1;
+                self.cut |= !column.place.look.flow;
+            }
         }
     }
 
