@@ -53,7 +53,7 @@ pub enum Cell {
     /// Who may receive something, as it is written in files.
     Audience(String),
     /// Several values.
-    List(Vec<Cell>),
+    List(Vec<Self>),
     /// Counts by a word of that family.
     Counts(&'static str, Vec<KindCount>),
     /// Values under keys; people see the cells that have a heading.
@@ -61,9 +61,9 @@ pub enum Cell {
     /// A list within a cell, for programs only.
     Rows(Vec<Record>),
     /// Values side by side, for people only.
-    Beside(Vec<Cell>),
+    Beside(Vec<Self>),
     /// A sentence of the catalogue, for people only.
-    Phrase(&'static str, Vec<(&'static str, Cell)>),
+    Phrase(&'static str, Vec<(&'static str, Self)>),
     /// What is JSON already, for programs only.
     Data(serde_json::Value),
 }

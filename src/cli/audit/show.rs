@@ -186,7 +186,7 @@ pub(super) fn sheet(report: &Report) -> std::io::Result<Sheet> {
 fn lists(sheet: &mut Sheet, report: &Report) {
     let counted = |count: &VerdictCount| Counted {
         wrong: count.verdict.is_fault(report.require_witnessed),
-        count: count.clone(),
+        count: *count,
     };
     let verdicts: Vec<Counted> = report.verdicts.iter().map(counted).collect();
     sheet.section(Section::of(&verdicts, VERDICTS).titled("audit.title.verdicts"));

@@ -25,7 +25,7 @@ type Erasures = Column<v1::Erasure>;
 
 /// A range of records.
 const ERASURES: &[Erasures] = &[
-    Erasures::seen("label.column.records", |e| range(e)),
+    Erasures::seen("label.column.records", range),
     Erasures::data("start", |e| e.range.unwrap_or_default().start.into()),
     Erasures::data("end", |e| e.range.unwrap_or_default().end.into()),
     Erasures::data("retracted_by", |e| Cell::maybe(e.retracted_by)),
@@ -45,8 +45,8 @@ const ERASURES: &[Erasures] = &[
     Erasures::data("confirmations", |e| {
         Cell::rows(&e.confirmations, CONFIRMATIONS)
     }),
-    Erasures::seen("label.column.confirmed", |e| confirmed(e)),
-    Erasures::seen("label.column.pending", |e| pending(e)).flow(),
+    Erasures::seen("label.column.confirmed", confirmed),
+    Erasures::seen("label.column.pending", pending).flow(),
 ];
 
 /// The word for what a member has said.
