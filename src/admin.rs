@@ -20,6 +20,10 @@ pub const CONFLICTS: &str = "casegate_evidence_conflicts";
 pub const MAY_SIGN: &str = "casegate_ledger_may_sign";
 /// The gauge of the own records log's size.
 pub const RECORDS_SIZE: &str = "casegate_ledger_records_size";
+/// The gauge of bodies that only a later version reads.
+pub const NEWER_BODIES: &str = "casegate_ledger_newer_bodies";
+/// The gauge of bodies that their authors signed against a rule.
+pub const REFUSED_BODIES: &str = "casegate_ledger_refused_bodies";
 
 /// Serves until `stop`.
 pub async fn serve(parts: Arc<Parts>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
@@ -161,6 +165,7 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             u64::from(unready(parts).is_empty()),
         ),
     ];
+    out.extend(unread(parts));
     out.extend(witness_readings(parts));
     out.extend(spoken_readings(parts));
     let mut watching = 0;
@@ -195,6 +200,28 @@ fn spoken_readings(parts: &Parts) -> Vec<crate::metrics::Reading> {
             "casegate_spoken_ignored_total",
             "Words of other nodes about what they speak that did not fit",
             spoken.ignored(),
+        ),
+    ]
+}
+
+/// Bodies that are held and not read. A count that fails is no reading, not 0.
+fn unread(parts: &Parts) -> Vec<crate::metrics::Reading> {
+    use crate::metrics::Reading;
+    let Ok(counts) = parts.ledger.opaque_counts() else {
+        return vec![];
+    };
+    let newer = counts.values().map(|count| count.newer).sum();
+    let refused = counts.values().map(|count| count.refused).sum();
+    vec![
+        Reading::gauge(
+            NEWER_BODIES,
+            "Bodies of a later version, which an upgrade reads",
+            newer,
+        ),
+        Reading::gauge(
+            REFUSED_BODIES,
+            "Bodies that their authors signed against a rule",
+            refused,
         ),
     ]
 }

@@ -2,6 +2,9 @@
 //! require of every node, and what a node says of itself. A word is never
 //! used again for something else. Pure.
 
+/// The word that every version speaks: what stands in records since the first.
+pub const BASE: &str = "records-1";
+
 /// What this software speaks, sorted.
 ///
 /// - `key-algorithms`: keys, signatures and limits by algorithm; an unknown
@@ -9,7 +12,7 @@
 /// - `opaque-bodies`: what is newer in a body is kept and not read.
 /// - `records-1`: statements of version 1 with the bodies of PROTOCOL.md
 ///   section 5; spoken by every version there is.
-pub const SPOKEN: &[&str] = &["key-algorithms", "opaque-bodies", "records-1"];
+pub const SPOKEN: &[&str] = &["key-algorithms", "opaque-bodies", BASE];
 
 /// The most words that a roster may require, or a node may say.
 pub const WORDS_MAX: usize = 64;

@@ -2,6 +2,7 @@
 //! what is new, falls back to jittered polling, and to relays when the owner
 //! is out of reach. It owns the state that is shown for each member.
 
+mod alarms;
 mod bodies;
 mod generations;
 mod standing;
@@ -25,6 +26,7 @@ use crate::ledger::{Ledger, LedgerError, Log};
 use crate::roster::{Member, Roster};
 use crate::wire::v1;
 
+pub use alarms::{Alarm, Alarms};
 pub use bodies::{BODIES_ASKED_MAX, RANGES_MAX};
 pub use views::{Looked, SHOWN_MAX, Shown};
 
@@ -128,8 +130,8 @@ pub struct ReplicaState {
     pub fresh_at: Option<UnixSeconds>,
     /// The last failure, in words.
     pub trouble: Option<String>,
-    /// The last refusal of something that was signed or sent wrong.
-    pub alarm: Option<String>,
+    /// What was signed or sent wrong, and when that began and ended.
+    pub alarms: Alarms,
 }
 
 /// Counts since the node started.
@@ -283,11 +285,13 @@ impl<P: PeerTransport> Replicator<P> {
             } else {
                 tracing::debug!(peer.member = %member, error = %error, "a peer is out of reach");
             }
+            let now = self.ledger.clock().now();
+            let about = self.roster.load().origin(member, LogName::Records);
             self.note(member, |state| {
                 state.watching = false;
                 state.trouble = Some(error.to_string());
-                if misbehaved {
-                    state.alarm = Some(error.to_string());
+                if misbehaved && about.is_some() {
+                    state.alarms.raise(about, error.to_string(), now);
                 }
             });
         }
@@ -306,6 +310,7 @@ impl<P: PeerTransport> Replicator<P> {
         };
         let mut witnessed = Bytes::new();
         let mut reopened = self.reopened.subscribe();
+        let mut announced = false;
         loop {
             self.pull_ended(member).await;
             if let Err(e) = self.pull_member(member, member).await {
@@ -315,6 +320,12 @@ impl<P: PeerTransport> Replicator<P> {
                 return (progress, Some(e));
             }
             progress = true;
+            self.look_at_refused(member).await;
+            let origin = self.roster.load().origin(member, LogName::Records);
+            // The log was followed to its end, and what was announced holds.
+            if let Some(origin) = origin.filter(|_| announced) {
+                self.absolve(member, &origin);
+            }
             let now = self.ledger.clock().now();
             self.note(member, |state| {
                 state.watching = true;
@@ -338,6 +349,7 @@ impl<P: PeerTransport> Replicator<P> {
                     if let Err(e) = self.announced(member, newest).await {
                         return (progress, Some(e));
                     }
+                    announced = true;
                 }
                 Ok(Some(Err(e))) => return (progress, Some(e.into())),
                 Ok(None) => return (progress, None),
@@ -415,6 +427,7 @@ impl<P: PeerTransport> Replicator<P> {
             };
             match pulled {
                 Ok(true) => {
+                    self.look_at_refused(member).await;
                     self.note(member, |_| {});
                     return;
                 }
@@ -423,7 +436,9 @@ impl<P: PeerTransport> Replicator<P> {
                     if source.blame() == Blame::Misbehaved
                         && !matches!(source, LedgerError::Forked(_)) =>
                 {
-                    self.blame(&from, &source);
+                    if let Some(about) = roster.origin(member, LogName::Records) {
+                        self.blame(&from, &about, &source);
+                    }
                 }
                 Err(e) => {
                     self.settle(member, (false, Some(e)));
@@ -497,6 +512,10 @@ impl<P: PeerTransport> Replicator<P> {
             self.changed.send_modify(|n| *n += 1);
         }
         let fetched = self.fetch_bodies(&log, author, from).await?;
+        // Of an owner more is judged than what is pulled: see `watch_once`.
+        if *from != author.id {
+            self.absolve(from, origin);
+        }
         Ok(fetched || log.size() > before)
     }
 

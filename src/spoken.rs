@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use prost::Message;
 
 use crate::clock::{Clock, UnixSeconds};
-use crate::features::{SPOKEN, WORDS_MAX, is_word};
+use crate::features::{BASE, SPOKEN, WORDS_MAX, is_word};
 use crate::ids::MemberId;
 use crate::roster::{MemberRole, Roster};
 use crate::store::{Batch, Store, StoreError, Table};
@@ -20,8 +20,6 @@ use crate::wire::v1;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The protocol versions that are spoken here.
 pub const PROTOCOLS: &[&str] = &["casegate.v1"];
-/// The word that every version speaks: a node that said nothing speaks it too.
-pub const BASE: &str = "records-1";
 
 /// Bytes of a version that are taken.
 const VERSION_BYTES_MAX: usize = 64;

@@ -101,6 +101,8 @@ pub enum Table {
     Audiences = 40,
     /// Member → what its node said last that it runs and speaks.
     Spoken = 41,
+    /// (log number, index) of bodies that are not read: newer, or against a rule.
+    Opaque = 42,
     /// Calls under way whose line is not in the access log yet, sealed.
     Begun = 30,
 }

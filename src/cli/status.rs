@@ -36,12 +36,18 @@ const REPLICAS: &[Replicas] = &[
     })
     .spare(1),
     Replicas::data("lost", |r| r.of.lost.into()),
+    Replicas::data("alarm_began", |r| Cell::Time(r.of.alarm_began)),
+    Replicas::data("past_alarm", |r| (&r.of.past_alarm).into()),
+    Replicas::data("past_alarm_began", |r| Cell::Time(r.of.past_alarm_began)),
+    Replicas::data("past_alarm_ended", |r| Cell::Time(r.of.past_alarm_ended)),
+    Replicas::data("newer", |r| r.of.newer.into()),
+    Replicas::data("refused", |r| r.of.refused.into()),
     Replicas::data("spoken", |r| match &r.of.spoken {
         Some(spoken) => Cell::record(spoken, SPOKEN),
         None => Cell::Null,
     }),
     Replicas::seen("label.column.status", |r| {
-        state(&[&r.of.alarm, &r.of.trouble])
+        state([alarm(&r.of), Cell::Said(r.of.trouble.clone())])
     })
     .flow(),
 ];
@@ -59,7 +65,10 @@ const BUDGETS: &[Budgets] = &[
     Budgets::of("spent", "label.column.spent", |b| b.spent.into()).sum(),
     Budgets::of("allowed", "label.column.budget", |b| b.allowed.into()).sum(),
     Budgets::data("trouble", |b| (&b.trouble).into()),
-    Budgets::seen("label.column.status", |b| state(&[&b.trouble])).flow(),
+    Budgets::seen("label.column.status", |b| {
+        state([Cell::Said(b.trouble.clone())])
+    })
+    .flow(),
 ];
 
 const WITNESSES: &[Column<v1::WitnessStatus>] = &[
@@ -108,17 +117,49 @@ const SPOKEN: &[Column<v1::SpokenStatus>] = &[
     Column::data("unknown", |s| Cell::texts(&s.unknown)),
 ];
 
+/// What a member's log is accused of, and since when.
+fn alarm(replica: &v1::ReplicaStatus) -> Cell {
+    let what = Cell::Said(replica.alarm.clone());
+    if replica.alarm.is_empty() || replica.alarm_began == 0 {
+        return what;
+    }
+    let began = Cell::Time(replica.alarm_began);
+    let words = vec![("what", what), ("began", began)];
+    Cell::Phrase("message.status.alarm_since", words)
+}
+
 /// What is wrong, or that nothing is.
-fn state(said: &[&str]) -> Cell {
-    let said: Vec<Cell> = said
-        .iter()
-        .filter(|text| !text.is_empty())
-        .map(|text| Cell::Said((*text).to_owned()))
-        .collect();
+fn state<const N: usize>(said: [Cell; N]) -> Cell {
+    let wrong = |cell: &Cell| !matches!(cell, Cell::Said(text) if text.is_empty());
+    let said: Vec<Cell> = said.into_iter().filter(wrong).collect();
     if said.is_empty() {
         Cell::word("label.word", "ok")
     } else {
         Cell::List(said)
+    }
+}
+
+/// What is held and not read, and what is over.
+fn unread(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
+    for replica in &answer.replicas {
+        for (key, count) in [
+            ("message.status.newer", replica.newer),
+            ("message.status.refused", replica.refused),
+        ] {
+            if count > 0 {
+                let member = Cell::from(&replica.member);
+                sheet.say(key, [("member", member), ("count", count.into())]);
+            }
+        }
+        if replica.past_alarm_began != 0 && replica.past_alarm_ended != 0 {
+            let words = [
+                ("member", Cell::from(&replica.member)),
+                ("began", Cell::Time(replica.past_alarm_began)),
+                ("ended", Cell::Time(replica.past_alarm_ended)),
+                ("what", Cell::Said(replica.past_alarm.clone())),
+            ];
+            sheet.say("message.status.past_alarm", words);
+        }
     }
 }
 
@@ -212,6 +253,7 @@ fn troubles(sheet: &mut Sheet, answer: &v1::GetStatusResponse) {
         sheet.say("message.status.access_closed", [("why", why)]);
     }
     spoken(sheet, answer);
+    unread(sheet, answer);
     if answer.records_lost > 0 {
         let count = answer.records_lost.into();
         sheet.say("message.status.own_lost", [("count", count)]);

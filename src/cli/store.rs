@@ -12,7 +12,7 @@ use crate::cli::sheet::{Cell, Column, Say, Section, Sheet};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 use crate::lang::Lang;
-use crate::ledger::{Ledger, LedgerError, Log};
+use crate::ledger::{Ledger, LedgerError, Log, OpaqueCount};
 use crate::rosters::{Rosters, RostersError};
 use crate::setup::{self, OpenError};
 use crate::store::StoreError;
@@ -53,7 +53,7 @@ pub fn run(
     let (ledger, rosters) = opened.map_err(|error| refused(&config, &error, lang))?;
     match args.command {
         StoreCommand::Info => info(&config, &ledger, &rosters),
-        StoreCommand::Verify => Ok(verify(&ledger, &rosters, output)),
+        StoreCommand::Verify => verify(&ledger, &rosters, output),
         StoreCommand::Reindex => reindex(&ledger, output),
     }
 }
@@ -152,6 +152,7 @@ struct Verified {
     origin: String,
     size: u64,
     lost: u64,
+    unread: OpaqueCount,
     trouble: Option<String>,
 }
 
@@ -161,6 +162,8 @@ const VERIFIED: &[VerifiedColumn] = &[
     VerifiedColumn::of("origin", "label.column.log", |v| (&v.origin).into()),
     VerifiedColumn::of("size", "label.column.entries", |v| v.size.into()).sum(),
     VerifiedColumn::data("lost_bodies", |v| v.lost.into()),
+    VerifiedColumn::data("newer_bodies", |v| v.unread.newer.into()),
+    VerifiedColumn::data("refused_bodies", |v| v.unread.refused.into()),
     VerifiedColumn::data("verified", |v| v.trouble.is_none().into()),
     VerifiedColumn::data("trouble", |v| {
         v.trouble.as_ref().map_or(Cell::Null, Into::into)
@@ -172,7 +175,7 @@ const VERIFIED: &[VerifiedColumn] = &[
     .flow(),
 ];
 
-fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> Sheet {
+fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> Result<Sheet, CommandError> {
     let (roster, logs) = (rosters.newest(), ledger.logs());
     let total = logs.iter().map(|log| log.size().0).sum();
     let progress = output.progress("", Some(total));
@@ -190,6 +193,9 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> Sheet {
             origin: log.origin.to_string(),
             size: log.size().0,
             lost: ledger.lost(log).unwrap_or(0),
+            unread: ledger
+                .opaque_count(log)
+                .map_err(|error| CommandError::ended(Exit::Internal, &error))?,
             trouble,
         });
     }
@@ -204,7 +210,28 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> Sheet {
         let words = [("log", Cell::from(&v.origin)), ("count", v.lost.into())];
         sheet.say("message.store.lost", words);
     }
-    sheet
+    for v in &done {
+        unread(&mut sheet, v);
+    }
+    Ok(sheet)
+}
+
+/// What is held of a log and cannot be read here.
+fn unread(sheet: &mut Sheet, verified: &Verified) {
+    let (log, unread) = (&verified.origin, &verified.unread);
+    if unread.newer > 0 {
+        let words = [("log", Cell::from(log)), ("count", unread.newer.into())];
+        sheet.say("message.store.newer", words);
+    }
+    if let Some(first) = &unread.first {
+        let words = [
+            ("log", Cell::from(log)),
+            ("count", unread.refused.into()),
+            ("index", first.index.to_string().into()),
+            ("why", Cell::Said(first.sentence.to_string())),
+        ];
+        sheet.say("message.store.refused", words);
+    }
 }
 
 fn reindex(ledger: &Ledger, output: &Output) -> Result<Sheet, CommandError> {

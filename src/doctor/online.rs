@@ -68,7 +68,12 @@ pub(super) fn read_metrics(answer: &str) -> Vec<Finding> {
         let size = of(crate::admin::RECORDS_SIZE).unwrap_or(0);
         Finding::wrong("keys.none_due").with("size", size)
     });
-    conflicts.into_iter().chain(unsigned).collect()
+    let newer = of(crate::admin::NEWER_BODIES).filter(|count| *count > 0);
+    let newer = newer.map(|n| Finding::warning("bodies.newer").with("count", n));
+    let refused = of(crate::admin::REFUSED_BODIES).filter(|count| *count > 0);
+    let refused = refused.map(|n| Finding::warning("bodies.refused").with("count", n));
+    let found = conflicts.into_iter().chain(unsigned);
+    found.chain(newer).chain(refused).collect()
 }
 
 async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {

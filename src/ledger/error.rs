@@ -33,6 +33,12 @@ pub enum LedgerError {
         /// The broken rule.
         source: RecordError,
     },
+    /// A body that this node was about to sign breaks a rule: nothing is appended.
+    #[error("a body that was to be signed here breaks a rule: {source}")]
+    OwnBody {
+        /// The broken rule.
+        source: RecordError,
+    },
     /// A checkpoint of a peer breaks a rule.
     #[error("a checkpoint of {origin} is refused: {source}")]
     Checkpoint {
@@ -139,6 +145,8 @@ pub enum LedgerError {
 impl Blamed for LedgerError {
     fn blame(&self) -> Blame {
         match self {
+            // What is merely newer is nobody's fault.
+            Self::Record { source, .. } if source.is_newer() => Blame::Incompatible,
             Self::Record { .. }
             | Self::Checkpoint { .. }
             | Self::Root { .. }
@@ -157,13 +165,16 @@ impl Blamed for LedgerError {
             | Self::Shred(_)
             | Self::Postings(_)
             | Self::Tiles(_)
+            | Self::OwnBody { .. }
             | Self::Stopped => Blame::Internal,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
+            Self::Record { source, .. } if source.is_newer() => "ledger.newer_entry",
             Self::Record { .. } => "ledger.bad_entry",
+            Self::OwnBody { .. } => "ledger.own_body",
             Self::Checkpoint { .. } => "ledger.bad_checkpoint",
             Self::Root { .. } => "ledger.wrong_root",
             Self::Malformed { .. } => "ledger.malformed",

@@ -1,23 +1,13 @@
 //! What may be written yet: a body type is appended to the records log once
 //! every member's node says that it reads it, or the roster requires it
-//! (PROTOCOL.md section 18). The access log is read at home, and not held up.
+//! (PROTOCOL.md section 18); its word stands in the type's row. The access log is read at home, and not held up.
 
 use super::append::NewEntry;
 use super::{Ledger, LedgerError};
 use crate::ids::MemberId;
 use crate::record::BodyType;
 use crate::roster::Roster;
-use crate::spoken::{BASE, Spoken};
-
-/// The word for what a reader of a body type speaks. What ends bodies, or says
-/// that they ended, has none: it is written whatever others say.
-fn word_of(body_type: BodyType) -> Option<&'static str> {
-    match body_type {
-        BodyType::Element | BodyType::CaseNotice | BodyType::Amend => Some(BASE),
-        BodyType::Retract | BodyType::Receipt | BodyType::Erasure => None,
-        BodyType::Access | BodyType::Unspecified => None,
-    }
-}
+use crate::spoken::Spoken;
 
 /// Whether the roots require every node to speak `word`: a node that does not
 /// refuses to serve, so that nobody waits for it.
@@ -40,8 +30,7 @@ impl Ledger {
     /// The members whose nodes what is published of cases waits for.
     #[must_use]
     pub fn members_behind(&self) -> Vec<MemberId> {
-        let published = [BodyType::Element, BodyType::CaseNotice, BodyType::Amend];
-        match self.check_types(published.into_iter()) {
+        match self.check_types(BodyType::KNOWN.into_iter()) {
             Err(LedgerError::MembersBehind { members, .. }) => members,
             Ok(()) | Err(_) => vec![],
         }
@@ -52,7 +41,7 @@ impl Ledger {
         let Some(roster) = newest else {
             return Ok(());
         };
-        let mut words: Vec<&str> = types.filter_map(word_of).collect();
+        let mut words: Vec<&str> = types.filter_map(|known| known.rules().feature).collect();
         words.sort_unstable();
         words.dedup();
         words.retain(|word| !is_required(&roster, word));

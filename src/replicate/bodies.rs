@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::{PeerTransport, PullError, Replicator};
 use crate::ids::{LogIndex, MemberId};
-use crate::ledger::{Log, Range};
+use crate::ledger::{LedgerError, Log, Range};
 use crate::roster::Member;
 
 /// Absent bodies that are asked for again in one go.
@@ -80,29 +80,45 @@ impl<P: PeerTransport> Replicator<P> {
             })
             .await
             .map_err(refused)?;
+        let mut wrong = None;
         for ranges in requests(retractions.iter().map(|at| (at.0, at.0 + 1))) {
             let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
             while let Some(chunk) = answers.recv().await {
                 let chunk = chunk?;
-                self.blocking(log, author, move |ledger, log, _| {
-                    ledger.apply_early(log, &chunk)
-                })
-                .await
-                .map_err(refused)?;
+                let applied = self
+                    .blocking(log, author, move |ledger, log, _| {
+                        ledger.apply_early(log, &chunk)
+                    })
+                    .await;
+                match applied {
+                    Ok(()) => {}
+                    // The bodies beside it count all the same.
+                    Err(source @ LedgerError::Record { .. }) => {
+                        wrong.get_or_insert(source);
+                    }
+                    Err(source) => return Err(refused(source)),
+                }
             }
         }
-        // What has ended is known now: the bodies here may be given out.
-        log.set_stale(false);
-        let mut held = 0;
+        if wrong.is_none() {
+            // What has ended is known now: the bodies here may be given out.
+            log.set_stale(false);
+        }
+        let mut fetched = Fetched {
+            wrong,
+            ..Fetched::default()
+        };
         if start < end {
-            held += self
-                .fetch_ranges(log, author, from, vec![(start, end)])
-                .await?;
+            let new = vec![(start, end)];
+            fetched.add(self.fetch_ranges(log, author, from, new).await?);
         }
         if *from == author.id || start == end {
-            held += self.fetch_absent(log, author, from).await?;
+            fetched.add(self.fetch_absent(log, author, from).await?);
         }
-        Ok(held > 0)
+        match fetched.wrong {
+            Some(source) => Err(refused(source)),
+            None => Ok(fetched.held > 0),
+        }
     }
 
     /// Asks for bodies that nobody had so far, in turn, as long as that settles any.
@@ -111,58 +127,90 @@ impl<P: PeerTransport> Replicator<P> {
         log: &Arc<Log>,
         author: &Arc<Member>,
         from: &MemberId,
-    ) -> Result<u64, PullError> {
+    ) -> Result<Fetched, PullError> {
         let refused = |source| PullError::Refused {
             from: from.clone(),
             source,
         };
-        let mut held = 0;
+        let mut fetched = Fetched::default();
         loop {
             let asked = self.ledger.next_absent(log, ABSENT_MAX).map_err(refused)?;
             let Some(&(first, _)) = asked.first() else {
-                return Ok(held);
+                return Ok(fetched);
             };
-            held += self.fetch_ranges(log, author, from, asked.clone()).await?;
+            fetched.add(self.fetch_ranges(log, author, from, asked.clone()).await?);
             let left = self
                 .ledger
                 .absent_from(log, LogIndex(first), ABSENT_MAX)
                 .map_err(refused)?;
             if left.starts_with(&asked) {
-                return Ok(held);
+                return Ok(fetched);
             }
         }
     }
 
-    /// Asks for the bodies of ranges; returns how many are held then.
+    /// Asks for the bodies of ranges. Each is judged alone: one that is not what
+    /// was signed holds up no other, and is told of at the end.
+    ///
+    /// # Errors
+    /// [`PullError`] when the source breaks off, or answers for what nobody asked.
     pub(super) async fn fetch_ranges(
         &self,
         log: &Arc<Log>,
         author: &Arc<Member>,
         from: &MemberId,
         ranges: Vec<(u64, u64)>,
-    ) -> Result<u64, PullError> {
+    ) -> Result<Fetched, PullError> {
         let refused = |source| PullError::Refused {
             from: from.clone(),
             source,
         };
-        let mut held = 0;
+        let mut fetched = Fetched::default();
         for ranges in requests(ranges) {
+            let asked = ranges.iter().map(|(start, end)| end - start).sum::<u64>();
             let mut answers = self.peers.bodies(from, &log.origin, ranges).await?;
+            let mut answered = 0;
             while let Some(chunk) = answers.recv().await {
                 let chunk = chunk?;
+                answered += chunk.answers.len().max(1) as u64;
+                if answered > asked {
+                    return Err(refused(LedgerError::Malformed {
+                        origin: log.origin.clone(),
+                        what: "it answers for more bodies than were asked for",
+                    }));
+                }
                 let accepted = self
                     .blocking(log, author, move |ledger, log, author| {
                         ledger.accept_bodies(log, author, chunk)
                     })
                     .await
                     .map_err(refused)?;
-                held += accepted.held;
                 self.counts
                     .bodies
                     .fetch_add(accepted.held, Ordering::Relaxed);
+                fetched.add(Fetched {
+                    held: accepted.held,
+                    wrong: accepted.wrong,
+                });
             }
         }
-        Ok(held)
+        Ok(fetched)
+    }
+}
+
+/// What came of asking for bodies.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    /// Bodies that are held now.
+    pub(super) held: u64,
+    /// The first that is not what was signed, if any: the source is to blame.
+    pub(super) wrong: Option<LedgerError>,
+}
+
+impl Fetched {
+    fn add(&mut self, more: Self) {
+        self.held += more.held;
+        self.wrong = self.wrong.take().or(more.wrong);
     }
 }
 

@@ -16,6 +16,7 @@ mod audit_layout;
 mod audit_port;
 mod audit_verify;
 mod backup;
+mod bodies;
 mod cases;
 mod checkpoint;
 mod cluster;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use casegate::blame::{Blame, Blamed};
+use casegate::features::BASE;
 use casegate::features::SPOKEN;
 use casegate::ids::{LogIndex, LogName};
 use casegate::ledger::{Ledger, LedgerError};
 use casegate::record::{Audience, RetractReason};
-use casegate::spoken::{BASE, PROTOCOLS, VERSION};
+use casegate::spoken::{PROTOCOLS, VERSION};
 use casegate::store::Batch;
 use casegate::wire::v1::exchange_client::ExchangeClient;
 use casegate::wire::v1::{

@@ -15,7 +15,6 @@ use crate::ids::{LogIndex, LogName, Origin, TreeSize};
 use crate::ledger::AuditedBody;
 use crate::merkle::TILE_WIDTH;
 use crate::record::Entry;
-use crate::wire::v1::BodyType;
 
 /// Entry bundles that are asked for at once.
 const BUNDLES_AT_ONCE: u64 = 64;
@@ -235,12 +234,7 @@ fn put_bundle(
             None => dsse.push_str("null"),
         }
         dsse.push('\n');
-        let ends = parsed.is_some_and(|entry| {
-            matches!(
-                entry.statement.body_type,
-                BodyType::Retract | BodyType::Erasure
-            )
-        });
+        let ends = parsed.is_some_and(|entry| entry.statement.body_type.rules().proof);
         if place.log == LogName::Records && (ends || at == path.first()) {
             let index = LogIndex(at);
             let proof = TlogProof {

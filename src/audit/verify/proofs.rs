@@ -17,10 +17,9 @@ use crate::checkpoint::{CheckpointText, NOTE_BYTES_MAX, SignedNote, SizedRoot};
 use crate::clock::UnixSeconds;
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::merkle;
-use crate::record::{Body, ENTRY_BYTES_MAX, Entry, ReceiptBody, RecordError, body_bytes_max};
+use crate::record::{Body, BodyType, ENTRY_BYTES_MAX, Entry, ReceiptBody, RecordError};
 use crate::roster::log::{RosterCheckpoint, is_of_rosters};
 use crate::roster::validity::{KeyTimeline, Validity};
-use crate::wire::v1::BodyType;
 
 /// The most bytes of a proof as text.
 const PROOF_BYTES_MAX: u64 = NOTE_BYTES_MAX as u64 + 16 * 1024;
@@ -185,7 +184,7 @@ fn receipt(
     if !keys.iter().any(|key| entry.verify(key).is_ok()) {
         return Err("no key of the member signed it".into());
     }
-    let max = body_bytes_max(BodyType::Receipt) as u64;
+    let max = BodyType::Receipt.rules().bytes_max as u64;
     let body = tree.read(&path("body"), max).unwrap_or_default();
     let Body::Receipt(body) = entry.open_body(&body).map_err(told)? else {
         return Err("it is no receipt".into());

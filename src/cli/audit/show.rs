@@ -170,6 +170,9 @@ pub(super) fn sheet(report: &Report) -> std::io::Result<Sheet> {
         .sum::<u64>();
     let words = [("subject", subject.into()), ("records", records.into())];
     sheet.say(headline, words);
+    if report.newer > 0 {
+        sheet.say("audit.verify.newer", [("count", report.newer.into())]);
+    }
     sheet.say(
         "audit.verify.facts",
         [

@@ -277,6 +277,12 @@ pub(super) fn status() -> v1::GetStatusResponse {
             lacks: vec![],
             unknown: vec![],
         }),
+        newer: if member == "anqing" { 12 } else { 0 },
+        refused: u64::from(!alarm.is_empty()),
+        alarm_began: if alarm.is_empty() { 0 } else { NOW - 600 },
+        past_alarm: String::new(),
+        past_alarm_began: 0,
+        past_alarm_ended: 0,
     };
     let budget = |custodian: &str, class: &str, trouble: &str| v1::BudgetStatus {
         custodian: custodian.into(),
