@@ -12,7 +12,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "casegate/v1/exchange.proto",
         "casegate/v1/custodian.proto",
         "casegate/v1/desk.proto",
-        "casegate/v1/audit.proto",
         "casegate/v1/local.proto",
     ];
     println!("cargo:rerun-if-changed=proto");

@@ -51,11 +51,32 @@ impl Evidence {
     /// [`StoreError`].
     pub fn all(&self) -> Result<Vec<EvidencePair>, StoreError> {
         let kept = self.store.scan(Table::Conflicts, b"")?;
-        kept.into_iter()
-            .map(|(_, value)| {
-                EvidencePair::decode(value).map_err(|_| StoreError::Damaged("evidence"))
-            })
+        kept.into_iter().map(|(_, value)| decode(value)).collect()
+    }
+
+    /// All pairs, by log, each with its number: the first six bytes of the
+    /// digest of its notes, so that none gets another's number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn numbered(&self) -> Result<Vec<(u64, EvidencePair)>, StoreError> {
+        let kept = self.store.iter(Table::Conflicts, b"");
+        kept.map(|item| item.and_then(|(key, value)| Ok((number_of(&key)?, decode(value)?))))
             .collect()
+    }
+
+    /// The pair of that number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn pair(&self, number: u64) -> Result<Option<EvidencePair>, StoreError> {
+        for item in self.store.iter(Table::Conflicts, b"") {
+            let (key, value) = item?;
+            if number_of(&key)? == number {
+                return decode(value).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// How many pairs are kept.
@@ -76,4 +97,18 @@ impl Evidence {
         let first = self.store.iter(Table::Conflicts, &prefix).next();
         Ok(first.transpose()?.is_some())
     }
+}
+
+fn decode(value: bytes::Bytes) -> Result<EvidencePair, StoreError> {
+    EvidencePair::decode(value).map_err(|_| StoreError::Damaged("evidence"))
+}
+
+/// The number of the pair under a key, which ends with the digest of its notes.
+fn number_of(key: &[u8]) -> Result<u64, StoreError> {
+    let digest = key.last_chunk::<32>();
+    let digest = digest.ok_or(StoreError::Damaged("evidence"))?;
+    let mut number = [0; 8];
+    number[2..].copy_from_slice(&digest[..6]);
+    // 0 is no number of a pair.
+    Ok(u64::from_be_bytes(number).max(1))
 }

@@ -240,17 +240,16 @@ methods! {
     SuspendOfficer: "Desk.SuspendOfficer", Callers::OwnOfficers(Some(Right::Admin));
     Keygen: "Desk.Keygen", Callers::OwnOfficers(Some(Right::Admin));
     ShowLog: "Desk.ShowLog", Callers::OwnOfficers(Some(Right::Export));
-    ListLogs: "Audit.ListLogs", Callers::Auditors(Right::Export);
-    GetRosters: "Audit.GetRosters", Callers::Auditors(Right::Export);
-    GetCheckpoints: "Audit.GetCheckpoints", Callers::Auditors(Right::Export);
-    GetTiles: "Audit.GetTiles", Callers::Auditors(Right::Export);
-    GetEntryBundles: "Audit.GetEntryBundles", Callers::Auditors(Right::Export);
-    GetInclusionProof: "Audit.GetInclusionProof", Callers::Auditors(Right::Export);
-    GetConsistencyProof: "Audit.GetConsistencyProof", Callers::Auditors(Right::Export);
-    AuditBodies: "Audit.GetBodies", Callers::Auditors(Right::Export);
-    GetErasures: "Audit.GetErasures", Callers::Auditors(Right::Export);
-    GetEvidence: "Audit.GetEvidence", Callers::Auditors(Right::Export);
-    ReadStaticLog: "Audit.ReadStaticLog", Callers::Auditors(Right::Export);
+    ReadIndex: "Audit.ReadIndex", Callers::Auditors(Right::Export);
+    ReadRoster: "Audit.ReadRoster", Callers::Auditors(Right::Export);
+    ReadCheckpoint: "Audit.ReadCheckpoint", Callers::Auditors(Right::Export);
+    ReadTile: "Audit.ReadTile", Callers::Auditors(Right::Export);
+    ReadEntries: "Audit.ReadEntries", Callers::Auditors(Right::Export);
+    ReadBodies: "Audit.ReadBodies", Callers::Auditors(Right::Export);
+    ReadReceipt: "Audit.ReadReceipt", Callers::Auditors(Right::Export);
+    ReadErasures: "Audit.ReadErasures", Callers::Auditors(Right::Export);
+    ReadEvidence: "Audit.ReadEvidence", Callers::Auditors(Right::Export);
+    ReadFile: "Audit.ReadFile", Callers::Auditors(Right::Export);
     Health: "Health", Callers::AnyMember;
     Reflection: "Reflection", Callers::AnyMember;
 }

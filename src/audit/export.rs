@@ -1,7 +1,7 @@
-//! Writes a member's bundle: rosters, both logs of every generation, bodies as
-//! far as the one who exports may see them, proofs, receipts, evidence, sums
-//! (PROTOCOL.md section 15). The same state gives the same bytes, but for the
-//! time of the export.
+//! Writes a member's bundle: a copy of the files of its logs, wherever they are,
+//! and what is made of them: proofs, DSSE, sums, a description (PROTOCOL.md
+//! section 17). The same state gives the same bytes, but for the time of the
+//! export.
 //!
 //! It records and does not judge: what a node signed goes into the bundle as
 //! it is, and `audit verify` says what it is worth.
@@ -12,113 +12,23 @@ mod logs;
 use std::io;
 use std::path::PathBuf;
 
-use prost::Message;
+use bytes::Bytes;
 use serde_json::json;
 
-use super::layout::{BundlePath, LayoutError, split_entries};
-use super::source::{LogState, Run, Source, SourceError};
+use super::files::Files;
+use super::layout::{BundlePath, Folder, LogFile, split_entries, tiles_of_run};
+use super::local::size_of;
 use super::writer::BundleWriter;
-use crate::blame::{Blame, Blamed};
 use crate::clock::UnixSeconds;
 use crate::ids::{FederationId, LogName, MemberId, Origin, TreeSize};
-use crate::merkle::{MerkleError, TILE_WIDTH};
+use crate::merkle::TILE_WIDTH;
 use crate::record::Entry;
 
+pub use super::error::{ExportError, SourceError};
 pub use super::writer::BundleOut;
 
 /// The schema of `bundle.json`.
 pub const BUNDLE_SCHEMA: &str = "casegate.bundle/1";
-
-/// Why there is no bundle.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The node, or the store, did not give what was asked for.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The name is taken.
-    #[error("{} is there already: a bundle never replaces anything", .0.display())]
-    Exists(PathBuf),
-    /// An earlier export broke off.
-    #[error("{} is left from an export that broke off: remove it first", .0.display())]
-    LeftOver(PathBuf),
-    /// A file of the bundle.
-    #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The source gave something that cannot be: a piece is missing or too long.
-    #[error("the node gave no whole log: {what}")]
-    Malformed {
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// Nothing has these names or numbers.
-    #[error("there is nothing to export: {what}")]
-    Nothing {
-        /// What is not there.
-        what: &'static str,
-    },
-    /// Whoever watches the progress said stop.
-    #[error("the export was stopped")]
-    Stopped,
-}
-
-impl Blamed for ExportError {
-    fn blame(&self) -> Blame {
-        match self {
-            Self::Source(e) => e.blame,
-            Self::Exists(_) | Self::LeftOver(_) => Blame::Denied,
-            Self::File { .. } => Blame::Internal,
-            Self::Malformed { .. } => Blame::Misbehaved,
-            Self::Nothing { .. } => Blame::NotFound,
-            Self::Stopped => Blame::Unavailable,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Source(_) => "audit.source",
-            Self::Exists(_) => "audit.exists",
-            Self::LeftOver(_) => "audit.left_over",
-            Self::File { .. } => "audit.file",
-            Self::Malformed { .. } => "audit.malformed",
-            Self::Nothing { .. } => "audit.nothing",
-            Self::Stopped => "audit.stopped",
-        }
-    }
-}
-
-impl ExportError {
-    /// The code that people and scripts see: the source's own where it has one.
-    #[must_use]
-    pub fn shown_code(&self) -> &str {
-        match self {
-            Self::Source(error) if !error.code.is_empty() => &error.code,
-            other => other.code(),
-        }
-    }
-}
-
-impl From<MerkleError> for ExportError {
-    fn from(_: MerkleError) -> Self {
-        Self::Malformed {
-            what: "a tile has another length than the tree's size says",
-        }
-    }
-}
-
-impl From<LayoutError> for ExportError {
-    fn from(error: LayoutError) -> Self {
-        let what = match error {
-            LayoutError::Path(_) => "a path that is none",
-            LayoutError::Content { what } => what,
-        };
-        Self::Malformed { what }
-    }
-}
 
 /// One end of what is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +90,7 @@ pub struct Exported {
     pub rosters: u64,
     /// Receipts of other members.
     pub receipts: u64,
-    /// Members whose receipts could not be fetched, with the reason.
+    /// Members whose receipts are named and not there, with the reason.
     pub silent: Vec<(MemberId, SourceError)>,
     /// Pairs of notes that contradict each other.
     pub evidence: u64,
@@ -195,14 +105,14 @@ pub struct Exported {
 /// # Errors
 /// [`ExportError`]; nothing is left behind then.
 pub fn export(
-    source: &mut dyn Source,
+    files: &dyn Files,
     what: &Selection,
     out: BundleOut,
     watch: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Exported, ExportError> {
     let writer = BundleWriter::create(out)?;
     Export {
-        source,
+        files,
         what,
         writer,
         watch,
@@ -213,11 +123,30 @@ pub fn export(
 
 /// An export under way.
 struct Export<'a> {
-    source: &'a mut dyn Source,
+    files: &'a dyn Files,
     what: &'a Selection,
     writer: BundleWriter,
     watch: &'a mut dyn FnMut(Progress) -> bool,
     progress: Progress,
+}
+
+/// One log as it stands at the beginning of an export.
+#[derive(Clone, Debug)]
+struct LogState {
+    origin: Origin,
+    /// Its newest checkpoint, a signed note, and the size in that.
+    checkpoint: Bytes,
+    size: TreeSize,
+}
+
+impl LogState {
+    fn path(&self, file: LogFile) -> BundlePath {
+        BundlePath::Log {
+            log: self.origin.log,
+            generation: self.origin.generation,
+            file,
+        }
+    }
 }
 
 /// The entry bundles of one log that are exported: [first, end).
@@ -230,9 +159,7 @@ struct Bundles {
 impl Export<'_> {
     fn run(mut self) -> Result<Exported, ExportError> {
         let rosters = self.rosters()?;
-        let mut states = self.source.logs()?;
-        states.retain(|log| log.origin.member == self.what.member);
-        states.sort_by(|a, b| a.origin.cmp(&b.origin));
+        let states = self.logs()?;
         if states.is_empty() {
             return Err(ExportError::Nothing {
                 what: "the node has no log of this member",
@@ -249,7 +176,7 @@ impl Export<'_> {
         for (log, bundles) in &selected {
             logs.push(self.log(log, *bundles)?);
         }
-        let (receipts, silent) = self.receipts(&selected)?;
+        let (receipts, silent) = self.receipts()?;
         let evidence = self.evidence()?;
         self.describe(&logs, &silent)?;
         let (files, bytes) = (self.writer.files(), self.writer.bytes());
@@ -265,6 +192,34 @@ impl Export<'_> {
         })
     }
 
+    /// The logs that there are, by name.
+    fn logs(&self) -> Result<Vec<LogState>, ExportError> {
+        let malformed = |what| ExportError::Malformed { what };
+        let mut states = vec![];
+        for path in self.files.list(Folder::Logs)? {
+            let BundlePath::Log {
+                log, generation, ..
+            } = path
+            else {
+                continue;
+            };
+            let checkpoint = needed(self.files.get(&path)?, "a checkpoint is missing")?;
+            let size = size_of(&checkpoint);
+            states.push(LogState {
+                origin: Origin {
+                    federation: self.what.federation.clone(),
+                    member: self.what.member.clone(),
+                    log,
+                    generation,
+                },
+                size: size.ok_or_else(|| malformed("a checkpoint that is none"))?,
+                checkpoint,
+            });
+        }
+        states.sort_by(|a, b| a.origin.cmp(&b.origin));
+        Ok(states)
+    }
+
     fn step(&mut self, entries: u64) -> Result<(), ExportError> {
         self.progress.done += entries;
         if (self.watch)(self.progress) {
@@ -275,19 +230,17 @@ impl Export<'_> {
     }
 
     fn rosters(&mut self) -> Result<u64, ExportError> {
-        let rosters = self.source.rosters()?;
-        for (version, signed) in (1_u64..).zip(&rosters) {
-            let path = BundlePath::Roster(version);
-            self.writer.put(&path, &signed.encode_to_vec())?;
+        let mut rosters = 0;
+        for path in self.files.list(Folder::Roster)? {
+            let bytes = needed(self.files.get(&path)?, "a roster is missing")?;
+            rosters += u64::from(matches!(path, BundlePath::Roster(_)));
+            self.writer.put(&path, &bytes)?;
         }
-        if let Some(note) = self.source.roster_checkpoint()? {
-            self.writer.put(&BundlePath::RosterCheckpoint, &note)?;
-        }
-        Ok(rosters.len() as u64)
+        Ok(rosters)
     }
 
     /// Which entry bundles the selection covers of one log.
-    fn select(&mut self, log: &LogState) -> Result<Bundles, ExportError> {
+    fn select(&self, log: &LogState) -> Result<Bundles, ExportError> {
         let all = log.size.0.div_ceil(TILE_WIDTH);
         let by_index = log.origin.log == LogName::Records;
         let first = match self.what.from {
@@ -310,7 +263,7 @@ impl Export<'_> {
 
     /// How many of the log's first bundles begin before `time`.
     fn bundles_before(
-        &mut self,
+        &self,
         log: &LogState,
         all: u64,
         time: UnixSeconds,
@@ -318,19 +271,14 @@ impl Export<'_> {
         let (mut low, mut high) = (0, all);
         while low < high {
             let middle = low + (high - low) / 2;
-            let mut before = false;
-            let run = Run {
-                first: middle,
-                count: 1,
-                size: log.size,
-            };
-            self.source.entries(&log.origin, run, &mut |(_, bundle)| {
-                let first = split_entries(bundle).next().transpose()?;
-                before = first
-                    .and_then(|entry| Entry::parse(entry).ok())
-                    .is_some_and(|entry| entry.statement.issued_at < time);
-                Ok(())
-            })?;
+            let path = tiles_of_run(None, middle, 1, log.size).next();
+            let path = path.map(|path| log.path(LogFile::Tile(path)));
+            let found = path.map(|path| self.files.get(&path)).transpose()?;
+            let bundle = needed(found.flatten(), "an entry bundle is missing")?;
+            let first = split_entries(bundle).next().transpose()?;
+            let before = first
+                .and_then(|entry| Entry::parse(entry).ok())
+                .is_some_and(|entry| entry.statement.issued_at < time);
             if before {
                 low = middle + 1;
             } else {
@@ -376,4 +324,9 @@ impl Export<'_> {
 fn covered(log: &LogState, bundles: Bundles) -> (u64, u64) {
     let at = |bundle: u64| bundle.saturating_mul(TILE_WIDTH).min(log.size.0);
     (at(bundles.first), at(bundles.end))
+}
+
+/// A file without which there is no whole log.
+fn needed(file: Option<Bytes>, what: &'static str) -> Result<Bytes, ExportError> {
+    file.ok_or(ExportError::Malformed { what })
 }

@@ -5,6 +5,7 @@
 //! has one spelling; any other is refused.
 
 mod content;
+mod port;
 mod proof;
 mod tile;
 
@@ -12,12 +13,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::blame::{Blame, Blamed};
+use crate::checkpoint::NOTE_BYTES_MAX;
 use crate::ids::{LogIndex, LogName, MemberId, TreeSize};
+use crate::merkle::TILE_WIDTH;
+use crate::record::ENTRY_BYTES_MAX;
+use crate::roster::ROSTER_BYTES_MAX;
 
 pub use content::{
     BODY_BYTES_MAX, BodyItem, BundleEntries, BundleItems, put_body, put_entry, split_bodies,
     split_entries,
 };
+pub use port::{Folder, INDEX_NAMES_MAX, PortPath, read_index, write_index};
 pub use proof::{PROOF_HEADER, TlogProof, read_hashes, write_hashes};
 pub use tile::{
     TILE_LEVELS, TileIndex, TilePath, entry_bundles, hash_tiles, tiles_at, tiles_of_level,
@@ -138,6 +144,9 @@ pub enum ReceiptPart {
 }
 
 impl ReceiptPart {
+    /// Every part.
+    pub const ALL: [Self; 3] = [Self::Entry, Self::Body, Self::Proof];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Entry => "entry",
@@ -156,14 +165,20 @@ pub enum EvidencePart {
     Second,
     /// The proof by which the second speaks of another tree.
     Consistency,
+    /// `about.json`: of which log they are, who found them and when; for people.
+    About,
 }
 
 impl EvidencePart {
+    /// Every part.
+    pub const ALL: [Self; 4] = [Self::First, Self::Second, Self::Consistency, Self::About];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::First => "first",
             Self::Second => "second",
             Self::Consistency => "consistency",
+            Self::About => "about.json",
         }
     }
 }
@@ -179,7 +194,7 @@ pub enum BundlePath {
     Roster(u64),
     /// `roster/checkpoint`: the signed note of the roster log.
     RosterCheckpoint,
-    /// `logs/records/GEN/...` or `logs/access/GEN/...`.
+    /// `records/GEN/...` or `access/GEN/...`.
     Log {
         /// Which of the member's logs.
         log: LogName,
@@ -208,11 +223,50 @@ pub enum BundlePath {
     },
     /// `evidence/N/...`: a pair of notes that contradict each other.
     Evidence {
-        /// The pair's number, from 1.
+        /// The pair's number: made of its notes, so that it keeps it.
         number: u64,
         /// Which of its files.
         part: EvidencePart,
     },
+    /// `erasures/N.jsonl`: what the node says was erased; for people.
+    Erasures(u64),
+}
+
+/// The most bytes of what is for people.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+/// The most bytes of a proof as text.
+const PROOF_BYTES_MAX: usize = NOTE_BYTES_MAX + (16 << 10);
+
+impl BundlePath {
+    /// The most bytes that the file has, whoever gives it.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        let bundle = usize::try_from(TILE_WIDTH).unwrap_or(usize::MAX);
+        match self {
+            Self::Roster(_) => ROSTER_BYTES_MAX,
+            Self::RosterCheckpoint => NOTE_BYTES_MAX,
+            Self::Log { file, .. } => match file {
+                LogFile::Checkpoint | LogFile::Witnessed(_) => NOTE_BYTES_MAX,
+                LogFile::Tile(path) if path.level.is_some() => bundle * 32,
+                // Twice what a log may have: what breaks a rule is recorded too.
+                LogFile::Tile(_) => 2 * bundle * (ENTRY_BYTES_MAX + 2),
+                LogFile::Bodies(_) => bundle * (BODY_BYTES_MAX + 5),
+                LogFile::Dsse(_) => bundle * 4 * ENTRY_BYTES_MAX,
+                LogFile::Consistency { .. } => PROOF_BYTES_MAX,
+            },
+            Self::Receipt { part, .. } => match part {
+                ReceiptPart::Entry => ENTRY_BYTES_MAX,
+                ReceiptPart::Body => BODY_BYTES_MAX,
+                ReceiptPart::Proof => PROOF_BYTES_MAX,
+            },
+            Self::Evidence { part, .. } => match part {
+                EvidencePart::First | EvidencePart::Second => NOTE_BYTES_MAX,
+                EvidencePart::Consistency | EvidencePart::About => PROOF_BYTES_MAX,
+            },
+            Self::Proof { .. } => PROOF_BYTES_MAX,
+            Self::Description | Self::Sums | Self::Erasures(_) => TEXT_BYTES_MAX,
+        }
+    }
 }
 
 impl fmt::Display for BundlePath {
@@ -226,7 +280,7 @@ impl fmt::Display for BundlePath {
                 log,
                 generation,
                 file,
-            } => write!(f, "logs/{}/{generation}/{file}", log.as_str()),
+            } => write!(f, "{}/{generation}/{file}", log.as_str()),
             Self::Receipt {
                 member,
                 generation,
@@ -239,6 +293,7 @@ impl fmt::Display for BundlePath {
             ),
             Self::Proof { generation, index } => write!(f, "proofs/{generation}-{index}.proof"),
             Self::Evidence { number, part } => write!(f, "evidence/{number}/{}", part.as_str()),
+            Self::Erasures(page) => write!(f, "erasures/{page}.jsonl"),
         }
     }
 }
@@ -255,10 +310,12 @@ impl FromStr for BundlePath {
             },
             Some(("roster", "checkpoint")) => Some(Self::RosterCheckpoint),
             Some(("roster", rest)) => read_roster(rest),
-            Some(("logs", rest)) => read_log(rest),
+            Some(("records", rest)) => read_log(LogName::Records, rest),
+            Some(("access", rest)) => read_log(LogName::Access, rest),
             Some(("receipts", rest)) => read_receipt(rest),
             Some(("proofs", rest)) => read_proof(rest),
             Some(("evidence", rest)) => read_evidence(rest),
+            Some(("erasures", rest)) => read_erasures(rest),
             Some(_) => None,
         };
         read.ok_or_else(|| no_path(text))
@@ -274,14 +331,8 @@ fn read_generation(text: &str) -> Option<u32> {
     u32::try_from(decimal(text)?).ok().filter(|n| *n > 0)
 }
 
-fn read_log(text: &str) -> Option<BundlePath> {
-    let (log, rest) = text.split_once('/')?;
-    let (generation, file) = rest.split_once('/')?;
-    let log = match log {
-        "records" => LogName::Records,
-        "access" => LogName::Access,
-        _ => return None,
-    };
+fn read_log(log: LogName, text: &str) -> Option<BundlePath> {
+    let (generation, file) = text.split_once('/')?;
     Some(BundlePath::Log {
         log,
         generation: read_generation(generation)?,
@@ -291,9 +342,7 @@ fn read_log(text: &str) -> Option<BundlePath> {
 
 fn read_receipt(text: &str) -> Option<BundlePath> {
     let (name, part) = text.rsplit_once('.')?;
-    let part = [ReceiptPart::Entry, ReceiptPart::Body, ReceiptPart::Proof]
-        .into_iter()
-        .find(|p| p.as_str() == part)?;
+    let part = ReceiptPart::ALL.into_iter().find(|p| p.as_str() == part)?;
     let (rest, index) = name.rsplit_once('-')?;
     let (member, generation) = rest.rsplit_once('-')?;
     Some(BundlePath::Receipt {
@@ -314,15 +363,14 @@ fn read_proof(text: &str) -> Option<BundlePath> {
 
 fn read_evidence(text: &str) -> Option<BundlePath> {
     let (number, part) = text.split_once('/')?;
-    let part = [
-        EvidencePart::First,
-        EvidencePart::Second,
-        EvidencePart::Consistency,
-    ]
-    .into_iter()
-    .find(|p| p.as_str() == part)?;
+    let part = EvidencePart::ALL.into_iter().find(|p| p.as_str() == part)?;
     Some(BundlePath::Evidence {
         number: decimal(number).filter(|n| *n > 0)?,
         part,
     })
+}
+
+fn read_erasures(text: &str) -> Option<BundlePath> {
+    let page = decimal(text.strip_suffix(".jsonl")?)?;
+    Some(BundlePath::Erasures(page)).filter(|_| page > 0)
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::export::ExportError;
+use super::error::ExportError;
 use super::layout::{BundlePath, LogFile, tiles_of_run};
 use crate::ids::{Digest, LogIndex, LogName, TreeSize};
 use crate::merkle::{self, TileNodes};

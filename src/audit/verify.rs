@@ -33,8 +33,9 @@ pub use marks::Verdict;
 pub use policy::{POLICY_BYTES_MAX, Policy, PolicyError, PolicyWitness};
 pub use report::{FindingCount, LogReport, RecordLine, Report, RosterReport, VerdictCount};
 
+pub use tree::Tree;
+
 use roots::Roots;
-use tree::Tree;
 
 /// The most bytes of `bundle.json`.
 const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
@@ -50,12 +51,9 @@ pub enum VerifyError {
         /// What the system says.
         source: io::Error,
     },
-    /// The archive is not one that is unpacked here.
-    #[error("the bundle is no archive that is unpacked: {0}")]
+    /// The archive is not one that is read here.
+    #[error("the bundle is no archive that is read: {0}")]
     Archive(&'static str),
-    /// The archive could not be unpacked.
-    #[error("the bundle cannot be unpacked: {0}")]
-    Unpack(io::Error),
     /// Nothing says whose bundle it is.
     #[error("bundle.json does not name the member")]
     NoMember,
@@ -68,7 +66,7 @@ impl Blamed for VerifyError {
     fn blame(&self) -> Blame {
         match self {
             Self::Unreadable { .. } | Self::Archive(_) | Self::NoMember => Blame::Misbehaved,
-            Self::Unpack(_) | Self::Write(_) => Blame::Internal,
+            Self::Write(_) => Blame::Internal,
         }
     }
 
@@ -76,7 +74,6 @@ impl Blamed for VerifyError {
         match self {
             Self::Unreadable { .. } => "bundle.unreadable",
             Self::Archive(_) => "bundle.archive",
-            Self::Unpack(_) => "bundle.unpack",
             Self::NoMember => "bundle.no_member",
             Self::Write(_) => "bundle.write",
         }
@@ -180,7 +177,7 @@ fn member_of(tree: &Tree) -> Result<MemberId, VerifyError> {
 fn logs_of(tree: &Tree, policy: &Policy, member: &MemberId) -> Vec<Origin> {
     let mut logs = vec![];
     for log in [LogName::Records, LogName::Access] {
-        let dir = format!("logs/{}/", log.as_str());
+        let dir = format!("{}/", log.as_str());
         let names = tree.below(&dir).filter_map(|name| name.split_once('/'));
         let mut generations: Vec<u32> = names
             .filter_map(|(name, _)| name.parse().ok().filter(|n: &u32| n.to_string() == name))

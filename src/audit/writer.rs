@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::export::ExportError;
+use super::error::ExportError;
 use super::layout::BundlePath;
 use crate::ids::Digest;
 

@@ -60,7 +60,7 @@ pub fn run(
         AuditCommand::Logs(args) => reads::logs(args, config, clock, output),
         AuditCommand::Erasures(args) => reads::erasures(args, config, clock, output),
         AuditCommand::Evidence(args) => reads::evidence(args, config, clock, output),
-        AuditCommand::Verify(args) => verify::run(args, clock, output),
+        AuditCommand::Verify(args) => verify::run(args, config, clock, output),
         AuditCommand::Match(args) => matching::run(args, clock, output),
         AuditCommand::Policy(args) => policy::run(args, output),
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::access::AccessLine;
 use crate::audit::export::{BundleOut, ExportError, Exported, Selection, export};
-use crate::audit::local::LocalSource;
+use crate::audit::local::LedgerFiles;
 use crate::checkpoint::{SignedNote, cosign};
 use crate::clock::Clock;
 use crate::federation::FederationError;
@@ -15,7 +15,7 @@ use crate::ids::{
     CaseRef, Digest, FederationId, KeyId, LogIndex, LogName, MemberId, Token, random,
 };
 use crate::keys::SigningKey;
-use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, NewEntry};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, NewEntry, Seer};
 use crate::pki::dev::{DevMember, dev_member};
 use crate::postings::PostingsOptions;
 use crate::record::{Audience, Body, CaseNoticeBody, ElementBody, RetractBody};
@@ -218,8 +218,8 @@ impl Shelf {
             to: None,
             now: self.clock.now(),
         };
-        let mut source = LocalSource::new(self.ledger.clone());
-        export(&mut source, &what, out, &mut |_| true)
+        let files = LedgerFiles::new(&self.ledger, Seer::Own);
+        export(&files, &what, out, &mut |_| true)
     }
 
     /// The policy by which an auditor verifies the bundle.

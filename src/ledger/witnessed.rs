@@ -71,11 +71,15 @@ pub(super) fn newest(store: &Store, log: &Log) -> Result<Option<Newest>, StoreEr
         return Ok(None);
     };
     let (kept, note) = decode(&key, &value)?;
-    let first_line = format!("{}\n", log.origin);
-    Ok(note.starts_with(first_line.as_bytes()).then_some(Newest {
+    Ok(is_of(log, &note).then_some(Newest {
         size: TreeSize(kept.size),
         note,
     }))
+}
+
+/// Says whether a kept note names this very log.
+fn is_of(log: &Log, note: &Bytes) -> bool {
+    note.starts_with(format!("{}\n", log.origin).as_bytes())
 }
 
 impl Ledger {
@@ -85,20 +89,36 @@ impl Ledger {
         log.witnessed_size()
     }
 
-    /// The kept witnessed checkpoints of a log from size `from` on, by size, each
-    /// a signed note with its cosignatures.
+    /// The kept witnessed checkpoint of exactly that size, a signed note with its
+    /// cosignatures.
     ///
     /// # Errors
     /// [`LedgerError::Store`].
-    pub fn witnessed_notes(&self, log: &Log, from: TreeSize) -> Result<Vec<Bytes>, LedgerError> {
-        let start = key_of(log.number, from.0);
-        let items = self.0.store.iter_from(Table::Witnessed, &start, 4);
-        items
-            .map(|item| {
-                let (key, value) = item?;
-                Ok(decode(&key, &value)?.1)
-            })
-            .collect()
+    pub fn witnessed_note(&self, log: &Log, size: TreeSize) -> Result<Option<Bytes>, LedgerError> {
+        let key = key_of(log.number, size.0);
+        let Some(value) = self.0.store.read(Table::Witnessed, &key)? else {
+            return Ok(None);
+        };
+        let (_, note) = decode(&key, &value)?;
+        Ok(is_of(log, &note).then_some(note))
+    }
+
+    /// The sizes of the kept witnessed checkpoints of a log, ascending.
+    ///
+    /// # Errors
+    /// [`LedgerError::Store`].
+    pub fn witnessed_sizes(&self, log: &Log) -> Result<Vec<TreeSize>, LedgerError> {
+        let items = self
+            .0
+            .store
+            .iter(Table::Witnessed, &log.number.to_be_bytes());
+        let mut sizes = vec![];
+        for item in items {
+            let (key, value) = item?;
+            let (kept, note) = decode(&key, &value)?;
+            sizes.extend(is_of(log, &note).then_some(TreeSize(kept.size)));
+        }
+        Ok(sizes)
     }
 
     /// The size of the first kept witnessed checkpoint that holds the entry at

@@ -1,5 +1,5 @@
-//! The audit listener: gRPC and plain files over one port, HTTP/2 or HTTP/1.1
-//! as the caller's TLS asks for, behind the same gate.
+//! The audit listener: plain files, health and reflection over one port, HTTP/2
+//! or HTTP/1.1 as the caller's TLS asks for, behind the same gate.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,10 +22,8 @@ use tower::ServiceExt;
 
 use super::NodeError;
 use super::serving::{KEEP_ALIVE_S, STREAMS_MAX, Serving, WINDOW_BYTES, stopped};
-use crate::rpc::MESSAGE_BYTES_MAX;
-use crate::rpc::audit::{AuditService, static_log};
+use crate::rpc::audit::AuditPort;
 use crate::tls::{Conn, Incoming, ListenerKind, TlsServer, accept};
-use crate::wire::v1::audit_server::AuditServer;
 
 /// How long a caller of HTTP/1.1 may take for the head of a request, and be
 /// idle between two, in seconds.
@@ -35,20 +33,16 @@ impl Serving<'_> {
     /// Serves auditors, and the own officers who may export.
     pub(super) fn audit(&mut self, socket: TcpListener) -> Result<SocketAddr, NodeError> {
         let parts = self.parts;
-        let service = AuditService::new(
+        let port = AuditPort::new(
             Arc::clone(self.gate),
             parts.ledger.clone(),
             parts.access.clone(),
             parts.rosters.handle(),
         );
-        let calls = AuditServer::new(service.clone())
-            .max_decoding_message_size(self.limits.message_bytes_max)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let router = Routes::new(calls)
-            .add_service(self.health())
+        let router = Routes::new(self.health())
             .add_service(self.reflection()?)
             .into_axum_router()
-            .fallback(move |request: Request| static_log::serve(service.clone(), request));
+            .fallback(move |request: Request| port.clone().serve(request));
         let tls = TlsServer::new(
             parts.material.clone(),
             parts.rosters.handle(),

@@ -1,77 +1,248 @@
-//! The Audit service: the node's own logs, for auditors and for the own
-//! member's officers who may export. Straight from the store; what is read of
-//! bodies and of the access log is itself a line in the access log, one a
-//! stream or file, before the answer leaves.
+//! The audit port: the files of the own logs over HTTPS, in the layout of a
+//! bundle, for auditors and for the own member's officers who may export
+//! (PROTOCOL.md section 17). Straight from the store; each file of bodies or of
+//! the access log's entries is itself a line in the access log, before the
+//! answer leaves. Refusals are sentences in plain text.
 
 pub mod client;
-mod error;
-pub mod source;
-pub mod static_log;
 
 use std::fmt::Display;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::Stream;
-use tokio::sync::mpsc;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method as Verb, StatusCode};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Status};
 
 use super::admit::{Admitted, Asking, Gate};
-use super::status::{code_of, to_officer, to_peer};
+use super::status::{CODE_HEADER, code_of, to_peer};
 use crate::access::{AccessLine, AccessLog};
-use crate::audit::layout::tiles_of_run;
-use crate::audit::local::{
-    BODIES_AT_ONCE, bundle_bytes, erasures_of, newest_checkpoint, own_logs, roster_note,
-    rosters_after,
+use crate::audit::export::ExportError;
+use crate::audit::files::Files;
+use crate::audit::layout::{
+    BundlePath, EvidencePart, Folder, LogFile, PortPath, ReceiptPart, write_index,
 };
-use crate::blame::Blamed;
-use crate::evidence::Evidence;
-use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
-use crate::ledger::{AuditedBody, BodyReader, Ledger, LedgerError, Log, Seer};
-use crate::merkle::TILE_WIDTH;
-use crate::policy::{Identity, Method, Permit, Subject};
+use crate::audit::local::LedgerFiles;
+use crate::blame::{Blame, Blamed};
+use crate::ids::{FederationId, LogName, MemberId, Origin};
+use crate::ledger::{BodyReader, Ledger, LedgerError, Seer};
+use crate::policy::{Identity, Method, Subject};
 use crate::roster::{MemberRole, Roster};
-use crate::store::StoreError;
 use crate::tls::{Peer, RosterHandle};
-use crate::wire::v1::{self, AccessScope, BodyAnswer, audit_server};
-use error::AuditError;
+use crate::wire::v1::AccessScope;
 
-/// Rosters that one answer carries.
-const ROSTERS_MAX: usize = 64;
-/// Bytes of bodies that one message carries, where one body has no more.
-const CHUNK_BYTES: usize = 2 * 1024 * 1024;
-/// Messages of a stream that wait for the reader.
+/// Pieces of a file that wait for the reader.
 const WAITING_MAX: usize = 4;
+/// For what never changes: full tiles, rosters, witnessed checkpoints.
+const FOR_EVER: &str = "private, max-age=31536000, immutable";
+/// For what does: newest checkpoints, partial tiles, indices.
+const FRESH: &str = "no-cache";
+/// For what may be erased.
+const NEVER: &str = "no-store";
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// There is no such file.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("there is no such file in any log of this node")]
+struct NoFile;
+
+impl Blamed for NoFile {
+    fn blame(&self) -> Blame {
+        Blame::NotFound
+    }
+
+    fn code(&self) -> &'static str {
+        "audit.no_file"
+    }
+}
+
+fn no_file() -> Status {
+    let mut status = to_peer(&NoFile);
+    let metadata = std::mem::take(status.metadata_mut());
+    Status::with_metadata(status.code(), NoFile.to_string(), metadata)
+}
 
 /// Answers auditors, and the own officers.
 #[derive(Clone, Debug)]
-pub struct AuditService(Arc<Inner>);
+pub struct AuditPort(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     gate: Arc<Gate>,
     ledger: Ledger,
     access: AccessLog,
-    evidence: Evidence,
     roster: RosterHandle,
 }
 
-impl AuditService {
+/// What a path names: whose, and which file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Asked {
+    federation: FederationId,
+    member: MemberId,
+    path: PortPath,
+}
+
+impl Asked {
+    fn parse(path: &str) -> Option<Self> {
+        let path = path.strip_prefix('/')?;
+        let (federation, path) = path.split_once('/')?;
+        let (member, path) = path.split_once('/')?;
+        Some(Self {
+            federation: FederationId::new(federation).ok()?,
+            member: MemberId::new(member).ok()?,
+            path: path.parse().ok()?,
+        })
+    }
+
+    /// The call that reading it is, by the policy's table.
+    fn method(&self) -> Method {
+        let file = match &self.path {
+            PortPath::Index { .. } => return Method::ReadIndex,
+            PortPath::File(file) => file,
+        };
+        match file {
+            BundlePath::Roster(_) | BundlePath::RosterCheckpoint => Method::ReadRoster,
+            BundlePath::Log { file, .. } => match file {
+                LogFile::Checkpoint | LogFile::Witnessed(_) => Method::ReadCheckpoint,
+                LogFile::Tile(tile) if tile.level.is_none() => Method::ReadEntries,
+                LogFile::Tile(_) => Method::ReadTile,
+                LogFile::Bodies(_) => Method::ReadBodies,
+                LogFile::Dsse(_) | LogFile::Consistency { .. } => Method::ReadFile,
+            },
+            BundlePath::Receipt { .. } => Method::ReadReceipt,
+            BundlePath::Evidence { .. } => Method::ReadEvidence,
+            BundlePath::Erasures(_) => Method::ReadErasures,
+            BundlePath::Description | BundlePath::Sums | BundlePath::Proof { .. } => {
+                Method::ReadFile
+            }
+        }
+    }
+
+    /// The log whose bodies, or access lines, reading the file exports; such a
+    /// reading is written down, whatever becomes of it.
+    fn exports(&self) -> Option<Origin> {
+        let PortPath::File(file) = &self.path else {
+            return None;
+        };
+        let (member, log, generation) = match file {
+            BundlePath::Log {
+                log,
+                generation,
+                file,
+            } => {
+                let entries = matches!(file, LogFile::Tile(tile) if tile.level.is_none());
+                let lines = entries && *log == LogName::Access;
+                let is_export = lines || matches!(file, LogFile::Bodies(_));
+                is_export.then_some((&self.member, *log, *generation))?
+            }
+            BundlePath::Receipt {
+                member,
+                generation,
+                part: ReceiptPart::Body,
+                ..
+            } => (member, LogName::Records, *generation),
+            _ => return None,
+        };
+        Some(Origin {
+            federation: self.federation.clone(),
+            member: member.clone(),
+            log,
+            generation,
+        })
+    }
+
+    /// What kind of text or bytes it is, and for how long it may be kept.
+    fn headers(&self) -> [(http::HeaderName, &'static str); 2] {
+        const TEXT: &str = "text/plain; charset=utf-8";
+        const BYTES: &str = "application/octet-stream";
+        const JSON: &str = "application/jsonl";
+        let (kind, cache) = match &self.path {
+            PortPath::Index { .. } => (TEXT, FRESH),
+            PortPath::File(file) => match file {
+                BundlePath::Roster(_) => (BYTES, FOR_EVER),
+                BundlePath::Log { file, .. } => match file {
+                    LogFile::Witnessed(_) => (TEXT, FOR_EVER),
+                    LogFile::Tile(tile) if tile.is_full() => (BYTES, FOR_EVER),
+                    LogFile::Tile(_) => (BYTES, FRESH),
+                    LogFile::Bodies(_) => (BYTES, NEVER),
+                    _ => (TEXT, FRESH),
+                },
+                BundlePath::Receipt { part, .. } => match part {
+                    ReceiptPart::Proof => (TEXT, FRESH),
+                    ReceiptPart::Entry | ReceiptPart::Body => (BYTES, FRESH),
+                },
+                BundlePath::Evidence { part, .. } if *part == EvidencePart::About => (JSON, FRESH),
+                BundlePath::Erasures(_) => (JSON, FRESH),
+                _ => (TEXT, FRESH),
+            },
+        };
+        [(CONTENT_TYPE, kind), (CACHE_CONTROL, cache)]
+    }
+}
+
+impl AuditPort {
     /// Answers from `ledger`, to whom `gate` lets in.
     #[must_use]
     pub fn new(gate: Arc<Gate>, ledger: Ledger, access: AccessLog, roster: RosterHandle) -> Self {
-        let evidence = Evidence::new(ledger.store().clone(), ledger.clock().clone());
         Self(Arc::new(Inner {
             gate,
             ledger,
             access,
-            evidence,
             roster,
         }))
+    }
+
+    /// Answers one request for a file.
+    pub async fn serve(self, request: Request) -> Response {
+        if request.method() != Verb::GET && request.method() != Verb::HEAD {
+            let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+            let verbs = HeaderValue::from_static("GET, HEAD");
+            answer.headers_mut().insert(ALLOW, verbs);
+            return answer;
+        }
+        let peer = request.extensions().get::<Peer>().cloned();
+        let shown = request.method() == Verb::GET;
+        match self.file(peer.as_ref(), request.uri().path(), shown).await {
+            Ok(answer) => answer,
+            Err(status) => refusal(&status),
+        }
+    }
+
+    /// The file at a path; `shown` says whether its bytes go out.
+    async fn file(&self, peer: Option<&Peer>, path: &str, shown: bool) -> Result<Response, Status> {
+        let asked = Asked::parse(path);
+        let method = asked.as_ref().map_or(Method::ReadFile, Asked::method);
+        // Who may not come in learns nothing about which paths there are.
+        let admitted = self.admit(peer, method)?;
+        let asked = asked.ok_or_else(no_file)?;
+        let Some(origin) = asked.exports() else {
+            let whole = self.own(&asked)?;
+            return self.answer(admitted, &asked, whole).await;
+        };
+        let found = self.exported(&admitted, &asked).await;
+        let mut line = AccessLine::new(
+            AccessScope::Export,
+            method.as_str(),
+            caller(admitted.permit.identity(), self.0.ledger.own()),
+        );
+        line.log = origin.to_string();
+        match &found {
+            Ok(entries) if shown => line.count = u32::try_from(*entries).unwrap_or(u32::MAX),
+            Ok(_) => {}
+            Err(refused) => line.outcome = code_of(refused),
+        }
+        let access = self.0.access.clone();
+        blocking(move || access.write(line).map(|_| ())).await?;
+        found?;
+        if !shown {
+            return Ok((asked.headers(), Body::empty()).into_response());
+        }
+        let path = self.own(&asked)?;
+        self.answer(admitted, &asked, path).await
     }
 
     /// Admits a call; a refusal is counted for the access log.
@@ -82,77 +253,105 @@ impl AuditService {
             .map_err(|e| to_peer(&e))
     }
 
-    fn admit_call<T>(&self, request: &Request<T>, method: Method) -> Result<Admitted, Status> {
-        self.admit(request.extensions().get::<Peer>(), method)
+    /// What is asked for, if it is of the own member.
+    fn own(&self, asked: &Asked) -> Result<PortPath, Status> {
+        let own = &self.0.ledger.own_log(LogName::Records).origin;
+        let is_own = own.federation == asked.federation && own.member == asked.member;
+        is_own.then(|| asked.path.clone()).ok_or_else(no_file)
     }
 
-    /// Writes a line of the access log; without it there is no answer.
-    async fn write(&self, line: AccessLine) -> Result<(), Status> {
-        let access = self.0.access.clone();
-        blocking(move || access.write(line).map(|_| ())).await
-    }
-
-    /// Writes down an export of the log `origin`: of how many entries, or why not.
-    async fn log_export(
-        &self,
-        permit: &Permit,
-        origin: Option<&Origin>,
-        entries: Result<u64, &Status>,
-    ) -> Result<(), Status> {
-        let caller = caller(permit.identity(), self.0.ledger.own());
-        let mut line = AccessLine::new(AccessScope::Export, permit.method().as_str(), caller);
-        line.log = origin.map(ToString::to_string).unwrap_or_default();
-        match entries {
-            Ok(count) => line.count = u32::try_from(count).unwrap_or(u32::MAX),
-            Err(refused) => line.outcome = code_of(refused),
-        }
-        self.write(line).await
-    }
-
-    /// An own log, or the replica of a records log, by its name.
-    fn log(&self, origin: &str) -> Result<Arc<Log>, Status> {
-        let named = named(origin).ok_or_else(|| to_officer(&AuditError::Origin))?;
-        self.0.ledger.log(&named).map_err(|e| to_peer(&e))
-    }
-
-    fn own_log(&self, origin: &Origin) -> Result<Arc<Log>, Status> {
-        if origin.member != *self.0.ledger.own() {
-            return Err(to_peer(&LedgerError::NoLog(origin.clone())));
-        }
-        self.0.ledger.log(origin).map_err(|e| to_peer(&e))
-    }
-
-    /// The range of bodies that is asked for, as far as a checkpoint holds it.
-    fn bodies(
-        &self,
-        origin: &str,
-        ranges: &[v1::IndexRange],
-    ) -> Result<(Arc<Log>, u64, u64), Status> {
-        let log = self.log(origin)?;
-        let [range] = ranges else {
-            return Err(to_officer(&AuditError::Ranges));
+    /// How many entries what is asked for has.
+    async fn exported(&self, admitted: &Admitted, asked: &Asked) -> Result<u64, Status> {
+        let PortPath::File(path) = self.own(asked)? else {
+            return Err(no_file());
         };
-        let end = range.end.min(log.head().checkpoint_size.0);
-        Ok((log, range.start, end))
+        let identity = admitted.permit.identity().clone();
+        let looked = self.with_files(identity, move |files| match &path {
+            BundlePath::Receipt { .. } => Ok(files.get(&path)?.map(|_| 1)),
+            _ => Ok(files.entries_in(&path)),
+        });
+        looked.await?.ok_or_else(no_file)
     }
 
-    /// The size that is asked for: the newest checkpoint's, or an earlier one.
-    fn size(log: &Log, size: u64) -> Result<TreeSize, Status> {
-        let newest = log.head().checkpoint_size;
-        if size > newest.0 {
-            return Err(to_officer(&AuditError::Size { newest }));
+    /// Reads off the async threads, with the caller's eyes.
+    async fn with_files<R: Send + 'static>(
+        &self,
+        identity: Identity,
+        read: impl FnOnce(&LedgerFiles<'_>) -> Result<R, ExportError> + Send + 'static,
+    ) -> Result<R, Status> {
+        let (ledger, roster) = (self.0.ledger.clone(), self.0.roster.load_full());
+        let done = tokio::task::spawn_blocking(move || {
+            let seer = seer(&roster, &identity, ledger.own()).ok_or_else(no_file)?;
+            read(&LedgerFiles::new(&ledger, seer)).map_err(|e| to_peer(&e))
+        });
+        done.await
+            .unwrap_or_else(|_| Err(to_peer(&LedgerError::Stopped)))
+    }
+
+    /// Answers with a file, or with a page of an index. Once the first piece is
+    /// there the answer begins; one that then breaks off ends the connection.
+    async fn answer(
+        &self,
+        admitted: Admitted,
+        asked: &Asked,
+        path: PortPath,
+    ) -> Result<Response, Status> {
+        let identity = admitted.permit.identity().clone();
+        let file = match path {
+            PortPath::Index { folder, from } => {
+                let page = self.with_files(identity, move |files| index(files, folder, from));
+                let page = page.await?;
+                return Ok((asked.headers(), Body::from(page)).into_response());
+            }
+            PortPath::File(file) => file,
+        };
+        let (begun, begins) = oneshot::channel();
+        let (sender, receiver) = mpsc::channel::<Result<Bytes, Status>>(WAITING_MAX);
+        let port = self.clone();
+        tokio::spawn(async move {
+            let pieces = sender.clone();
+            let read = port.with_files(identity, move |files| {
+                let mut begun = Some(begun);
+                files.pieces(&file, &mut |piece| {
+                    // A reader who is gone needs nothing more.
+                    let waits = begun.take().is_none_or(|begun| begun.send(()).is_ok());
+                    waits && pieces.blocking_send(Ok(piece)).is_ok()
+                })
+            });
+            match read.await {
+                Ok(true) => {}
+                Ok(false) => drop(sender.send(Err(no_file())).await),
+                Err(status) => drop(sender.send(Err(status)).await),
+            }
+            drop(admitted);
+        });
+        let mut receiver = receiver;
+        if begins.await.is_err() {
+            // Nothing came: the file is not there, or could not be read.
+            return Err(match receiver.recv().await {
+                Some(Err(status)) => status,
+                _ => to_peer(&LedgerError::Stopped),
+            });
         }
-        Ok(TreeSize(size))
+        let body = Body::from_stream(ReceiverStream::new(receiver));
+        Ok((asked.headers(), body).into_response())
     }
 }
 
-fn named(origin: &str) -> Option<Origin> {
-    origin.parse().ok()
+/// A page of the index of a folder.
+fn index(
+    files: &LedgerFiles<'_>,
+    folder: Folder,
+    from: Option<BundlePath>,
+) -> Result<String, ExportError> {
+    let all = files.list(folder)?;
+    let at = from.map_or(0, |from| all.partition_point(|path| *path < from));
+    Ok(write_index(folder, all.get(at..).unwrap_or_default()))
 }
 
 /// Who calls, as it stands in the access log: an own officer's name, an
 /// auditor's member, or `member/officer`.
-fn caller(identity: &Identity, own: &crate::ids::MemberId) -> String {
+fn caller(identity: &Identity, own: &MemberId) -> String {
     match &identity.subject {
         Subject::Officer(officer) if identity.member == *own => officer.to_string(),
         Subject::Officer(officer) => format!("{}/{officer}", identity.member),
@@ -161,11 +360,7 @@ fn caller(identity: &Identity, own: &crate::ids::MemberId) -> String {
 }
 
 /// With whose eyes the caller sees bodies.
-fn seer<'a>(
-    roster: &'a Roster,
-    identity: &Identity,
-    own: &crate::ids::MemberId,
-) -> Option<Seer<'a>> {
+fn seer<'a>(roster: &'a Roster, identity: &Identity, own: &MemberId) -> Option<Seer<'a>> {
     if identity.member == *own {
         return Some(Seer::Own);
     }
@@ -183,312 +378,53 @@ async fn blocking<R: Send + 'static, E: Blamed + Display + Send + 'static>(
     }
 }
 
-/// Streams what `work` hands over, on a thread that may block. `admitted`
-/// lives as long as the stream.
-fn stream<T: Send + 'static>(
-    admitted: Admitted,
-    work: impl FnOnce(&mut dyn FnMut(T) -> bool, &Admitted) -> Result<(), LedgerError> + Send + 'static,
-) -> Response<Answers<T>> {
-    let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    tokio::task::spawn_blocking(move || {
-        let mut send = |item| sender.blocking_send(Ok(item)).is_ok();
-        if let Err(e) = work(&mut send, &admitted) {
-            // The reader may be gone; then nobody needs to know.
-            drop(sender.blocking_send(Err(to_peer(&e))));
-        }
-    });
-    Response::new(Box::pin(ReceiverStream::new(receiver)))
+fn plain(status: StatusCode, sentence: &str) -> Response {
+    let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (status, kind, format!("{sentence}\n")).into_response()
 }
 
-fn proof(hashes: Vec<Digest>) -> Response<v1::Proof> {
-    let hashes = hashes.into_iter().map(|h| h.0.to_vec().into()).collect();
-    Response::new(v1::Proof { hashes })
+/// The refusal of a call, as HTTP says it: status, sentence, and the code.
+fn refusal(status: &Status) -> Response {
+    let said = match status.code() {
+        Code::PermissionDenied | Code::Unauthenticated => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::FailedPrecondition | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut answer = plain(said, status.message());
+    if let Ok(code) = HeaderValue::try_from(code_of(status)) {
+        answer.headers_mut().insert(CODE_HEADER, code);
+    }
+    answer
 }
 
-/// Bodies on their way into messages of a bounded size.
-struct BodyChunks<'a> {
-    chunk: v1::BodyChunk,
-    answers: Vec<u8>,
-    bytes: usize,
-    send: &'a mut dyn FnMut(v1::BodyChunk) -> bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::Asked;
 
-impl BodyChunks<'_> {
-    /// Adds one; false when the reader is gone.
-    fn put(&mut self, body: AuditedBody) -> bool {
-        let full = self.bytes + body.bytes.len() > CHUNK_BYTES;
-        if full && !self.answers.is_empty() && !self.flush() {
-            return false;
+    #[test]
+    fn a_path_is_a_member_and_a_file_of_its_logs() {
+        let asked = Asked::parse("/a.example/hefei/records/1/tile/0/000").expect("a path");
+        assert_eq!(asked.member.as_str(), "hefei");
+        assert_eq!(asked.path.to_string(), "records/1/tile/0/000");
+        for bad in [
+            "/",
+            "/a.example/hefei",
+            "/a.example/hefei/",
+            "/a.example/hefei/records/1",
+            "/a.example/hefei/records/1/",
+            "/a.example/hefei/records/01/checkpoint",
+            "//a.example/hefei/records/1/checkpoint",
+            "/a.example/hefei/records/1//checkpoint",
+            "/a.example/hefei/records/1/checkpoint/",
+            "/a.example/hefei/other/1/checkpoint",
+            "a.example/hefei/records/1/checkpoint",
+            "/a.example/hefei/records/1/tile/0/..%2f000",
+            "/a.example/hefei/roster/index/receipts",
+        ] {
+            assert!(Asked::parse(bad).is_none(), "{bad}");
         }
-        self.bytes += body.bytes.len() + 1;
-        self.answers
-            .push(u8::try_from(body.answer as i32).unwrap_or(0));
-        if body.answer == BodyAnswer::Held {
-            self.chunk.bodies.push(body.bytes);
-        }
-        true
     }
-
-    fn flush(&mut self) -> bool {
-        let next = self.chunk.start + self.answers.len() as u64;
-        let mut chunk = std::mem::take(&mut self.chunk);
-        chunk.answers = std::mem::take(&mut self.answers).into();
-        self.chunk.start = next;
-        self.bytes = 0;
-        (self.send)(chunk)
-    }
-}
-
-#[tonic::async_trait]
-impl audit_server::Audit for AuditService {
-    type GetCheckpointsStream = Answers<v1::AuditCheckpoint>;
-    type GetTilesStream = Answers<v1::Tile>;
-    type GetEntryBundlesStream = Answers<v1::Tile>;
-    type GetBodiesStream = Answers<v1::BodyChunk>;
-    type GetErasuresStream = Answers<v1::Erasure>;
-    type GetEvidenceStream = Answers<v1::EvidencePair>;
-
-    async fn list_logs(
-        &self,
-        request: Request<v1::ListLogsRequest>,
-    ) -> Result<Response<v1::ListLogsResponse>, Status> {
-        let _admitted = self.admit_call(&request, Method::ListLogs)?;
-        let ledger = self.0.ledger.clone();
-        let logs = blocking(move || {
-            let mut logs = vec![];
-            for log in own_logs(&ledger) {
-                let state = newest_checkpoint(&ledger, &log)?;
-                logs.push(v1::AuditLog {
-                    origin: state.origin.to_string(),
-                    checkpoint: state.checkpoint,
-                    size: state.size.0,
-                    witnessed: ledger.witnessed_size(&log).0,
-                });
-            }
-            Ok::<_, LedgerError>(logs)
-        })
-        .await?;
-        Ok(Response::new(v1::ListLogsResponse { logs }))
-    }
-
-    async fn get_rosters(
-        &self,
-        request: Request<v1::GetRosterRequest>,
-    ) -> Result<Response<v1::GetRosterResponse>, Status> {
-        let _admitted = self.admit_call(&request, Method::GetRosters)?;
-        let (ledger, after) = (self.0.ledger.clone(), request.get_ref().after);
-        let answer = blocking(move || {
-            Ok::<_, StoreError>(v1::GetRosterResponse {
-                rosters: rosters_after(&ledger, after, ROSTERS_MAX)?,
-                checkpoint: roster_note(&ledger)?.unwrap_or_default(),
-            })
-        });
-        Ok(Response::new(answer.await?))
-    }
-
-    async fn get_checkpoints(
-        &self,
-        request: Request<v1::GetCheckpointsRequest>,
-    ) -> Result<Response<Self::GetCheckpointsStream>, Status> {
-        let admitted = self.admit_call(&request, Method::GetCheckpoints)?;
-        let v1::GetCheckpointsRequest { origin, from_size } = request.into_inner();
-        let (log, ledger) = (self.log(&origin)?, self.0.ledger.clone());
-        Ok(stream(admitted, move |send, _| {
-            let newest = newest_checkpoint(&ledger, &log)?.checkpoint;
-            let mut last = Bytes::new();
-            for note in ledger.witnessed_notes(&log, TreeSize(from_size))? {
-                last = note;
-                let (note, witnessed) = (last.clone(), true);
-                if !send(v1::AuditCheckpoint { note, witnessed }) {
-                    return Ok(());
-                }
-            }
-            if last != newest {
-                send(v1::AuditCheckpoint {
-                    note: newest,
-                    witnessed: false,
-                });
-            }
-            Ok(())
-        }))
-    }
-
-    async fn get_tiles(
-        &self,
-        request: Request<v1::GetTilesRequest>,
-    ) -> Result<Response<Self::GetTilesStream>, Status> {
-        let admitted = self.admit_call(&request, Method::GetTiles)?;
-        let asked = request.into_inner();
-        let (log, ledger) = (self.log(&asked.origin)?, self.0.ledger.clone());
-        let size = Self::size(&log, asked.size)?;
-        let level = u8::try_from(asked.level).map_err(|_| to_officer(&AuditError::Level))?;
-        Ok(stream(admitted, move |send, _| {
-            for path in tiles_of_run(Some(level), asked.first, asked.count, size) {
-                let held = ledger.tile_bytes(&log, level, path.index.0, path.width)?;
-                let data = held.ok_or(StoreError::Damaged("tile"))?;
-                let tile = v1::Tile {
-                    index: path.index.0,
-                    width: u32::from(path.width),
-                    data,
-                };
-                if !send(tile) {
-                    return Ok(());
-                }
-            }
-            Ok(())
-        }))
-    }
-
-    async fn get_entry_bundles(
-        &self,
-        request: Request<v1::GetEntryBundlesRequest>,
-    ) -> Result<Response<Self::GetEntryBundlesStream>, Status> {
-        let admitted = self.admit_call(&request, Method::GetEntryBundles)?;
-        let asked = request.into_inner();
-        let ledger = self.0.ledger.clone();
-        let wanted = self
-            .log(&asked.origin)
-            .and_then(|log| Self::size(&log, asked.size).map(|size| (log, size)));
-        let origin = named(&asked.origin);
-        // Entries of a records log are no secret among members.
-        if origin.as_ref().is_none_or(|o| o.log == LogName::Access) {
-            let end = asked.first.saturating_add(asked.count);
-            let entries = wanted
-                .as_ref()
-                .map(|(_, size)| spanned(asked.first, end, *size));
-            self.log_export(&admitted.permit, origin.as_ref(), entries)
-                .await?;
-        }
-        let (log, size) = wanted?;
-        Ok(stream(admitted, move |send, _| {
-            for path in tiles_of_run(None, asked.first, asked.count, size) {
-                let tile = v1::Tile {
-                    index: path.index.0,
-                    width: u32::from(path.width),
-                    data: bundle_bytes(&ledger, &log, path)?,
-                };
-                if !send(tile) {
-                    return Ok(());
-                }
-            }
-            Ok(())
-        }))
-    }
-
-    async fn get_inclusion_proof(
-        &self,
-        request: Request<v1::InclusionProofRequest>,
-    ) -> Result<Response<v1::Proof>, Status> {
-        let _admitted = self.admit_call(&request, Method::GetInclusionProof)?;
-        let asked = request.into_inner();
-        let (log, ledger) = (self.log(&asked.origin)?, self.0.ledger.clone());
-        let size = Self::size(&log, asked.size)?;
-        if asked.index >= size.0 {
-            return Err(to_officer(&AuditError::Beyond { size }));
-        }
-        let index = LogIndex(asked.index);
-        blocking(move || ledger.inclusion(&log, index, size))
-            .await
-            .map(proof)
-    }
-
-    async fn get_consistency_proof(
-        &self,
-        request: Request<v1::ConsistencyProofRequest>,
-    ) -> Result<Response<v1::Proof>, Status> {
-        let _admitted = self.admit_call(&request, Method::GetConsistencyProof)?;
-        let asked = request.into_inner();
-        let (log, ledger) = (self.log(&asked.origin)?, self.0.ledger.clone());
-        let size = Self::size(&log, asked.size)?;
-        if asked.old_size > size.0 {
-            return Err(to_officer(&AuditError::Beyond { size }));
-        }
-        let old = TreeSize(asked.old_size);
-        blocking(move || ledger.consistency(&log, old, size))
-            .await
-            .map(proof)
-    }
-
-    async fn get_bodies(
-        &self,
-        request: Request<v1::GetBodiesRequest>,
-    ) -> Result<Response<Self::GetBodiesStream>, Status> {
-        let admitted = self.admit_call(&request, Method::AuditBodies)?;
-        let v1::GetBodiesRequest { origin, ranges } = request.into_inner();
-        let wanted = self.bodies(&origin, &ranges);
-        let entries = wanted
-            .as_ref()
-            .map(|(_, start, end)| end.saturating_sub(*start));
-        let origin = named(&origin);
-        self.log_export(&admitted.permit, origin.as_ref(), entries)
-            .await?;
-        let (log, start, end) = wanted?;
-        let ledger = self.0.ledger.clone();
-        let roster = self.0.roster.load_full();
-        Ok(stream(admitted, move |send, admitted| {
-            let identity = admitted.permit.identity();
-            let Some(seer) = seer(&roster, identity, ledger.own()) else {
-                return Ok(());
-            };
-            let mut chunks = BodyChunks {
-                chunk: v1::BodyChunk {
-                    start,
-                    ..Default::default()
-                },
-                answers: vec![],
-                bytes: 0,
-                send,
-            };
-            let mut at = start;
-            while at < end {
-                let to = end.min(at + BODIES_AT_ONCE);
-                let bodies = ledger.audited_bodies(&log, LogIndex(at), TreeSize(to), seer)?;
-                if bodies.is_empty() || !bodies.into_iter().all(|body| chunks.put(body)) {
-                    return Ok(());
-                }
-                at = to;
-            }
-            chunks.flush();
-            Ok(())
-        }))
-    }
-
-    async fn get_erasures(
-        &self,
-        request: Request<v1::GetErasuresRequest>,
-    ) -> Result<Response<Self::GetErasuresStream>, Status> {
-        let admitted = self.admit_call(&request, Method::GetErasures)?;
-        let log = self.log(&request.get_ref().origin)?;
-        let ledger = self.0.ledger.clone();
-        Ok(stream(admitted, move |send, _| {
-            for erasure in erasures_of(&ledger, &log.origin)? {
-                if !send(erasure) {
-                    return Ok(());
-                }
-            }
-            Ok(())
-        }))
-    }
-
-    async fn get_evidence(
-        &self,
-        request: Request<v1::GetEvidenceRequest>,
-    ) -> Result<Response<Self::GetEvidenceStream>, Status> {
-        let admitted = self.admit_call(&request, Method::GetEvidence)?;
-        let evidence = self.0.evidence.clone();
-        Ok(stream(admitted, move |send, _| {
-            for pair in evidence.all()? {
-                if !send(pair) {
-                    return Ok(());
-                }
-            }
-            Ok(())
-        }))
-    }
-}
-
-/// Entries in the bundles [first, end) of a log of `size`.
-fn spanned(first: u64, end: u64, size: TreeSize) -> u64 {
-    let at = |bundle: u64| bundle.saturating_mul(TILE_WIDTH).min(size.0);
-    at(end) - at(first)
 }

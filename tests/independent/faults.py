@@ -46,7 +46,7 @@ class Target:
 
     def __init__(self, root, source):
         self.root, self.source = root, source
-        logs = sorted((root / "logs/records").iterdir(), key=lambda p: int(p.name))
+        logs = sorted((root / "records").iterdir(), key=lambda p: int(p.name))
         self.log = logs[-1]
         self.also = None
         self.checkpoint = self.log / "checkpoint"
@@ -199,7 +199,7 @@ def signature_with_large_s(target):
 
 @fault("entry.forged")
 def entry_of_the_other_log(target):
-    logs = files(target.root / "logs/access")
+    logs = files(target.root / "access")
     if not logs:
         raise Nothing
     other = next(iter(sorted(p for p in (logs[-1] / "tile/entries").rglob("*") if p.is_file())))
@@ -334,7 +334,7 @@ def checkpoint_size_in_another_spelling(target):
 @fault("checkpoint.origin")
 def wrong_origin(target):
     """The checkpoint of the member's other log, well signed."""
-    logs = files(target.root / "logs/access")
+    logs = files(target.root / "access")
     if not logs:
         raise Nothing
     shutil.copyfile(logs[-1] / "checkpoint", target.checkpoint)

@@ -191,7 +191,7 @@ def write(root, path, raw):
 
 def write_log(root, log, sizes, witnesses):
     """Everything of a log's directory; returns the newest note."""
-    folder, size = f"logs/{log.kind}/1", len(log.entries)
+    folder, size = f"{log.kind}/1", len(log.entries)
     for at, old in enumerate(sizes):
         write(root, f"{folder}/checkpoints/{old}", log.checkpoint(old, witnesses, NOW - 9 * DAY + at))
     newest = log.checkpoint(size)

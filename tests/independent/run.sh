@@ -96,7 +96,7 @@ over_https() {
 whole() {
     exported hefei || return 1
     compgen -G "$out/hefei.bundle/receipts/*.entry" >/dev/null &&
-        [ "$(ls "$out"/hefei.bundle/logs/records/1/checkpoints 2>/dev/null | wc -l)" -ge 2 ]
+        [ "$(ls "$out"/hefei.bundle/records/1/checkpoints 2>/dev/null | wc -l)" -ge 2 ]
 }
 
 federation() {

@@ -95,7 +95,7 @@ class Log:
     def __init__(self, bundle, kind, generation, trust):
         self.bundle, self.trust = bundle, trust
         self.kind, self.generation = kind, generation
-        self.folder = f"logs/{kind}/{generation}"
+        self.folder = f"{kind}/{generation}"
         self.origin = f"{trust.federation}/{trust.member}/{kind}/{generation}"
         self.newest = None    # what `checkpoint` says, when it holds
         self.opened = []      # (name, checkpoint) of those that hold
@@ -349,7 +349,7 @@ def verify(root, policy):
     if trust.versions:
         check_roster_log(bundle, trust)
         for kind in ("records", "access"):
-            for generation in bundle.names(f"logs/{kind}"):
+            for generation in bundle.names(kind):
                 log = Log(bundle, kind, generation, trust)
                 logs[kind, generation] = log
                 log.verify()

@@ -815,10 +815,10 @@ check_rosters
 if [ "$versions" -gt 0 ]; then
     check_roster_log
     for kind in records access; do
-        for dir in "$bundle/logs/$kind"/*; do
+        for dir in "$bundle/$kind"/*; do
             [ -d "$dir" ] || continue
             case $kind in records) kind_number=1 ;; *) kind_number=2 ;; esac
-            generation=$(basename "$dir") folder=logs/$kind/$(basename "$dir")
+            generation=$(basename "$dir") folder=$kind/$(basename "$dir")
             origin=$federation/$member/$kind/$generation
             check_log
         done

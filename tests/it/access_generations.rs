@@ -5,20 +5,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use casegate::audit::export::{BundleOut, Selection, export};
 use casegate::audit::matching::{MatchReport, compare};
 use casegate::audit::verify::{Options, Policy, Report, verify};
 use casegate::ids::{LogIndex, LogName, Origin, TreeSize};
 use casegate::ledger::{Ledger, Standing};
 use casegate::record::Body;
-use casegate::rpc::audit::client::AuditClient;
-use casegate::rpc::audit::source::RemoteSource;
 use casegate::rpc::desk_client::OfficerSignature;
 use casegate::rpc::status::code_of;
 use casegate::wire::v1;
 
 use crate::access::{raw_desk, with};
-use crate::audit_port::{auditor, client};
+use crate::audit_port::{auditor, client, exported, logs};
 use crate::cluster::{Cluster, NOW, id, records, wait_for};
 use crate::tamper::federation;
 use crate::views::row;
@@ -57,26 +54,12 @@ fn methods(ledger: &Ledger, generation: u32) -> Vec<String> {
     bodies.expect("readable").into_iter().map(method).collect()
 }
 
-async fn bundle(cluster: &Cluster, member: &str, audit: AuditClient, out: &Path) {
-    let dial = cluster
-        .federation
-        .dial(&id("audit-office"))
-        .expect("a dial");
-    let (member, to) = (id(member), BundleOut::of(out));
-    let what = Selection {
-        federation: federation(),
-        member: member.clone(),
-        from: None,
-        to: None,
-        now: cluster.clock.now(),
-    };
-    let runtime = tokio::runtime::Handle::current();
-    let (_runs, stop) = tokio::sync::watch::channel(false);
-    let exported = tokio::task::spawn_blocking(move || {
-        let mut source = RemoteSource::new(runtime, dial, audit, &member, stop);
-        export(&mut source, &what, to, &mut |_| true)
-    });
-    exported.await.expect("it ends").expect("a bundle");
+async fn bundle(cluster: &Cluster, member: &str, out: &Path) {
+    let officer = cluster.federation.officer(&id("audit-office"));
+    let files = client(cluster, officer.expect("an officer"), member);
+    exported(cluster, &files, member, out)
+        .await
+        .expect("a bundle");
 }
 
 fn policy(cluster: &Cluster) -> Policy {
@@ -145,8 +128,7 @@ async fn the_access_log_goes_on_in_a_new_generation_and_auditors_see_both() {
 
     // The auditor reads both, as lists, as a bundle, and against a custodian's.
     let audit = auditor(&cluster);
-    let logs = audit.list_logs().await.expect("the logs");
-    let named: Vec<_> = logs.iter().map(|log| log.origin.clone()).collect();
+    let named = logs(&audit, "hefei").await.expect("the logs");
     let wanted = [access("hefei", 1), access("hefei", 2), records("hefei")];
     let mut wanted = wanted.map(|origin| origin.to_string()).to_vec();
     wanted.sort();
@@ -155,7 +137,7 @@ async fn the_access_log_goes_on_in_a_new_generation_and_auditors_see_both() {
     assert_eq!(sorted, wanted);
     let dir = tempfile::tempdir().expect("a directory");
     let out = dir.path().join("hefei");
-    bundle(&cluster, "hefei", audit, &out).await;
+    bundle(&cluster, "hefei", &out).await;
     let report = look(&cluster, &out);
     assert!(report.found.is_empty(), "{:#?}", report.found);
     let ends: BTreeMap<_, _> = report

@@ -9,14 +9,17 @@ use bytes::Bytes;
 use casegate::audit::export::{
     Bound, BundleOut, ExportError, Exported, Progress, Selection, export,
 };
+use casegate::audit::files::Files;
 use casegate::audit::layout::{
-    BundlePath, LogFile, TlogProof, entry_bundles, hash_tiles, read_hashes, split_bodies,
+    BundlePath, Folder, LogFile, TlogProof, entry_bundles, hash_tiles, read_hashes, split_bodies,
     split_entries,
 };
-use casegate::audit::local::LocalSource;
+use casegate::audit::local::LedgerFiles;
+use casegate::audit::verify::Tree;
 use casegate::checkpoint::{Checkpoint, SignedNote, open_cosignature};
 use casegate::federation::shelf::{Shelf, ShelfSpec};
 use casegate::ids::{Digest, LogName, Origin, TreeSize};
+use casegate::ledger::Seer;
 use casegate::merkle::{self, leaf_hash};
 use casegate::record::Entry;
 use casegate::wire::v1::BodyAnswer;
@@ -70,8 +73,8 @@ impl Fixture {
             to,
             now: NOW,
         };
-        let mut source = LocalSource::new(self.shelf.ledger.clone());
-        export(&mut source, &what, BundleOut::of(&self.path(name)), watch)
+        let files = LedgerFiles::new(&self.shelf.ledger, Seer::Own);
+        export(&files, &what, BundleOut::of(&self.path(name)), watch)
     }
 }
 
@@ -212,7 +215,7 @@ fn a_bundle_is_complete_and_proves_itself() {
         let entry = fixture.shelf.ledger.entry(0, index).expect("readable");
         let leaf = leaf_hash(&entry.expect("an entry").bytes);
         assert_eq!(proof.index, index);
-        assert_eq!(proof.checkpoint, bundle["logs/records/1/checkpoint"]);
+        assert_eq!(proof.checkpoint, bundle["records/1/checkpoint"]);
         merkle::verify_inclusion(&leaf, index, TreeSize(RECORDS), &proof.hashes, &root)
             .expect("it is in the log");
         proofs += 1;
@@ -280,7 +283,7 @@ fn bounds_take_whole_bundles_and_leave_all_hash_tiles() {
     let bundle = files(&fixture.path("by-index"));
     let tiles = hash_tiles(TreeSize(RECORDS)).map(|t| in_log(LogName::Records, LogFile::Tile(t)));
     assert!(tiles.into_iter().all(|name| bundle.contains_key(&name)));
-    let entries = |name: &&String| name.starts_with("logs/records/1/tile/entries/");
+    let entries = |name: &&String| name.starts_with("records/1/tile/entries/");
     assert_eq!(bundle.keys().filter(entries).count(), 2);
     assert_eq!(
         bundle.keys().filter(|n| n.starts_with("proofs/")).count(),
@@ -339,6 +342,61 @@ fn an_empty_log_is_exported_as_one() {
     let done = fixture.export("bundle");
     let bundle = files(&fixture.path("bundle"));
     assert_eq!(done.logs.len(), 2);
-    assert!(bundle.contains_key("logs/access/1/checkpoint"));
+    assert!(bundle.contains_key("access/1/checkpoint"));
     assert!(!bundle.keys().any(|name| name.contains("tile")));
+}
+
+/// A copy of a copy: an archive is read where it lies, a directory as it is.
+#[test]
+fn a_bundle_of_a_bundle_has_the_same_bytes() {
+    let fixture = Fixture::new(700, 30);
+    fixture.export("one");
+    fixture.export("one.tar");
+    let one = files(&fixture.path("one"));
+    let (federation, member) = fixture.shelf.owner();
+    let what = Selection {
+        federation,
+        member,
+        from: None,
+        to: None,
+        now: fixture.shelf.clock.now(),
+    };
+    for from in ["one", "one.tar"] {
+        let tree = Tree::open(&fixture.path(from)).expect("a bundle");
+        let out = fixture.path(&format!("of-{from}")).with_extension("");
+        export(&tree, &what, BundleOut::Dir(out.clone()), &mut |_| true).expect("a bundle");
+        assert_eq!(files(&out), one, "{from}");
+        fs::remove_dir_all(&out).expect("removed");
+    }
+}
+
+#[test]
+fn every_place_lists_the_same_files() {
+    let fixture = Fixture::new(300, 10);
+    fixture.export("one");
+    let tree = Tree::open(&fixture.path("one")).expect("a bundle");
+    let ledger = LedgerFiles::new(&fixture.shelf.ledger, Seer::Own);
+    let folders = [
+        Folder::Logs,
+        Folder::Roster,
+        Folder::Checkpoints {
+            log: LogName::Records,
+            generation: 1,
+        },
+        Folder::Checkpoints {
+            log: LogName::Access,
+            generation: 2,
+        },
+        Folder::Receipts,
+        Folder::Evidence,
+    ];
+    for folder in folders {
+        let listed = ledger.list(folder).expect("a list");
+        assert_eq!(listed, tree.list(folder).expect("a list"), "{folder:?}");
+        for path in listed {
+            let both = (ledger.get(&path), tree.get(&path));
+            let same = matches!(&both, (Ok(Some(a)), Ok(Some(b))) if a == b);
+            assert!(same, "{path}");
+        }
+    }
 }

@@ -1,27 +1,26 @@
-//! The audit port of a running node: who gets in and who does not, the static
-//! log as any HTTPS client sees it, proofs by RPC, who sees which bodies, and
-//! that exports leave a line in the access log.
+//! The audit port of a running node: who gets in and who does not, its files as
+//! any HTTPS client sees them, who sees which bodies, and that exports leave a
+//! line in the access log.
 
 mod lies;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use casegate::audit::export::{BundleOut, Selection, export};
-use casegate::audit::layout::split_entries;
+use casegate::audit::export::{BundleOut, ExportError, Exported, Selection, export};
+use casegate::audit::files::Files;
+use casegate::audit::layout::{
+    BundlePath, Folder, LogFile, ReceiptPart, TileIndex, split_bodies, split_entries,
+};
 use casegate::checkpoint::Checkpoint;
-use casegate::ids::{Digest, LogIndex, LogName, OfficerName, TreeSize};
+use casegate::ids::{LogName, OfficerName};
 use casegate::merkle::{self, leaf_hash};
 use casegate::pki::{Authority, LEAF_DAYS, Validity, identity};
 use casegate::policy::Identity;
 use casegate::roster::MemberRole;
-use casegate::rpc::audit::client::{AuditClient, Dial};
-use casegate::rpc::audit::source::RemoteSource;
-use casegate::rpc::desk_client::DeskCallError;
+use casegate::rpc::audit::client::{Dial, PortFiles};
 use casegate::tls::Material;
-use casegate::wire::v1::{
-    AccessScope, AddOfficerRequest, BodyAnswer, ConsistencyProofRequest, GetBodiesRequest,
-    GetTilesRequest, InclusionProofRequest, IndexRange, SuspendOfficerRequest,
-};
+use casegate::wire::v1::{AccessScope, AddOfficerRequest, BodyAnswer, SuspendOfficerRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::{Cluster, NOW, id, records};
@@ -33,22 +32,74 @@ const HEFEI: &str = "case_no,category,kind,value,role,audience\n\
     HF-1,loan-fraud,domain,three.example,suspect,members:audit-office\n\
     HF-1,loan-fraud,domain,four.example,suspect,nobody\n";
 
-/// A client of the audit port of `member`'s node with this certificate.
-pub(crate) fn client(cluster: &Cluster, material: Material, member: &str) -> AuditClient {
+/// The files of `member`'s node, at `address`, for the holder of this certificate.
+pub(crate) fn files_at(
+    cluster: &Cluster,
+    material: Material,
+    member: &str,
+    address: &str,
+) -> Arc<PortFiles> {
     let dial = Dial {
         material,
         ..cluster.federation.dial(&id(member)).expect("a dial")
     };
+    let runtime = tokio::runtime::Handle::current();
+    let (_, never) = tokio::sync::watch::channel(false);
+    let files = PortFiles::new(runtime, &dial, (&federation(), &id(member)), address, never);
+    Arc::new(files.expect("a client"))
+}
+
+/// A client of the audit port of `member`'s node with this certificate.
+pub(crate) fn client(cluster: &Cluster, material: Material, member: &str) -> Arc<PortFiles> {
     let address = cluster.federation.audit_address(&id(member));
     let address = address.expect("an address").to_string();
-    AuditClient::new(&dial, id(member), &address).expect("a client")
+    files_at(cluster, material, member, &address)
+}
+
+/// Reads files on a thread that may block.
+pub(crate) async fn read<T: Send + 'static>(
+    files: &Arc<PortFiles>,
+    work: impl FnOnce(&PortFiles) -> T + Send + 'static,
+) -> T {
+    let files = Arc::clone(files);
+    let done = tokio::task::spawn_blocking(move || work(&files)).await;
+    done.expect("it ends without a panic")
+}
+
+/// The names of the logs that a node shows.
+pub(crate) async fn logs(files: &Arc<PortFiles>, member: &str) -> Result<Vec<String>, ExportError> {
+    let listed = read(files, |files| files.list(Folder::Logs)).await?;
+    let name = |path: BundlePath| {
+        let path = path.to_string();
+        let log = path.strip_suffix("/checkpoint").expect("a checkpoint");
+        format!("{}/{member}/{log}", federation())
+    };
+    Ok(listed.into_iter().map(name).collect())
+}
+
+/// Exports all of `member`'s logs.
+pub(crate) async fn exported(
+    cluster: &Cluster,
+    files: &Arc<PortFiles>,
+    member: &str,
+    out: &Path,
+) -> Result<Exported, ExportError> {
+    let what = Selection {
+        federation: federation(),
+        member: id(member),
+        from: None,
+        to: None,
+        now: cluster.clock.now(),
+    };
+    let out = BundleOut::of(out);
+    read(files, move |files| export(files, &what, out, &mut |_| true)).await
 }
 
 fn officer_of(cluster: &Cluster, member: &str) -> Material {
     cluster.federation.officer(&id(member)).expect("an officer")
 }
 
-pub(crate) fn auditor(cluster: &Cluster) -> AuditClient {
+pub(crate) fn auditor(cluster: &Cluster) -> Arc<PortFiles> {
     client(cluster, officer_of(cluster, "audit-office"), "hefei")
 }
 
@@ -56,7 +107,7 @@ fn name(role: MemberRole, member: &str, officer: Option<&str>) -> Identity {
     identity(&federation(), role, &id(member), officer).expect("a name")
 }
 
-fn code(error: &DeskCallError) -> String {
+fn code(error: &ExportError) -> String {
     error.shown_code().to_owned()
 }
 
@@ -70,7 +121,7 @@ async fn only_auditors_and_own_officers_with_the_right_get_in() {
         node,
         officer_of(&cluster, "hefei"),
     ] {
-        let logs = client(&cluster, caller, "hefei").list_logs().await;
+        let logs = logs(&client(&cluster, caller, "hefei"), "hefei").await;
         assert_eq!(logs.expect("the logs").len(), 2);
     }
 
@@ -89,11 +140,12 @@ async fn only_auditors_and_own_officers_with_the_right_get_in() {
             "tls.unknown_ca",
         ),
     ] {
-        let refused = client(&cluster, caller, "hefei").list_logs().await;
+        let refused = logs(&client(&cluster, caller, "hefei"), "hefei").await;
         let refused = refused.expect_err("it is refused");
         assert!(
-            matches!(refused, DeskCallError::Tls(_)),
-            "{want}: {refused}"
+            code(&refused).starts_with("tls."),
+            "{want}: {refused} {}",
+            code(&refused)
         );
     }
     cluster.federation.stop().await;
@@ -107,9 +159,9 @@ async fn an_own_officer_needs_the_right_and_a_suspended_one_is_out_at_once() {
     let wang = hefei.ca.issue(&wang, Validity::days(NOW, LEAF_DAYS));
     let wang = wang.expect("issued").material().expect("fits");
     let audit = client(&cluster, wang, "hefei");
-    let refusal = |e: DeskCallError| code(&e);
+    let refusal = |e: ExportError| code(&e);
 
-    let unknown = audit.list_logs().await.map_err(refusal);
+    let unknown = logs(&audit, "hefei").await.map_err(refusal);
     assert_eq!(unknown.err().as_deref(), Some("policy.not_listed"));
     let desk = cluster.desk("hefei");
     let rights = |rights: &[&str]| AddOfficerRequest {
@@ -117,16 +169,16 @@ async fn an_own_officer_needs_the_right_and_a_suspended_one_is_out_at_once() {
         rights: rights.iter().map(ToString::to_string).collect(),
     };
     desk.add_officer(rights(&["query"])).await.expect("added");
-    let without = audit.list_logs().await.map_err(refusal);
+    let without = logs(&audit, "hefei").await.map_err(refusal);
     assert_eq!(without.err().as_deref(), Some("policy.missing_right"));
     desk.add_officer(rights(&["export"])).await.expect("added");
-    audit.list_logs().await.expect("the logs");
+    logs(&audit, "hefei").await.expect("the logs");
     let suspend = SuspendOfficerRequest {
         name: OfficerName::new("wang").expect("a name").to_string(),
         restore: false,
     };
     desk.suspend_officer(suspend).await.expect("suspended");
-    let out = audit.list_logs().await.map_err(refusal);
+    let out = logs(&audit, "hefei").await.map_err(refusal);
     assert_eq!(out.err().as_deref(), Some("policy.not_listed"));
     cluster.federation.stop().await;
 }
@@ -278,7 +330,11 @@ async fn any_https_client_can_fetch_the_static_log_and_verify_it() {
         format!("{base}/tile/0/000.p/{}", size + 1),
         format!("{base}/tile/0/001.p/1"),
         format!("{base}/tile/1/000.p/1"),
-        format!("{base}/bodies/000"),
+        format!("{base}/bodies/001"),
+        format!("{base}/dsse/000.jsonl"),
+        "/anhui.example/hefei/bundle.json".into(),
+        "/anhui.example/hefei/receipts/wuhu-1-0.body".into(),
+        "/anhui.example/province/records/1/bodies/000".into(),
         format!("{base}/tile/0/../0/000.p/1"),
         "/anhui.example/hefei/records/2/checkpoint".into(),
         "/anhui.example/province/records/1/checkpoint".into(),
@@ -346,7 +402,7 @@ async fn full_tiles_are_for_ever_and_each_fetch_of_access_entries_is_a_line() {
         let (_, line) = newest.last().expect("a line");
         let told = (line.method.as_str(), line.log.as_str(), line.count);
         let log = "anhui.example/hefei/access/1";
-        assert_eq!(told, ("Audit.ReadStaticLog", log, count), "{verb}");
+        assert_eq!(told, ("Audit.ReadEntries", log, count), "{verb}");
     }
     for unlogged in ["checkpoint", "tile/0/000.p/1"] {
         assert_eq!(
@@ -363,81 +419,65 @@ async fn full_tiles_are_for_ever_and_each_fetch_of_access_entries_is_a_line() {
     cluster.federation.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn proofs_by_rpc_hold_and_sizes_beyond_the_log_are_refused() {
-    let cluster = Cluster::audited(&["hefei"]).await;
-    cluster.import("hefei", HEFEI).await;
-    let audit = auditor(&cluster);
-    let log = Arc::clone(cluster.parts("hefei").ledger.own_log(LogName::Records));
-    let (size, root) = (log.size(), log.head().root());
-    let origin = records("hefei").to_string();
-    let digests = |hashes: &[bytes::Bytes]| -> Vec<Digest> {
-        hashes
-            .iter()
-            .map(|h| Digest::from_slice(h).expect("a hash"))
-            .collect()
+/// What a file of bodies says of all that it has.
+async fn answers(files: &Arc<PortFiles>, log: LogName) -> Vec<BodyAnswer> {
+    let path = BundlePath::Log {
+        log,
+        generation: 1,
+        file: LogFile::Bodies(TileIndex(0)),
     };
-    let request = InclusionProofRequest {
-        origin: origin.clone(),
-        index: 1,
-        size: size.0,
-    };
-    let proof = audit.calls().get_inclusion_proof(request.clone()).await;
-    let proof = digests(&proof.expect("a proof").into_inner().hashes);
-    let entry = cluster.parts("hefei").ledger.entry(0, LogIndex(1));
-    let leaf = leaf_hash(&entry.expect("readable").expect("an entry").bytes);
-    merkle::verify_inclusion(&leaf, LogIndex(1), size, &proof, &root).expect("it is in");
-    let beyond = InclusionProofRequest {
-        size: size.0 + 1,
-        ..request
-    };
-    assert!(audit.calls().get_inclusion_proof(beyond).await.is_err());
-
-    let mut start = merkle::Frontier::new();
-    for at in 0..2 {
-        let entry = cluster.parts("hefei").ledger.entry(0, LogIndex(at));
-        start.append(entry.expect("readable").expect("an entry").leaf_hash());
-    }
-    let request = ConsistencyProofRequest {
-        origin: origin.clone(),
-        old_size: 2,
-        size: size.0,
-    };
-    let proof = audit.calls().get_consistency_proof(request).await;
-    let proof = digests(&proof.expect("a proof").into_inner().hashes);
-    merkle::verify_consistency(TreeSize(2), &start.root(), size, &root, &proof).expect("it grew");
-    let tiles = GetTilesRequest {
-        origin,
-        level: 0,
-        first: 0,
-        count: 1,
-        size: size.0 + 1,
-    };
-    assert!(audit.calls().get_tiles(tiles).await.is_err());
-    cluster.federation.stop().await;
+    let file = read(files, move |files| files.get(&path)).await;
+    let items = split_bodies(file.expect("an answer").expect("a file"));
+    items
+        .map(|item| {
+            let item = item.expect("an item");
+            assert_eq!(item.answer == BodyAnswer::Held, !item.body.is_empty());
+            item.answer
+        })
+        .collect()
 }
 
-/// What `audit` is told of all bodies of a log of `hefei`.
-async fn answers(cluster: &Cluster, audit: &AuditClient, log: LogName) -> Vec<BodyAnswer> {
-    let log = cluster.parts("hefei").ledger.own_log(log);
-    let range = IndexRange {
-        start: 0,
-        end: log.size().0,
-    };
-    let request = GetBodiesRequest {
-        origin: log.origin.to_string(),
-        ranges: vec![range],
-    };
-    let answer = audit.calls().get_bodies(request).await.expect("bodies");
-    let mut chunks = answer.into_inner();
-    let mut out = vec![];
-    while let Some(chunk) = chunks.message().await.expect("a chunk") {
-        let held = chunk.answers.iter().filter(|a| **a == 1).count();
-        assert_eq!(chunk.bodies.len(), held);
-        let all = chunk.answers.iter().map(|a| i32::from(*a));
-        out.extend(all.map(|a| BodyAnswer::try_from(a).expect("an answer")));
+#[tokio::test(flavor = "multi_thread")]
+async fn indices_name_what_is_there_and_a_page_begins_where_it_is_told_to() {
+    let cluster = Cluster::audited(&["hefei"]).await;
+    cluster.import("hefei", HEFEI).await;
+    let office = cluster.federation.made(&id("audit-office")).expect("made");
+    let issued = &office.officers[0];
+    let pem = Some((&*issued.cert_pem, &**issued.key_pem));
+    for (path, want) in [
+        ("index", "records/1/checkpoint\naccess/1/checkpoint\nend\n"),
+        ("index/access/1/checkpoint", "access/1/checkpoint\nend\n"),
+        ("receipts/index", "end\n"),
+        ("erasures/index", "end\n"),
+        ("evidence/index", "end\n"),
+        ("records/2/checkpoints/index", "end\n"),
+    ] {
+        let answer = fetch(
+            &cluster,
+            pem,
+            "GET",
+            &format!("/anhui.example/hefei/{path}"),
+        )
+        .await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status, 200, "{path}: {text}");
+        assert_eq!(text, want, "{path}");
     }
-    out
+    let roster = fetch(&cluster, pem, "GET", "/anhui.example/hefei/roster/index").await;
+    let roster = String::from_utf8(roster.body).expect("text");
+    assert!(
+        roster.starts_with("000001\n") && roster.ends_with("end\n"),
+        "{roster}"
+    );
+    for bad in [
+        "index/receipts/index",
+        "roster/index/records",
+        "bodies/index",
+    ] {
+        let answer = fetch(&cluster, pem, "GET", &format!("/anhui.example/hefei/{bad}")).await;
+        assert_eq!(answer.status, 404, "{bad}");
+    }
+    cluster.federation.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -448,20 +488,20 @@ async fn an_auditor_sees_what_is_for_him_and_the_whole_access_log() {
     let audit = auditor(&cluster);
     let count = |answers: &[BodyAnswer], which| answers.iter().filter(|a| **a == which).count();
 
-    let seen = answers(&cluster, &own, LogName::Records).await;
+    let seen = answers(&own, LogName::Records).await;
     assert_eq!(count(&seen, BodyAnswer::Held), seen.len());
-    let seen = answers(&cluster, &audit, LogName::Records).await;
+    let seen = answers(&audit, LogName::Records).await;
     // Of four elements, those for wuhu and for nobody are not for him; the
     // notice of their case is.
     assert_eq!(count(&seen, BodyAnswer::NotForYou), 2, "{seen:?}");
-    let access = answers(&cluster, &audit, LogName::Access).await;
+    let access = answers(&audit, LogName::Access).await;
     assert_eq!(count(&access, BodyAnswer::Held), access.len());
 
     let newest = cluster.parts("hefei").access.newest(2).expect("lines");
     let (_, line) = newest.last().expect("a line");
     assert_eq!(line.scope, AccessScope::Export as i32);
     assert_eq!(line.caller, "audit-office/officer");
-    assert_eq!(line.method, "Audit.GetBodies");
+    assert_eq!(line.method, "Audit.ReadBodies");
     cluster.federation.stop().await;
 }
 
@@ -472,25 +512,9 @@ async fn an_auditors_bundle_is_whole_and_another_members_stays_closed() {
     cluster.converge().await;
     let dir = tempfile::tempdir().expect("a directory");
     let out = dir.path().join("bundle");
-    let dial = cluster
-        .federation
-        .dial(&id("audit-office"))
-        .expect("a dial");
     let audit = auditor(&cluster);
-    let what = Selection {
-        federation: federation(),
-        member: id("hefei"),
-        from: None,
-        to: None,
-        now: NOW,
-    };
-    let (runtime, to) = (tokio::runtime::Handle::current(), BundleOut::of(&out));
-    let exported = tokio::task::spawn_blocking(move || {
-        let (_keep, stop) = tokio::sync::watch::channel(false);
-        let mut source = RemoteSource::new(runtime, dial, audit, &id("hefei"), stop);
-        export(&mut source, &what, to, &mut |_| true)
-    });
-    let exported = exported.await.expect("it ends").expect("a bundle");
+    let exported = exported(&cluster, &audit, "hefei", &out).await;
+    let exported = exported.expect("a bundle");
     let records = cluster
         .parts("hefei")
         .ledger
@@ -505,19 +529,18 @@ async fn an_auditors_bundle_is_whole_and_another_members_stays_closed() {
     let read = |path: &str| std::fs::read(out.join(path)).expect(path);
     assert!(!read("SHA256SUMS").is_empty());
 
-    // A replica's entries are no secret among members, its bodies are.
-    let request = GetBodiesRequest {
-        origin: crate::cluster::records("hefei").to_string(),
-        ranges: vec![IndexRange {
-            start: 0,
-            end: records.0,
-        }],
-    };
+    // What another member's node has of hefei's log is no file of that node.
     let wuhu = client(&cluster, officer_of(&cluster, "audit-office"), "wuhu");
-    let answer = wuhu.calls().get_bodies(request).await.expect("an answer");
-    let mut chunks = answer.into_inner();
-    while let Some(chunk) = chunks.message().await.expect("a chunk") {
-        assert!(chunk.bodies.is_empty());
+    let receipt = |part| BundlePath::Receipt {
+        member: id("hefei"),
+        generation: 1,
+        index: casegate::ids::LogIndex(0),
+        part,
+    };
+    for path in ReceiptPart::ALL.map(receipt) {
+        let name = path.to_string();
+        let got = read(&wuhu, move |files| files.get(&path)).await;
+        assert!(matches!(got, Ok(None)), "{name}");
     }
     cluster.federation.stop().await;
 }

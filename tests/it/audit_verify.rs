@@ -29,8 +29,8 @@ use fixture::{
     world, write,
 };
 
-const NEWEST: &str = "logs/records/1/checkpoint";
-const LAST_WITNESSED: &str = "logs/records/1/checkpoints/295";
+const NEWEST: &str = "records/1/checkpoint";
+const LAST_WITNESSED: &str = "records/1/checkpoints/295";
 
 fn options<'a>() -> Options<'a> {
     Options {
@@ -245,7 +245,7 @@ fn damage_in_transport_shows_in_the_sums() {
         "bundle.json".into(),
         text.replace("rchema", "schema").into_bytes(),
     );
-    flip(&mut files, "logs/records/1/dsse/000.jsonl", 0);
+    flip(&mut files, "records/1/dsse/000.jsonl", 0);
     files.remove("proofs/1-256.proof");
     files.insert("stray".into(), vec![]);
     let report = report(&files, &world().policy());
@@ -355,7 +355,7 @@ fn a_signed_root_that_is_not_the_trees_is_found() {
     let (records, key) = (&world().records, &world().member("hefei").checkpoint_key);
     let other = records.note_of(280, Digest([6; 32]), key);
     let cosigned = world().cosigned(&other, &records.origin.member, BEGAN + 1_000);
-    let path = "logs/records/1/checkpoints/280";
+    let path = "records/1/checkpoints/280";
     finds(
         |files| drop(files.insert(path.into(), cosigned)),
         &["checkpoint.root", "proof.consistency"],
@@ -403,7 +403,7 @@ fn cosignatures_by_strangers_and_false_ones_are_found() {
     // The line of another note: the key is a witness's, the text is not.
     let report = planted(|files| {
         let other = cosign_line(
-            &files["logs/records/1/checkpoints/280"],
+            &files["records/1/checkpoints/280"],
             "wuhu",
             &world().member("wuhu").witness_key,
             BEGAN,
@@ -445,10 +445,7 @@ fn only_the_policys_witnesses_count_where_it_names_some() {
 
 #[test]
 fn damaged_hash_tiles_are_named_and_change_no_verdict() {
-    for path in [
-        "logs/records/1/tile/0/000",
-        "logs/records/1/tile/0/001.p/44",
-    ] {
+    for path in ["records/1/tile/0/000", "records/1/tile/0/001.p/44"] {
         for at in [0, 40, 44 * 32 - 1] {
             let report = finds(|files| flip(files, path, at), &["tile.root"], &[]);
             assert_eq!(report.found[0].path, path);
@@ -460,7 +457,7 @@ fn damaged_hash_tiles_are_named_and_change_no_verdict() {
         );
         finds(|files| drop(files.remove(path)), &["tile.truncated"], &[]);
     }
-    let upper = "logs/records/1/tile/1/000.p/1";
+    let upper = "records/1/tile/1/000.p/1";
     let report = finds(|files| flip(files, upper, 5), &["tile.root"], &[]);
     assert_eq!(report.found[0].path, upper);
 }
@@ -547,10 +544,7 @@ fn put_log(files: &mut Files, log: &Log, index: u64) {
     let (entries, bodies, dsse) = log.bundle(&path);
     files.insert(log.bundle_of(index), entries);
     files.insert(log.bodies_of(index), bodies);
-    files.insert(
-        format!("logs/records/1/dsse/{}.jsonl", TileIndex(number)),
-        dsse,
-    );
+    files.insert(format!("records/1/dsse/{}.jsonl", TileIndex(number)), dsse);
 }
 
 #[test]
@@ -577,7 +571,7 @@ fn a_signed_record_that_is_not_in_the_tree_is_not_logged() {
 
 #[test]
 fn a_dsse_line_that_is_not_the_entrys_is_found() {
-    let path = "logs/access/1/dsse/000.jsonl";
+    let path = "access/1/dsse/000.jsonl";
     finds(|files| flip(files, path, 120), &["entry.forged"], &[]);
     finds(
         |files| edit(files, path, |lines| lines.extend(b"{}\n")),
@@ -775,8 +769,8 @@ fn proofs_that_prove_nothing_are_found() {
 #[test]
 fn checkpoints_that_do_not_extend_each_other_are_found() {
     let (a, b) = (
-        "logs/records/1/consistency/280-295",
-        "logs/records/1/consistency/295-300",
+        "records/1/consistency/280-295",
+        "records/1/consistency/295-300",
     );
     finds(
         |files| {

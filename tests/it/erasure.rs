@@ -6,9 +6,9 @@ mod owner;
 mod scanner;
 
 use casegate::audit::export::{BundleOut, Selection, export};
-use casegate::audit::local::LocalSource;
+use casegate::audit::local::LedgerFiles;
 use casegate::ids::{KeyId, LogIndex, LogName, Token};
-use casegate::ledger::{BodyState, Erasure, Ledger};
+use casegate::ledger::{BodyState, Erasure, Ledger, Seer};
 use casegate::record::{Audience, Body};
 use casegate::shred::ShredError;
 use casegate::store::{Batch, Table};
@@ -317,8 +317,8 @@ fn two_receipts_are_exported(cluster: &Cluster) {
         to: None,
         now: ledger.clock().now(),
     };
-    let mut source = LocalSource::new(ledger.clone());
-    let made = export(&mut source, &what, BundleOut::of(&bundle), &mut |_| true);
+    let files = LedgerFiles::new(ledger, Seer::Own);
+    let made = export(&files, &what, BundleOut::of(&bundle), &mut |_| true);
     made.expect("a bundle");
     for (_, index) in &first.all {
         let name = format!("receipts/wuhu-1-{}.entry", index.0);

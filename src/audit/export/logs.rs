@@ -2,23 +2,19 @@
 
 use bytes::Bytes;
 
-use super::{Bundles, Export, ExportError, ExportedLog, covered};
+use super::{Bundles, Export, ExportError, ExportedLog, LogState, covered, needed};
 use crate::audit::layout::{
-    BundlePath, LogFile, TILE_LEVELS, TileIndex, TilePath, TlogProof, put_body, split_entries,
-    tiles_at, tiles_of_level, tiles_of_run, write_hashes,
+    BundlePath, Folder, LogFile, TilePath, TlogProof, hash_tiles, put_body, split_bodies,
+    split_entries, tiles_of_run, write_hashes,
 };
 use crate::audit::local::size_of;
-use crate::audit::source::{LogState, Run};
 use crate::audit::tree::TileFiles;
-use crate::audit::writer::BundleWriter;
-use crate::ids::{LogIndex, LogName, Origin, TreeSize};
-use crate::ledger::AuditedBody;
-use crate::merkle::TILE_WIDTH;
+use crate::ids::{LogIndex, LogName, TreeSize};
 use crate::record::Entry;
 use crate::wire::v1::BodyType;
 
-/// Entry bundles that are asked for at once.
-const BUNDLES_AT_ONCE: u64 = 64;
+/// Files that are asked for at once: a few bundles of large bodies fit in memory.
+const FILES_AT_ONCE: usize = 4;
 
 impl Export<'_> {
     pub(super) fn log(
@@ -26,14 +22,13 @@ impl Export<'_> {
         log: &LogState,
         bundles: Bundles,
     ) -> Result<ExportedLog, ExportError> {
-        let place = Place::of(&log.origin);
         self.writer
-            .put(&place.file(LogFile::Checkpoint), &log.checkpoint)?;
-        self.tiles(log, place)?;
+            .put(&log.path(LogFile::Checkpoint), &log.checkpoint)?;
+        self.tiles(log)?;
         let dir = self.writer.dir().to_owned();
-        let tree = TileFiles::new(dir, place.log, place.generation, log.size);
-        let checkpoints = self.checkpoints(log, place, &tree)?;
-        self.entries(log, place, bundles, &tree)?;
+        let tree = TileFiles::new(dir, log.origin.log, log.origin.generation, log.size);
+        let checkpoints = self.checkpoints(log, &tree)?;
+        self.entries(log, bundles, &tree)?;
         let (first, end) = covered(log, bundles);
         Ok(ExportedLog {
             origin: log.origin.clone(),
@@ -44,218 +39,185 @@ impl Export<'_> {
         })
     }
 
-    fn tiles(&mut self, log: &LogState, place: Place) -> Result<(), ExportError> {
-        for level in 0..TILE_LEVELS {
-            let mut wanted = tiles_of_level(log.size, level);
-            let count = tiles_at(log.size, level);
-            if count == 0 {
-                return Ok(());
-            }
-            let run = Run {
-                first: 0,
-                count,
-                size: log.size,
-            };
-            let writer = &mut self.writer;
-            self.source
-                .tiles(&log.origin, level, run, &mut |(path, bytes)| {
-                    if wanted.next() != Some(path) || bytes.len() != 32 * usize::from(path.width) {
-                        return Err(ExportError::Malformed {
-                            what: "a tile that was not asked for",
-                        });
-                    }
-                    writer.put(&place.file(LogFile::Tile(path)), &bytes)
-                })?;
-            if wanted.next().is_some() {
-                return Err(ExportError::Malformed {
-                    what: "a tile is missing",
-                });
-            }
+    /// Hands the files of some tiles over, in order, a few at a time.
+    fn each(
+        &mut self,
+        log: &LogState,
+        tiles: impl Iterator<Item = TilePath>,
+        mut take: impl FnMut(&mut Self, &[TilePath], Vec<Option<Bytes>>) -> Result<(), ExportError>,
+    ) -> Result<(), ExportError> {
+        let mut tiles = tiles.peekable();
+        while tiles.peek().is_some() {
+            let some: Vec<_> = tiles.by_ref().take(FILES_AT_ONCE).collect();
+            let paths = some.iter().map(|tile| log.path(LogFile::Tile(*tile)));
+            let files = self.files.get_all(&paths.collect::<Vec<_>>())?;
+            take(self, &some, files)?;
         }
         Ok(())
     }
 
-    /// Witnessed checkpoints, and the proofs that lead from one to the next
-    /// and to the newest.
-    fn checkpoints(
-        &mut self,
-        log: &LogState,
-        place: Place,
-        tree: &TileFiles,
-    ) -> Result<u64, ExportError> {
-        let mut before: Option<TreeSize> = None;
-        let mut count = 0;
-        let writer = &mut self.writer;
-        let mut lead = |writer: &mut BundleWriter, to: TreeSize| -> Result<(), ExportError> {
-            if let Some(from) = before.replace(to)
-                && from < to
-            {
-                let proof = write_hashes(&tree.consistency(from, to)?);
-                let path = place.file(LogFile::Consistency { from, to });
-                writer.put(&path, proof.as_bytes())?;
+    fn tiles(&mut self, log: &LogState) -> Result<(), ExportError> {
+        self.each(log, hash_tiles(log.size), |export, tiles, files| {
+            for (tile, bytes) in tiles.iter().zip(files) {
+                let bytes = needed(bytes, "a tile is missing")?;
+                if bytes.len() != 32 * usize::from(tile.width) {
+                    return Err(ExportError::Malformed {
+                        what: "a tile with another number of hashes",
+                    });
+                }
+                export.writer.put(&log.path(LogFile::Tile(*tile)), &bytes)?;
             }
             Ok(())
+        })
+    }
+
+    /// Witnessed checkpoints, and the proofs that lead from one to the next
+    /// and to the newest.
+    fn checkpoints(&mut self, log: &LogState, tree: &TileFiles) -> Result<u64, ExportError> {
+        let mut before: Option<TreeSize> = None;
+        let mut count = 0;
+        let folder = Folder::Checkpoints {
+            log: log.origin.log,
+            generation: log.origin.generation,
         };
-        self.source.checkpoints(&log.origin, &mut |note| {
-            // One that was witnessed after the export began is left for the next.
-            let Some(size) = size_of(&note).filter(|size| *size <= log.size) else {
-                return Ok(());
-            };
-            lead(writer, size)?;
-            count += 1;
-            writer.put(&place.file(LogFile::Witnessed(size)), &note)
-        })?;
-        lead(&mut self.writer, log.size)?;
+        let mut sizes = vec![];
+        for path in self.files.list(folder)? {
+            if let BundlePath::Log {
+                file: LogFile::Witnessed(size),
+                ..
+            } = path
+            {
+                // One that was witnessed after the export began is left for the next.
+                sizes.extend((size <= log.size).then_some(size));
+            }
+        }
+        for some in sizes.chunks(FILES_AT_ONCE) {
+            let paths = some.iter().map(|size| log.path(LogFile::Witnessed(*size)));
+            let paths: Vec<_> = paths.collect();
+            let notes = self.files.get_all(&paths)?;
+            for ((size, path), note) in some.iter().zip(&paths).zip(notes) {
+                // Older ones are thinned while newer ones come.
+                let Some(note) = note else { continue };
+                if size_of(&note) != Some(*size) {
+                    return Err(ExportError::Malformed {
+                        what: "a checkpoint of another size than its name",
+                    });
+                }
+                self.lead(log, tree, &mut before, *size)?;
+                count += 1;
+                self.writer.put(path, &note)?;
+            }
+        }
+        self.lead(log, tree, &mut before, log.size)?;
         Ok(count)
+    }
+
+    /// Writes the proof that leads from the checkpoint before to the next.
+    fn lead(
+        &mut self,
+        log: &LogState,
+        tree: &TileFiles,
+        before: &mut Option<TreeSize>,
+        to: TreeSize,
+    ) -> Result<(), ExportError> {
+        if let Some(from) = before.replace(to)
+            && from < to
+        {
+            let proof = write_hashes(&tree.consistency(from, to)?);
+            let path = log.path(LogFile::Consistency { from, to });
+            self.writer.put(&path, proof.as_bytes())?;
+        }
+        Ok(())
     }
 
     fn entries(
         &mut self,
         log: &LogState,
-        place: Place,
         bundles: Bundles,
         tree: &TileFiles,
     ) -> Result<(), ExportError> {
-        let mut at = bundles.first;
-        while at < bundles.end {
-            let count = (bundles.end - at).min(BUNDLES_AT_ONCE);
-            let run = Run {
-                first: at,
-                count,
-                size: log.size,
-            };
-            let mut wanted = tiles_of_run(None, at, count, log.size);
-            let (writer, checkpoint) = (&mut self.writer, &log.checkpoint);
-            self.source
-                .entries(&log.origin, run, &mut |(path, bundle)| {
-                    if wanted.next() != Some(path) {
-                        return Err(ExportError::Malformed {
-                            what: "an entry bundle that was not asked for",
-                        });
-                    }
-                    put_bundle(writer, place, path, bundle, tree, checkpoint)
-                })?;
-            if wanted.next().is_some() {
-                return Err(ExportError::Malformed {
-                    what: "an entry bundle is missing",
-                });
+        let count = bundles.end.saturating_sub(bundles.first);
+        let wanted = tiles_of_run(None, bundles.first, count, log.size);
+        self.each(log, wanted, |export, tiles, files| {
+            for (path, bundle) in tiles.iter().zip(files) {
+                let bundle = needed(bundle, "an entry bundle is missing")?;
+                export.bundle(log, *path, bundle, tree)?;
             }
-            self.bodies(log, place, at, count)?;
-            at += count;
-        }
-        Ok(())
+            let bodies = tiles
+                .iter()
+                .map(|path| log.path(LogFile::Bodies(path.index)));
+            let bodies: Vec<_> = bodies.collect();
+            let files = export.files.get_all(&bodies)?;
+            for ((tile, path), file) in tiles.iter().zip(&bodies).zip(files) {
+                let file = needed(file, "a file of bodies is missing")?;
+                let file = first_bodies(file, usize::from(tile.width))?;
+                export.writer.put(path, &file)?;
+                export.step(u64::from(tile.width))?;
+            }
+            Ok(())
+        })
     }
 
-    /// The bodies of `count` entry bundles from number `first` on.
-    fn bodies(
+    /// Writes one entry bundle, its entries as DSSE JSON, and the proofs of its
+    /// first entry and of whatever took something back.
+    fn bundle(
         &mut self,
         log: &LogState,
-        place: Place,
-        first: u64,
-        count: u64,
+        path: TilePath,
+        bundle: Bytes,
+        tree: &TileFiles,
     ) -> Result<(), ExportError> {
-        let start = first * TILE_WIDTH;
-        let end = (first + count).saturating_mul(TILE_WIDTH).min(log.size.0);
-        let run = Run {
-            first: start,
-            count: end - start,
-            size: log.size,
-        };
-        let mut file = vec![];
-        let mut next = start;
-        let writer = &mut self.writer;
-        self.source
-            .bodies(&log.origin, run, &mut |AuditedBody { answer, bytes }| {
-                put_body(&mut file, answer, &bytes)?;
-                next += 1;
-                if next > end {
-                    return Err(ExportError::Malformed {
-                        what: "more bodies than were asked for",
-                    });
-                }
-                if next.is_multiple_of(TILE_WIDTH) || next == end {
-                    let index = TileIndex((next - 1) / TILE_WIDTH);
-                    writer.put(&place.file(LogFile::Bodies(index)), &file)?;
-                    file.clear();
-                }
-                Ok(())
-            })?;
-        if next != end {
+        self.writer.put(&log.path(LogFile::Tile(path)), &bundle)?;
+        let mut dsse = String::new();
+        let mut count = 0;
+        for (at, entry) in (path.first()..).zip(split_entries(bundle)) {
+            count += 1;
+            // What is no entry has no envelope; its line says so.
+            let parsed = Entry::parse(entry?).ok();
+            match &parsed {
+                Some(entry) => dsse.push_str(&entry.dsse_json()),
+                None => dsse.push_str("null"),
+            }
+            dsse.push('\n');
+            let ends = parsed.is_some_and(|entry| {
+                matches!(
+                    entry.statement.body_type,
+                    BodyType::Retract | BodyType::Erasure
+                )
+            });
+            if log.origin.log == LogName::Records && (ends || at == path.first()) {
+                let index = LogIndex(at);
+                let proof = TlogProof {
+                    index,
+                    hashes: tree.inclusion(index)?,
+                    checkpoint: log.checkpoint.clone(),
+                };
+                let generation = log.origin.generation;
+                let path = BundlePath::Proof { generation, index };
+                self.writer.put(&path, &proof.encode())?;
+            }
+        }
+        if count != u64::from(path.width) {
             return Err(ExportError::Malformed {
-                what: "fewer bodies than were asked for",
+                what: "an entry bundle has another number of entries than the tree",
             });
         }
-        self.step(end - start)
+        let path = log.path(LogFile::Dsse(path.index));
+        self.writer.put(&path, dsse.as_bytes())
     }
 }
 
-/// A log's directory in a bundle.
-#[derive(Clone, Copy)]
-struct Place {
-    log: LogName,
-    generation: u32,
-}
-
-impl Place {
-    fn of(origin: &Origin) -> Self {
-        Self {
-            log: origin.log,
-            generation: origin.generation,
-        }
+/// The first `count` bodies of a file: it may have those of a tree that grew
+/// since the export began.
+fn first_bodies(file: Bytes, count: usize) -> Result<Vec<u8>, ExportError> {
+    let mut out = Vec::with_capacity(file.len());
+    let mut items = split_bodies(file);
+    for _ in 0..count {
+        let item = items.next().transpose()?;
+        let item = item.ok_or(ExportError::Malformed {
+            what: "fewer bodies than entries",
+        })?;
+        put_body(&mut out, item.answer, &item.body)?;
     }
-
-    fn file(self, file: LogFile) -> BundlePath {
-        BundlePath::Log {
-            log: self.log,
-            generation: self.generation,
-            file,
-        }
-    }
-}
-
-/// Writes one entry bundle, its entries as DSSE JSON, and the proofs of its
-/// first entry and of whatever took something back.
-fn put_bundle(
-    writer: &mut BundleWriter,
-    place: Place,
-    path: TilePath,
-    bundle: Bytes,
-    tree: &TileFiles,
-    checkpoint: &Bytes,
-) -> Result<(), ExportError> {
-    writer.put(&place.file(LogFile::Tile(path)), &bundle)?;
-    let mut dsse = String::new();
-    let mut count = 0;
-    for (at, entry) in (path.first()..).zip(split_entries(bundle)) {
-        count += 1;
-        // What is no entry has no envelope; its line says so.
-        let parsed = Entry::parse(entry?).ok();
-        match &parsed {
-            Some(entry) => dsse.push_str(&entry.dsse_json()),
-            None => dsse.push_str("null"),
-        }
-        dsse.push('\n');
-        let ends = parsed.is_some_and(|entry| {
-            matches!(
-                entry.statement.body_type,
-                BodyType::Retract | BodyType::Erasure
-            )
-        });
-        if place.log == LogName::Records && (ends || at == path.first()) {
-            let index = LogIndex(at);
-            let proof = TlogProof {
-                index,
-                hashes: tree.inclusion(index)?,
-                checkpoint: checkpoint.clone(),
-            };
-            let generation = place.generation;
-            writer.put(&BundlePath::Proof { generation, index }, &proof.encode())?;
-        }
-    }
-    if count != u64::from(path.width) {
-        return Err(ExportError::Malformed {
-            what: "an entry bundle has another number of entries than the tree",
-        });
-    }
-    writer.put(&place.file(LogFile::Dsse(path.index)), dsse.as_bytes())
+    Ok(out)
 }

@@ -2,8 +2,7 @@
 //! place, key, signature and leaf, its body, and its DSSE form.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -400,7 +399,7 @@ fn places_of(leaves: &[Digest]) -> HashMap<Digest, usize> {
     placed.map(|(at, leaf)| (*leaf, at)).collect()
 }
 
-fn read_line(file: &mut BufReader<File>) -> Option<String> {
+fn read_line(file: &mut impl BufRead) -> Option<String> {
     let mut line = String::new();
     file.by_ref()
         .take(DSSE_LINE_BYTES_MAX)

@@ -50,7 +50,7 @@ impl<'a> Prepared<'a> {
         origin: &'a Origin,
         findings: &mut Findings,
     ) -> Self {
-        let dir = format!("logs/{}/{}/", origin.log.as_str(), origin.generation);
+        let dir = format!("{}/{}/", origin.log.as_str(), origin.generation);
         let reader = NoteReader::new(roots, policy, origin);
         let notes = Notes::read(tree, &dir, &reader, findings);
         let mut prepared = Self {

@@ -41,7 +41,7 @@ pub(crate) fn check(tree: &Tree, jobs: usize, findings: &mut Findings) {
             }
         }
     }
-    for path in tree.files().keys().filter(|path| **path != name) {
+    for path in tree.paths().filter(|path| **path != name) {
         if !sums.contains_key(path.as_str()) {
             findings.add(Finding::new(
                 Code::SumsMissing,

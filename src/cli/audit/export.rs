@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::node::{AuditPort, NodeArgs};
+use super::node::{AuditPort, NodeArgs, interruptible};
 use crate::access::{AccessLine, AccessLog};
 use crate::audit::export::{Bound, BundleOut, Exported, Progress, Selection, export};
-use crate::audit::local::LocalSource;
-use crate::audit::source::Source;
+use crate::audit::files::Files;
+use crate::audit::local::LedgerFiles;
 use crate::blame::Blamed;
 use crate::cli::failure::{CommandError, Exit};
 use crate::cli::output::{Output, Screen, Table};
@@ -20,8 +19,8 @@ use crate::clock::{Clock, DAY_S};
 use crate::config::Config;
 use crate::ids::{FederationId, LogName};
 use crate::intake::SHANGHAI_OFFSET_S;
+use crate::ledger::Seer;
 use crate::policy::Method;
-use crate::rpc::audit::source::RemoteSource;
 use crate::setup;
 use crate::wire::v1::AccessScope;
 
@@ -97,22 +96,10 @@ pub(super) fn run(
     clock: &Clock,
     output: &Output,
 ) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let (stop, stopped) = watch::channel(false);
-    runtime.spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stop.send_replace(true);
-        }
-        // As long as somebody waits for the word, there is somebody to say it.
-        stop.closed().await;
-    });
     let exported = if args.offline {
-        offline(args, config, clock, output, &stopped)
+        offline(args, config, clock, output)
     } else {
-        online(args, config, clock, output, (&runtime, stopped))
+        online(args, config, clock, output)
     }?;
     match exported {
         Outcome::Bundle(exported) => {
@@ -138,16 +125,11 @@ fn online(
     config: &Path,
     clock: &Clock,
     output: &Output,
-    (runtime, stopped): (&Runtime, watch::Receiver<bool>),
 ) -> anyhow::Result<Outcome> {
-    let port = {
-        let _entered = runtime.enter();
-        AuditPort::open(&args.node, config, clock)?
-    };
-    let what = args.selection(port.federation, SHANGHAI_OFFSET_S, clock);
-    let (handle, stop) = (runtime.handle().clone(), stopped.clone());
-    let mut source = RemoteSource::new(handle, port.dial, port.client, &args.node.member, stop);
-    write(args, &what, &mut source, output, &stopped)
+    let port = AuditPort::open(&args.node, config, clock)?;
+    let what = args.selection(port.federation.clone(), SHANGHAI_OFFSET_S, clock);
+    let out = BundleOut::of(&args.out);
+    write(out, &what, &port.files, output, &port.stopped).map(Outcome::Bundle)
 }
 
 fn offline(
@@ -155,7 +137,6 @@ fn offline(
     path: &Path,
     clock: &Clock,
     output: &Output,
-    stopped: &watch::Receiver<bool>,
 ) -> anyhow::Result<Outcome> {
     let config = match Config::load(path) {
         Ok(config) => config,
@@ -178,23 +159,25 @@ fn offline(
     let access = AccessLog::open(ledger.clone())?;
     for log in [LogName::Records, LogName::Access] {
         let log = ledger.own_log(log);
-        let mut line =
-            AccessLine::new(AccessScope::Export, Method::AuditBodies.as_str(), "offline");
+        let mut line = AccessLine::new(AccessScope::Export, Method::ReadBodies.as_str(), "offline");
         line.count = u32::try_from(log.size().0).unwrap_or(u32::MAX);
         line.log = log.origin.to_string();
         access.write(line)?;
     }
-    let mut source = LocalSource::new(ledger);
-    write(args, &what, &mut source, output, stopped)
+    let (_runtime, stopped) = interruptible()?;
+    let files = LedgerFiles::new(&ledger, Seer::Own);
+    let out = BundleOut::of(&args.out);
+    write(out, &what, &files, output, &stopped).map(Outcome::Bundle)
 }
 
-fn write(
-    args: &ExportArgs,
+/// Writes a bundle, and shows how far it is.
+pub(super) fn write(
+    out: BundleOut,
     what: &Selection,
-    source: &mut dyn Source,
+    files: &dyn Files,
     output: &Output,
     stopped: &watch::Receiver<bool>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<Exported> {
     let label = output.lang().text("message.audit.exporting", &[]);
     let mut bar = None;
     let mut watch = |Progress { done, total }| {
@@ -202,10 +185,9 @@ fn write(
             .at(done);
         !*stopped.borrow()
     };
-    let out = BundleOut::of(&args.out);
-    let exported = export(source, what, out, &mut watch);
+    let exported = export(files, what, out, &mut watch);
     drop(bar);
-    Ok(Outcome::Bundle(exported.map_err(CommandError::Export)?))
+    Ok(exported.map_err(CommandError::Export)?)
 }
 
 fn value_of(exported: &Exported) -> serde_json::Value {

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::cli::desk::DeskConfig;
 use crate::cli::failure::CommandError;
 use crate::clock::Clock;
 use crate::ids::{FederationId, MemberId};
-use crate::rpc::audit::client::{AuditClient, Dial};
-use crate::rpc::audit::source::audit_endpoint;
+use crate::rpc::audit::client::{Dial, PortFiles};
 
 /// Whose node is asked, and how it is reached.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,21 +24,40 @@ pub(super) struct NodeArgs {
     pub(super) node: Option<String>,
 }
 
-fn member_of(text: &str) -> Result<MemberId, String> {
+pub(super) fn member_of(text: &str) -> Result<MemberId, String> {
     MemberId::new(text).map_err(|e| e.to_string())
 }
 
 /// A node's audit port, as an officer's commands see it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct AuditPort {
     pub(super) federation: FederationId,
-    pub(super) dial: Dial,
-    pub(super) client: AuditClient,
+    pub(super) files: PortFiles,
+    /// Becomes true when the officer presses Ctrl-C.
+    pub(super) stopped: watch::Receiver<bool>,
+    /// Drives the connection.
+    _runtime: Runtime,
+}
+
+/// A runtime, and whether the officer wants to stop.
+pub(super) fn interruptible() -> std::io::Result<(Runtime, watch::Receiver<bool>)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let (stop, stopped) = watch::channel(false);
+    runtime.spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.send_replace(true);
+        }
+        // As long as somebody waits for the word, there is somebody to say it.
+        stop.closed().await;
+    });
+    Ok((runtime, stopped))
 }
 
 impl AuditPort {
-    /// Gets ready from the officer's config at `path`; connects at the first
-    /// call. Needs a running tokio.
+    /// Gets ready from the officer's config at `path`; connects at the first file.
     pub(super) fn open(args: &NodeArgs, path: &Path, clock: &Clock) -> Result<Self, CommandError> {
         let config = DeskConfig::load(path)?;
         let dial = Dial {
@@ -50,15 +70,19 @@ impl AuditPort {
         }
         let endpoint = args.node.clone();
         let endpoint = endpoint
-            .or_else(|| audit_endpoint(&dial, &args.member))
+            .or_else(|| dial.audit_endpoint(&args.member))
             .ok_or(CommandError::Usage(
                 "the roster names no audit port of this member: say where it is with --node",
             ))?;
-        let client = AuditClient::new(&dial, args.member.clone(), &endpoint)?;
+        let (runtime, stopped) = interruptible()?;
+        let whose = (&config.federation, &args.member);
+        let handle = runtime.handle().clone();
+        let files = PortFiles::new(handle, &dial, whose, &endpoint, stopped.clone())?;
         Ok(Self {
             federation: config.federation,
-            dial,
-            client,
+            files,
+            stopped,
+            _runtime: runtime,
         })
     }
 }

@@ -1,23 +1,68 @@
 //! `casegate audit logs`, `erasures` and `evidence`: what a node says of its
 //! logs, without a bundle. Claims, until a bundle proves them.
 
-use std::future::Future;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::node::{AuditPort, NodeArgs};
+use crate::audit::claims::{ErasureClaim, PairClaim, read_lines};
+use crate::audit::export::ExportError;
+use crate::audit::files::Files;
+use crate::audit::layout::{BundlePath, EvidencePart, Folder, LogFile};
+use crate::audit::local::size_of;
 use crate::cli::failure::{CommandError, Exit};
 use crate::cli::output::{Output, Table};
 use crate::cli::show;
 use crate::clock::Clock;
-use crate::wire::v1::{self, ConfirmationState};
 
-fn blocking<T>(asking: impl Future<Output = Result<T, CommandError>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    Ok(runtime.block_on(asking)?)
+/// Reads a file that the node's own index names.
+fn named(port: &AuditPort, path: &BundlePath) -> Result<Vec<u8>, CommandError> {
+    let file = port.files.get(path)?;
+    let file = file.ok_or(ExportError::Malformed {
+        what: "a file that its index names is missing",
+    })?;
+    Ok(file.into())
+}
+
+/// A log with its newest checkpoint.
+struct LogView {
+    origin: String,
+    size: u64,
+    witnessed: u64,
+    checkpoint: String,
+}
+
+fn log_views(port: &AuditPort, args: &NodeArgs) -> Result<Vec<LogView>, CommandError> {
+    let mut views = vec![];
+    for path in port.files.list(Folder::Logs)? {
+        let BundlePath::Log {
+            log, generation, ..
+        } = path
+        else {
+            continue;
+        };
+        let note = named(port, &path)?;
+        let size = size_of(&note).ok_or(ExportError::Malformed {
+            what: "a checkpoint that is none",
+        })?;
+        let witnessed = port.files.list(Folder::Checkpoints { log, generation })?;
+        let witnessed = match witnessed.last() {
+            Some(BundlePath::Log {
+                file: LogFile::Witnessed(size),
+                ..
+            }) => size.0,
+            _ => 0,
+        };
+        let (federation, member) = (&port.federation, &args.member);
+        views.push(LogView {
+            origin: format!("{federation}/{member}/{}/{generation}", log.as_str()),
+            size: size.0,
+            witnessed,
+            checkpoint: String::from_utf8_lossy(&note).into_owned(),
+        });
+    }
+    Ok(views)
 }
 
 /// The member's logs, with their newest checkpoints.
@@ -27,16 +72,14 @@ pub(super) fn logs(
     clock: &Clock,
     output: &Output,
 ) -> anyhow::Result<Exit> {
-    let logs = blocking(async {
-        let port = AuditPort::open(args, config, clock)?;
-        Ok(port.client.list_logs().await?)
-    })?;
+    let port = AuditPort::open(args, config, clock)?;
+    let logs = log_views(&port, args)?;
     let lines: Vec<Value> = logs
         .iter()
         .map(|log| {
             json!({
                 "origin": log.origin, "size": log.size, "witnessed": log.witnessed,
-                "checkpoint": String::from_utf8_lossy(&log.checkpoint),
+                "checkpoint": log.checkpoint,
             })
         })
         .collect();
@@ -61,85 +104,70 @@ pub(super) fn erasures(
     clock: &Clock,
     output: &Output,
 ) -> anyhow::Result<Exit> {
-    let erasures = blocking(async {
-        let port = AuditPort::open(args, config, clock)?;
-        let mut found = vec![];
-        for log in port.client.list_logs().await? {
-            if log.origin.contains("/records/") {
-                found.extend(port.client.erasures(&log.origin).await?);
+    let port = AuditPort::open(args, config, clock)?;
+    let mut erasures: Vec<ErasureClaim> = vec![];
+    for path in port.files.list(Folder::Erasures)? {
+        erasures.extend(read_lines::<ErasureClaim>(&named(&port, &path)?)?);
+    }
+    output.emit(
+        "audit.erasures",
+        &json!({ "erasures": erasures }),
+        |screen| {
+            let mut table = Table::new()
+                .column("label.column.records")
+                .column("label.column.reason")
+                .column("label.column.time")
+                .number("label.column.confirmed")
+                .column("label.column.waiting");
+            for erasure in &erasures {
+                let waiting = pending(erasure);
+                let confirmed = erasure.confirmations.len() - waiting.len();
+                table.row([
+                    format!("{}-{}", erasure.start, erasure.end.saturating_sub(1)),
+                    erasure.reason.clone(),
+                    show::instant(erasure.decided_at).unwrap_or_default(),
+                    confirmed.to_string(),
+                    waiting.join(", "),
+                ]);
             }
-        }
-        Ok(found)
-    })?;
-    let lines: Vec<Value> = erasures.iter().map(erasure_value).collect();
-    output.emit("audit.erasures", &json!({ "erasures": lines }), |screen| {
-        let mut table = Table::new()
-            .column("label.column.records")
-            .column("label.column.reason")
-            .column("label.column.time")
-            .number("label.column.confirmed")
-            .column("label.column.waiting");
-        for erasure in &erasures {
-            let range = erasure.range.unwrap_or_default();
-            let waiting = pending(erasure);
-            let confirmed = erasure.confirmations.len() - waiting.len();
-            table.row([
-                format!("{}-{}", range.start, range.end.saturating_sub(1)),
-                reason(erasure).to_owned(),
-                show::instant(erasure.decided_at).unwrap_or_default(),
-                confirmed.to_string(),
-                waiting.join(", "),
-            ]);
-        }
-        if table.is_empty() {
-            screen.text("message.audit.nothing_erased", &[]);
-        } else {
-            screen.table(&table);
-        }
-    })?;
+            if table.is_empty() {
+                screen.text("message.audit.nothing_erased", &[]);
+            } else {
+                screen.table(&table);
+            }
+        },
+    )?;
     Ok(Exit::Done)
 }
 
-fn pending(erasure: &v1::Erasure) -> Vec<String> {
+fn pending(erasure: &ErasureClaim) -> Vec<String> {
     let open = erasure
         .confirmations
         .iter()
-        .filter(|c| c.state == ConfirmationState::Pending as i32);
+        .filter(|c| c.state == "pending");
     open.map(|c| c.member.clone()).collect()
 }
 
-fn reason(erasure: &v1::Erasure) -> &'static str {
-    if erasure.retracted_by.is_none() {
-        return "retention";
-    }
-    match erasure.reason() {
-        v1::RetractReason::Mistake => "mistake",
-        v1::RetractReason::Retention => "retention",
-        v1::RetractReason::Order => "order",
-        v1::RetractReason::CaseClosed => "case-closed",
-        v1::RetractReason::Unspecified => "other",
-    }
-}
-
-fn erasure_value(erasure: &v1::Erasure) -> Value {
-    let range = erasure.range.unwrap_or_default();
-    let confirmations = erasure.confirmations.iter().map(|said| {
-        let state = match said.state() {
-            ConfirmationState::Erased => "erased",
-            ConfirmationState::NeverHeld => "never_held",
-            ConfirmationState::Pending | ConfirmationState::Unspecified => "pending",
+/// The pairs of notes, each with what the node says of it.
+fn pairs(port: &AuditPort) -> Result<Vec<(PairClaim, String, String)>, CommandError> {
+    let mut pairs = vec![];
+    for path in port.files.list(Folder::Evidence)? {
+        let BundlePath::Evidence { number, part } = path else {
+            continue;
         };
-        json!({
-            "member": said.member, "state": state, "late": said.late, "at": said.at,
-            "receipt_origin": said.receipt_origin, "receipt_index": said.receipt_index,
-        })
-    });
-    json!({
-        "start": range.start, "end": range.end, "retracted_by": erasure.retracted_by,
-        "reason": reason(erasure), "decided_at": erasure.decided_at,
-        "erased_at": erasure.erased_at, "entry": erasure.entry, "late": erasure.late,
-        "confirmations": confirmations.collect::<Vec<_>>(),
-    })
+        if part != EvidencePart::About {
+            continue;
+        }
+        let text = |part| {
+            let file = named(port, &BundlePath::Evidence { number, part })?;
+            Ok::<_, CommandError>(String::from_utf8_lossy(&file).into_owned())
+        };
+        for about in read_lines(text(part)?.as_bytes())? {
+            let (first, second) = (text(EvidencePart::First)?, text(EvidencePart::Second)?);
+            pairs.push((about, first, second));
+        }
+    }
+    Ok(pairs)
 }
 
 /// Pairs of notes that contradict each other, which the node keeps.
@@ -149,17 +177,14 @@ pub(super) fn evidence(
     clock: &Clock,
     output: &Output,
 ) -> anyhow::Result<Exit> {
-    let pairs = blocking(async {
-        let port = AuditPort::open(args, config, clock)?;
-        Ok(port.client.evidence().await?)
-    })?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let port = AuditPort::open(args, config, clock)?;
+    let pairs = pairs(&port)?;
     let lines: Vec<Value> = pairs
         .iter()
-        .map(|pair| {
+        .map(|(about, first, second)| {
             json!({
-                "origin": pair.origin, "found_at": pair.found_at, "source": pair.source,
-                "first": text(&pair.first), "second": text(&pair.second),
+                "origin": about.origin, "found_at": about.found_at, "source": about.source,
+                "first": first, "second": second,
             })
         })
         .collect();
@@ -167,10 +192,10 @@ pub(super) fn evidence(
         if pairs.is_empty() {
             screen.text("message.audit.no_evidence", &[]);
         }
-        for pair in &pairs {
-            screen.line(&format!("{} ({})", pair.origin, pair.source));
-            screen.line(&text(&pair.first));
-            screen.line(&text(&pair.second));
+        for (about, first, second) in &pairs {
+            screen.line(&format!("{} ({})", about.origin, about.source));
+            screen.line(first);
+            screen.line(second);
         }
     })?;
     Ok(if pairs.is_empty() {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{page, show};
+use super::node::{AuditPort, NodeArgs, member_of};
+use super::{export, page, show};
+use crate::audit::export::{BundleOut, Selection};
 use crate::audit::verify::{
     Options, POLICY_BYTES_MAX, Policy, RecordLine, Report, Step, VerifyError, verify,
 };
@@ -14,12 +16,26 @@ use crate::blame::Blamed;
 use crate::cli::failure::{CommandError, Exit};
 use crate::cli::output::Output;
 use crate::clock::Clock;
+use crate::ids::MemberId;
+
+/// The bundle's name in the directory into which it is fetched.
+const FETCHED: &str = "bundle";
 
 /// Verifies a bundle offline, with keys from the policy only.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct VerifyArgs {
     /// The bundle: a directory or a tar archive.
-    bundle: PathBuf,
+    #[arg(required_unless_present = "online", conflicts_with = "online")]
+    bundle: Option<PathBuf>,
+    /// Verifies what the member's node shows now: a bundle that is not kept.
+    #[arg(long, requires = "member")]
+    online: bool,
+    /// With --online: the member whose logs are verified.
+    #[arg(long, value_name = "NAME", value_parser = member_of, requires = "online")]
+    member: Option<MemberId>,
+    /// With --online: where its node listens for auditors; otherwise as the roster says.
+    #[arg(long, value_name = "HOST:PORT", requires = "online")]
+    node: Option<String>,
     /// What to trust: federation and digest of roster 1.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
@@ -56,16 +72,55 @@ pub(super) fn threads(jobs: Option<u16>) -> usize {
 pub(super) fn refuse(error: &VerifyError, output: &Output) -> anyhow::Result<Exit> {
     output.fail(error.code(), &error.to_string())?;
     Ok(match error {
-        VerifyError::Write(_) | VerifyError::Unpack(_) => Exit::Internal,
+        VerifyError::Write(_) => Exit::Internal,
         VerifyError::Unreadable { .. } | VerifyError::Archive(_) | VerifyError::NoMember => {
             Exit::Refused
         }
     })
 }
 
-pub(super) fn run(args: &VerifyArgs, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
+/// Exports what a node shows into a directory that goes away with the answer:
+/// so each file is read once, of one state, and all of it is checked.
+fn fetched(
+    args: &VerifyArgs,
+    config: &Path,
+    clock: &Clock,
+    output: &Output,
+) -> anyhow::Result<Option<tempfile::TempDir>> {
+    let Some(member) = args.member.clone().filter(|_| args.online) else {
+        return Ok(None);
+    };
+    let node = NodeArgs {
+        member: member.clone(),
+        node: args.node.clone(),
+    };
+    let port = AuditPort::open(&node, config, clock)?;
+    let dir = tempfile::tempdir()?;
+    let what = Selection {
+        federation: port.federation.clone(),
+        member,
+        from: None,
+        to: None,
+        now: clock.now(),
+    };
+    let out = BundleOut::Dir(dir.path().join(FETCHED));
+    export::write(out, &what, &port.files, output, &port.stopped)?;
+    Ok(Some(dir))
+}
+
+pub(super) fn run(
+    args: &VerifyArgs,
+    config: &Path,
+    clock: &Clock,
+    output: &Output,
+) -> anyhow::Result<Exit> {
     let policy = read_policy(&args.policy)?;
-    let report = match looked_at(args, &policy, clock, output)? {
+    let fetched = fetched(args, config, clock, output)?;
+    let online = fetched.as_ref().map(|dir| dir.path().join(FETCHED));
+    let Some(bundle) = online.or_else(|| args.bundle.clone()) else {
+        return Err(CommandError::Usage("say which bundle, or --online --member NAME").into());
+    };
+    let report = match looked_at(args, &bundle, &policy, clock, output)? {
         Ok(report) => report,
         Err(error) => return refuse(&error, output),
     };
@@ -84,6 +139,7 @@ pub(super) fn run(args: &VerifyArgs, clock: &Clock, output: &Output) -> anyhow::
 
 fn looked_at(
     args: &VerifyArgs,
+    bundle: &Path,
     policy: &Policy,
     clock: &Clock,
     output: &Output,
@@ -121,7 +177,7 @@ fn looked_at(
         bodies: None,
         only: None,
     };
-    let report = verify(&args.bundle, policy, options);
+    let report = verify(bundle, policy, options);
     if let Some(file) = &mut lines {
         file.flush()?;
     }

@@ -101,7 +101,7 @@ fn a_fault_exits_with_1_and_what_cannot_be_looked_at_above() {
     let (_, policy) = policy(dir.path());
     let mut files = world().files.clone();
     let entries = files
-        .get_mut("logs/access/1/tile/entries/000.p/4")
+        .get_mut("access/1/tile/entries/000.p/4")
         .expect("a bundle");
     entries[40] ^= 1;
     sum(&mut files);

@@ -55,7 +55,7 @@ fn an_entry_that_is_exchanged_after_the_export_is_found() {
     let shelf = shelf(dir.path(), 300, 5);
     let folder = dir.path().join("bundle");
     shelf.export(BundleOut::of(&folder)).expect("exported");
-    let path = folder.join("logs/records/1/tile/entries/000");
+    let path = folder.join("records/1/tile/entries/000");
     let mut bytes = std::fs::read(&path).expect("a bundle");
     bytes[60] ^= 1;
     std::fs::write(path, bytes).expect("written");

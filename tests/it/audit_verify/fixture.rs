@@ -113,7 +113,7 @@ impl World {
                 generation: 1,
                 index: LogIndex(index),
             };
-            let note = files["logs/records/1/checkpoint"].clone();
+            let note = files["records/1/checkpoint"].clone();
             files.insert(path.to_string(), world.records.proof(index, note));
         }
         world.receipt(&mut files);

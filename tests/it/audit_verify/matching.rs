@@ -233,7 +233,7 @@ fn several_requests_of_one_question_are_compared_one_by_one() {
 fn a_log_that_does_not_verify_makes_the_comparison_fail() {
     let ends = ends();
     let (hefei, anqing) = (bundle("hefei", &ends.asker), bundle("anqing", &ends.asked));
-    let path = anqing.path().join("logs/access/1/tile/entries/000.p/3");
+    let path = anqing.path().join("access/1/tile/entries/000.p/3");
     let mut bytes = std::fs::read(&path).expect("a bundle");
     let last = bytes.len() - 1;
     bytes[last] ^= 1;

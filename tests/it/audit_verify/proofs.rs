@@ -111,7 +111,7 @@ fn a_receipt_about_another_generation_in_the_bundle_counts_there_alone() {
     assert_eq!(report.logs.len(), clean.logs.len() + 1);
     // Without the log that it is about, it is about nothing.
     let report = planted(|files| {
-        files.retain(|path, _| !path.starts_with("logs/records/1/"));
+        files.retain(|path, _| !path.starts_with("records/1/"));
         world().write(&later, &[1], files);
     });
     let [(code, what)] = &found(&report, "receipts/")[..] else {
@@ -204,10 +204,7 @@ fn a_body_that_its_owner_erased_and_that_is_still_there_is_counted() {
 
 #[test]
 fn a_wider_tile_serves_where_the_one_of_the_width_is_not() {
-    let (narrow, whole) = (
-        "logs/records/1/tile/0/001.p/44",
-        "logs/records/1/tile/0/001",
-    );
+    let (narrow, whole) = ("records/1/tile/0/001.p/44", "records/1/tile/0/001");
     let widen = |files: &mut Files, first: u8| {
         let mut tile = files.remove(narrow).expect("a tile");
         tile[0] ^= first;
@@ -229,7 +226,7 @@ fn a_wider_tile_serves_where_the_one_of_the_width_is_not() {
 fn records_of_which_neither_entries_nor_hashes_are_there_are_in_no_tree() {
     let records = &world().records;
     let report = planted(|files| {
-        files.remove("logs/records/1/tile/0/000");
+        files.remove("records/1/tile/0/000");
         edit(files, &records.bundle_of(0), |bytes| bytes.truncate(1));
     });
     let found = codes(&report);

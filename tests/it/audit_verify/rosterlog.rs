@@ -62,7 +62,7 @@ fn a_cosigned_checkpoint_of_the_rosters_says_up_to_which_version_they_are_witnes
 fn a_note_of_the_rosters_that_is_not_signed_by_a_member_is_found() {
     let note = cosigned(&good());
     finds_in(note[..note.len() - 1].to_vec(), &["checkpoint.malformed"]);
-    let other = world().files["logs/records/1/checkpoint"].clone();
+    let other = world().files["records/1/checkpoint"].clone();
     finds_in(other, &["checkpoint.origin"]);
     let records_key = &world().member("hefei").records_key;
     let signed = good().sign(records_key).into_bytes();
