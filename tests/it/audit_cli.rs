@@ -239,6 +239,8 @@ async fn an_auditors_export_has_the_receipts_of_the_others_and_replaces_nothing(
         report.roster
     );
 
+    online(&cluster, dir.path(), &report).await;
+
     for (lang, word) in [(Lang::En, "is written"), (Lang::Zh, "已写入")] {
         let words = export(&at(word));
         let words: Vec<_> = words.iter().map(String::as_str).collect();
@@ -340,6 +342,48 @@ async fn an_auditors_export_has_the_receipts_of_the_others_and_replaces_nothing(
     let other = run(&wuhu, &at("third"), &["--offline"]).await;
     assert_eq!(other.code, 2, "another member's logs: {}", other.err);
     cluster.federation.stop().await;
+}
+
+/// What the node shows is judged as the bundle that is made of it, `report`.
+async fn online(cluster: &Cluster, dir: &Path, report: &Report) {
+    let config = auditors(cluster);
+    for (pin, code) in [
+        (cluster.federation.pin().to_string(), 0),
+        ("0".repeat(64), 1),
+    ] {
+        let policy = dir.join(format!("{code}.toml"));
+        let text = format!("federation = \"anhui.example\"\nroster_pin = \"{pin}\"\n");
+        std::fs::write(&policy, text).expect("written");
+        let policy = policy.to_str().expect("text");
+        let words = [
+            "audit", "verify", "--online", "--member", "hefei", "--policy", policy,
+        ];
+        let told = casegate(&cluster.clock, &config, true, Lang::En, &words).await;
+        assert_eq!(told.code, code, "{} {}", told.out, told.err);
+        let value = told.json();
+        assert_eq!(value["ok"], code == 0);
+        if code == 0 {
+            let all = serde_json::to_value(report).expect("JSON");
+            let of = |value: &Value| {
+                let logs = value["logs"].as_array().expect("logs").clone();
+                let is_records = |log: &Value| log["origin"] == "anhui.example/hefei/records/1";
+                logs.into_iter().find(is_records).expect("the records")
+            };
+            assert_eq!(of(&value)["verdicts"], of(&all)["verdicts"]);
+            assert_eq!(of(&value)["erasures"], of(&all)["erasures"]);
+        }
+    }
+    for words in [
+        &["audit", "verify", "--policy", "p"][..],
+        &[
+            "audit", "verify", "b", "--online", "--member", "hefei", "--policy", "p",
+        ],
+        &["audit", "verify", "--online", "--policy", "p"],
+        &["audit", "verify", "b", "--member", "hefei", "--policy", "p"],
+    ] {
+        let words = [&["casegate"], words].concat();
+        assert!(Cli::try_parse_from(words.iter()).is_err(), "{words:?}");
+    }
 }
 
 /// Path and digest of each file that SHA256SUMS names; they are as it says.

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use casegate::audit::layout::{
-    BODY_BYTES_MAX, BodyItem, BundlePath, LogFile, TileIndex, TilePath, TlogProof, entry_bundles,
-    hash_tiles, put_body, put_entry, read_hashes, split_bodies, split_entries, tiles_of_level,
-    write_hashes,
+    BODY_BYTES_MAX, BodyItem, BundlePath, Folder, INDEX_NAMES_MAX, LogFile, PortPath, TileIndex,
+    TilePath, TlogProof, entry_bundles, hash_tiles, put_body, put_entry, read_hashes, read_index,
+    split_bodies, split_entries, tiles_of_level, write_hashes, write_index,
 };
 use casegate::ids::{Digest, LogIndex, TreeSize};
 use casegate::wire::v1::BodyAnswer;
@@ -277,5 +277,91 @@ proptest! {
         let bodies = split_bodies(bytes.clone()).count();
         prop_assert!(entries <= bytes.len() && bodies <= bytes.len());
         drop(TlogProof::decode(&bytes));
+    }
+}
+
+#[test]
+fn an_index_is_read_as_it_was_written_page_by_page() {
+    let all: Vec<_> = (1..=2 * INDEX_NAMES_MAX as u64 + 1)
+        .map(BundlePath::Roster)
+        .chain([BundlePath::RosterCheckpoint])
+        .collect();
+    let (mut read, mut from) = (vec![], None);
+    loop {
+        let path = PortPath::Index {
+            folder: Folder::Roster,
+            from: from.clone(),
+        };
+        assert_eq!(path.to_string().parse(), Ok(path));
+        let at = from.map_or(0, |from| all.partition_point(|path| *path < from));
+        let page = write_index(Folder::Roster, &all[at..]);
+        let (names, next) = read_index(Folder::Roster, &page).expect("a page");
+        assert!(names.len() <= INDEX_NAMES_MAX);
+        read.extend(names);
+        from = next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(read, all);
+}
+
+#[test]
+fn an_index_that_is_cut_or_of_another_folder_is_refused() {
+    for text in [
+        "",
+        "\n",
+        "end",
+        "000001\n",
+        "000001\nnext\n",
+        "000001\nnext \n",
+        "next 000001\n",
+        "1\nend\n",
+        "../000001\nend\n",
+        "000001\n\nend\n",
+        "records/1/checkpoint\nend\n",
+        "000001\nend\n\n",
+    ] {
+        let read = read_index(Folder::Roster, text);
+        assert!(read.is_err(), "{text:?}: {read:?}");
+    }
+    let many = "000001\n".repeat(INDEX_NAMES_MAX + 1) + "end\n";
+    assert!(read_index(Folder::Roster, &many).is_err());
+}
+
+#[test]
+fn paths_of_the_port_have_one_spelling() {
+    for path in [
+        "index",
+        "index/records/1/checkpoint",
+        "roster/index",
+        "roster/index/000002",
+        "access/3/checkpoints/index/17",
+        "receipts/index/wuhu-1-5.body",
+        "evidence/index/7/second",
+        "evidence/7/about.json",
+        "erasures/index/2.jsonl",
+        "erasures/1.jsonl",
+        "receipts/index-1-5.entry",
+    ] {
+        let read = path.parse::<PortPath>().expect(path);
+        assert_eq!(read.to_string(), path);
+    }
+    for path in [
+        "index/",
+        "/index",
+        "indexes",
+        "index/000001",
+        "roster/index/",
+        "roster/index/records/1/checkpoint",
+        "records/1/index",
+        "records/01/checkpoints/index",
+        "records/1/checkpoints/index/index",
+        "bodies/index",
+        "erasures/0.jsonl",
+        "erasures/01.jsonl",
+        "evidence/0/about.json",
+    ] {
+        assert!(path.parse::<PortPath>().is_err(), "{path}");
     }
 }
