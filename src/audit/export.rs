@@ -9,7 +9,6 @@
 mod extras;
 mod logs;
 
-use std::io;
 use std::path::PathBuf;
 
 use bytes::Bytes;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{BundlePath, LayoutError, LogFile, no_path, read_generation};
+use super::{BundlePath, LayoutError, LogFile, read_generation};
 use crate::ids::LogName;
 
 /// Names that one index has.
