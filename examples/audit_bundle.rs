@@ -86,7 +86,7 @@ impl Files {
     }
 
     fn finish(mut self) -> Result<()> {
-        self.put("bundle.json".into(), br#"{"member":"hefei"}"#)?;
+        self.put("bundle.json".into(), br#"{"format":1,"member":"hefei"}"#)?;
         self.sums.sort();
         let line = |(path, sum): &(String, Digest)| format!("{sum}  {path}\n");
         let sums: String = self.sums.iter().map(line).collect();

@@ -20,6 +20,10 @@ pub const CONFLICTS: &str = "casegate_evidence_conflicts";
 pub const MAY_SIGN: &str = "casegate_ledger_may_sign";
 /// The gauge of the own records log's size.
 pub const RECORDS_SIZE: &str = "casegate_ledger_records_size";
+/// The gauge of bodies that only a later version reads.
+pub const NEWER_BODIES: &str = "casegate_ledger_newer_bodies";
+/// The gauge of bodies that their authors signed against a rule.
+pub const REFUSED_BODIES: &str = "casegate_ledger_refused_bodies";
 
 /// Serves until `stop`.
 pub async fn serve(parts: Arc<Parts>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
@@ -161,7 +165,9 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
             u64::from(unready(parts).is_empty()),
         ),
     ];
+    out.extend(unread(parts));
     out.extend(witness_readings(parts));
+    out.extend(spoken_readings(parts));
     let mut watching = 0;
     for state in parts.replicator.states().values() {
         watching += u64::from(state.watching);
@@ -172,6 +178,52 @@ fn sample(parts: &Parts) -> Vec<crate::metrics::Reading> {
         watching,
     ));
     out
+}
+
+/// What the other members' nodes run and speak.
+fn spoken_readings(parts: &Parts) -> Vec<crate::metrics::Reading> {
+    use crate::metrics::Reading;
+    let spoken = parts.ledger.spoken();
+    let (behind, ahead) = spoken.count(&parts.rosters.newest(), parts.ledger.own());
+    vec![
+        Reading::gauge(
+            "casegate_spoken_behind",
+            "Members whose nodes lack a feature of this one, or never said what they speak",
+            behind,
+        ),
+        Reading::gauge(
+            "casegate_spoken_ahead",
+            "Members whose nodes speak a feature that is unknown here",
+            ahead,
+        ),
+        Reading::counter(
+            "casegate_spoken_ignored_total",
+            "Words of other nodes about what they speak that did not fit",
+            spoken.ignored(),
+        ),
+    ]
+}
+
+/// Bodies that are held and not read. A count that fails is no reading, not 0.
+fn unread(parts: &Parts) -> Vec<crate::metrics::Reading> {
+    use crate::metrics::Reading;
+    let Ok(counts) = parts.ledger.opaque_counts() else {
+        return vec![];
+    };
+    let newer = counts.values().map(|count| count.newer).sum();
+    let refused = counts.values().map(|count| count.refused).sum();
+    vec![
+        Reading::gauge(
+            NEWER_BODIES,
+            "Bodies of a later version, which an upgrade reads",
+            newer,
+        ),
+        Reading::gauge(
+            REFUSED_BODIES,
+            "Bodies that their authors signed against a rule",
+            refused,
+        ),
+    ]
 }
 
 fn witness_readings(parts: &Parts) -> Vec<crate::metrics::Reading> {

@@ -25,6 +25,7 @@ pub mod failure;
 pub mod hits;
 pub mod import;
 pub mod init;
+pub mod kinds;
 pub mod links;
 pub mod log;
 pub mod logging;
@@ -95,6 +96,8 @@ pub enum Command {
     /// Proves what stands in a member's logs, with and without a node.
     #[command(flatten_help = true)]
     Audit(audit::AuditArgs),
+    /// Lists the kinds of elements and the roles, and what they are called in files.
+    Kinds(kinds::KindsArgs),
     /// Writes synthetic cases of three cities with planted links.
     Sample(sample::SampleArgs),
     /// Prints the completions of a shell.
@@ -239,6 +242,7 @@ fn dispatch(cli: &Cli, clock: &Clock, output: &Output) -> anyhow::Result<Exit> {
             done.map(|()| Exit::Done)
         }
         Command::Audit(args) => audit::run(args, &cli.config, clock, output),
+        Command::Kinds(args) => kinds::run(*args, output).map(|()| Exit::Done),
         Command::Sample(args) => sample::run(args, output).map(|()| Exit::Done),
         Command::Completion { shell } => {
             let mut text = Vec::new();

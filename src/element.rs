@@ -10,12 +10,14 @@ mod kind;
 mod net;
 mod phone;
 mod reasons;
+mod tables;
 mod text;
 mod wallet;
 
 pub use kind::{Kind, Role, TokenClass};
 pub use phone::Rules;
 pub use reasons::{Refusal, Warning};
+pub use tables::{Tables, tables};
 
 /// The version of the rule set; it stands in every signed element record.
 pub const CANONICAL_RULES: u32 = 1;

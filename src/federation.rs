@@ -167,6 +167,7 @@ impl Federation {
             let made = dev_member(&spec.federation, &member.id, member.role, now, &[OFFICER])?;
             let mut made = DevMember {
                 region: member.region.clone(),
+                replicate: member.replicate,
                 audit_endpoint: audit.to_string(),
                 ..made
             };

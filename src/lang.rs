@@ -9,8 +9,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// The catalogue's files: one a family of keys.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     include_str!("lang/audit.toml"),
+    include_str!("lang/code.toml"),
     include_str!("lang/demo.toml"),
     include_str!("lang/desk.toml"),
     include_str!("lang/doctor.toml"),

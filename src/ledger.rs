@@ -17,9 +17,11 @@ mod erasures;
 mod error;
 mod expire;
 mod fence;
+mod gate;
 mod generations;
 mod index;
 mod log;
+mod opaque;
 mod queue;
 mod read;
 mod receipts;
@@ -51,6 +53,7 @@ use crate::postings::{Postings, PostingsOptions};
 use crate::roster::validity::KeyTimeline;
 use crate::seal::SealKey;
 use crate::shred::ShredKeys;
+use crate::spoken::Spoken;
 use crate::store::{Batch, Store, StoreError, Table};
 
 pub use append::NewEntry;
@@ -61,6 +64,7 @@ pub use erasures::{Confirmation, Confirmed, Erasure, LATE_S};
 pub use error::LedgerError;
 pub use index::{Hit, IndexedElement};
 pub use log::{Head, Log, OWN_ACCESS, OWN_RECORDS, OwnPlace};
+pub use opaque::{OpaqueBody, OpaqueCount, Reading};
 pub use queue::{Dequeued, Dropped, QueueTicket, Queued};
 pub use read::StoredElement;
 pub use replica::ChunkAccepted;
@@ -151,6 +155,7 @@ struct Inner {
     seal: Arc<SealKey>,
     clock: Clock,
     evidence: Evidence,
+    spoken: Spoken,
     own: MemberId,
     keys: LogKeys,
     logs: RwLock<HashMap<Origin, Arc<Log>>>,
@@ -169,6 +174,7 @@ struct Inner {
     judged: Mutex<HashMap<u32, counting::Judged>>,
     ended: Mutex<HashMap<u32, ended::Ended>>,
     expiring: Mutex<HashMap<u32, expire::Expiring>>,
+    opaque: Mutex<opaque::OpaqueCounts>,
     /// Erasures since the start, counted before their postings go.
     erasures: AtomicU64,
     erased_rows: erase::ErasedSequence,
@@ -233,6 +239,7 @@ impl Ledger {
             judged: Mutex::new(HashMap::new()),
             ended: Mutex::new(HashMap::new()),
             expiring: Mutex::new(HashMap::new()),
+            opaque: Mutex::new(HashMap::new()),
             erasures: AtomicU64::new(0),
             erased_rows: erase::ErasedSequence::open(&store)?,
             erased: watch::channel(0).0,
@@ -246,6 +253,7 @@ impl Ledger {
             standing: watch::channel(Standing::Open).0,
             access_fence: fence::Fence::open(),
             evidence: Evidence::new(store.clone(), options.clock.clone()),
+            spoken: Spoken::open(store.clone(), options.clock.clone())?,
             store,
             keys_at_start: shred.len(),
             shred,
@@ -257,6 +265,7 @@ impl Ledger {
         }));
         ledger.resume_erasing()?;
         ledger.catch_up_index()?;
+        ledger.read_opaque_again()?;
         Ok(ledger)
     }
 

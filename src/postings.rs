@@ -50,14 +50,9 @@ pub enum PostingsError {
     /// The engine failed.
     #[error("the token index: {0}")]
     Engine(#[from] fjall::Error),
-    /// The directory was written by another version.
-    #[error(
-        "the token index has format {found}; this casegate reads {FORMAT}: run `casegate store reindex`"
-    )]
-    Version {
-        /// The format that the directory claims.
-        found: u32,
-    },
+    /// An index of another format is in the way, and cannot be taken away.
+    #[error("the token index has another format, and cannot be taken away: {0}")]
+    Away(std::io::Error),
     /// A key or value that this module did not write.
     #[error("the token index holds a damaged {what}: run `casegate store reindex`")]
     Damaged {
@@ -69,15 +64,14 @@ pub enum PostingsError {
 impl Blamed for PostingsError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Version { .. } => Blame::Incompatible,
-            Self::Engine(_) | Self::Damaged { .. } => Blame::Internal,
+            Self::Engine(_) | Self::Away(_) | Self::Damaged { .. } => Blame::Internal,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
             Self::Engine(_) => "postings.engine",
-            Self::Version { .. } => "postings.version",
+            Self::Away(_) => "postings.away",
             Self::Damaged { .. } => "postings.damaged",
         }
     }
@@ -234,12 +228,34 @@ impl fmt::Debug for Postings {
 }
 
 impl Postings {
-    /// Opens the index in `dir`, or makes an empty one.
+    /// Opens the index in `dir`, or makes an empty one: also in place of one of another format,
+    /// newer or older, since all of it is made again from the store.
     ///
     /// # Errors
-    /// [`PostingsError::Version`] for another format, [`PostingsError::Engine`] otherwise, as when
-    /// another process has it open.
+    /// [`PostingsError::Engine`], as when another process has it open.
     pub fn open(dir: &Path, options: PostingsOptions) -> Result<Self, PostingsError> {
+        let found = Self::open_any(dir, options)?;
+        let format = match found.value(FORMAT_KEY)? {
+            None => FORMAT,
+            Some(bytes) => u32::from_be_bytes(fixed::<4>(&bytes, "format")?),
+        };
+        let postings = if format == FORMAT {
+            found
+        } else {
+            tracing::warn!(
+                found = format,
+                used = FORMAT,
+                "the token index has another format: it is made again from the store"
+            );
+            drop(found);
+            std::fs::remove_dir_all(dir).map_err(PostingsError::Away)?;
+            Self::open_any(dir, options)?
+        };
+        postings.write_format()?;
+        Ok(postings)
+    }
+
+    fn open_any(dir: &Path, options: PostingsOptions) -> Result<Self, PostingsError> {
         let database = Database::builder(dir)
             .cache_size(options.cache_bytes)
             .worker_threads(options.threads.max(1))
@@ -249,25 +265,13 @@ impl Postings {
         let index = database.keyspace("index", || {
             KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes)
         })?;
-        let postings = Self {
+        Ok(Self {
             inner: Arc::new(Inner {
                 database,
                 index,
                 compacting: Mutex::new(()),
             }),
-        };
-        match postings.value(FORMAT_KEY)? {
-            None => postings.write_format()?,
-            Some(bytes) => match fixed::<4>(&bytes, "format")? {
-                bytes if u32::from_be_bytes(bytes) == FORMAT => {}
-                bytes => {
-                    return Err(PostingsError::Version {
-                        found: u32::from_be_bytes(bytes),
-                    });
-                }
-            },
-        }
-        Ok(postings)
+        })
     }
 
     /// Applies a batch whole or not at all.

@@ -9,21 +9,25 @@ mod body;
 mod codec;
 mod entry;
 mod mac;
+mod newer;
 mod receipts;
+mod rules;
 mod statement;
 
 use crate::blame::{Blame, Blamed};
 use crate::ids::{Digest, IdError, KeyId};
 
-pub use crate::wire::v1::{BodyType, ElementKind, ElementRole, RetractReason};
+pub use crate::wire::v1::{ElementKind, ElementRole, RetractReason};
 pub use audience::Audience;
 pub use body::{
     AccessBody, AmendBody, Body, CaseNoticeBody, ENDED_ITEMS_MAX, ElementBody, ErasureBody,
-    NONCE_BYTES, ReceiptBody, RetractBody, body_bytes_max,
+    NONCE_BYTES, ReceiptBody, RetractBody,
 };
 pub use entry::{ENTRY_BYTES_MAX, Entry, PAYLOAD_TYPE, pae};
 pub use mac::{SALT_BYTES, commitment, purpose_commitment, typed_commitment, withheld_bytes};
+pub use newer::reading_version;
 pub use receipts::{Answer, NO_END, ReceiptPlace, Receipts};
+pub use rules::{BodyRules, BodyType, NewerType, Readers};
 pub use statement::Statement;
 
 /// The largest body of a records log, in bytes.
@@ -51,7 +55,7 @@ pub enum RecordError {
         /// Which message.
         what: &'static str,
     },
-    /// A version or type that is not known here.
+    /// A version, type, field or word of a later version.
     #[error("{what} {got} is not known")]
     Unknown {
         /// Which field.
@@ -95,6 +99,14 @@ pub enum RecordError {
         /// The digest of the body.
         got: Digest,
     },
+}
+
+impl RecordError {
+    /// Says whether what was read is of a later version rather than wrong.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
 }
 
 impl Blamed for RecordError {

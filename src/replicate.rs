@@ -2,6 +2,7 @@
 //! what is new, falls back to jittered polling, and to relays when the owner
 //! is out of reach. It owns the state that is shown for each member.
 
+mod alarms;
 mod bodies;
 mod generations;
 mod standing;
@@ -25,6 +26,8 @@ use crate::ledger::{Ledger, LedgerError, Log};
 use crate::roster::{Member, Roster};
 use crate::wire::v1;
 
+pub use alarms::{Alarm, Alarms};
+pub use bodies::{BODIES_ASKED_MAX, RANGES_MAX};
 pub use views::{Looked, SHOWN_MAX, Shown};
 
 /// Seconds between polls while nothing is watched, before jitter.
@@ -72,11 +75,12 @@ pub trait PeerTransport: Send + Sync + 'static {
         member: &MemberId,
         origin: &Origin,
     ) -> impl Future<Output = Result<v1::CheckpointNotice, PeerError>> + Send;
-    /// The newest checkpoint of every records log that a member holds.
+    /// The newest checkpoint of every records log that a member holds, and what
+    /// its node speaks.
     fn checkpoints(
         &self,
         member: &MemberId,
-    ) -> impl Future<Output = Result<Vec<v1::CheckpointNotice>, PeerError>> + Send;
+    ) -> impl Future<Output = Result<v1::ListCheckpointsResponse, PeerError>> + Send;
     /// The proof that a log's first `old` entries are the start of its first
     /// `size`, as a member tells it.
     fn consistency(
@@ -126,8 +130,8 @@ pub struct ReplicaState {
     pub fresh_at: Option<UnixSeconds>,
     /// The last failure, in words.
     pub trouble: Option<String>,
-    /// The last refusal of something that was signed or sent wrong.
-    pub alarm: Option<String>,
+    /// What was signed or sent wrong, and when that began and ended.
+    pub alarms: Alarms,
 }
 
 /// Counts since the node started.
@@ -281,11 +285,13 @@ impl<P: PeerTransport> Replicator<P> {
             } else {
                 tracing::debug!(peer.member = %member, error = %error, "a peer is out of reach");
             }
+            let now = self.ledger.clock().now();
+            let about = self.roster.load().origin(member, LogName::Records);
             self.note(member, |state| {
                 state.watching = false;
                 state.trouble = Some(error.to_string());
-                if misbehaved {
-                    state.alarm = Some(error.to_string());
+                if misbehaved && about.is_some() {
+                    state.alarms.raise(about, error.to_string(), now);
                 }
             });
         }
@@ -304,6 +310,7 @@ impl<P: PeerTransport> Replicator<P> {
         };
         let mut witnessed = Bytes::new();
         let mut reopened = self.reopened.subscribe();
+        let mut announced = false;
         loop {
             self.pull_ended(member).await;
             if let Err(e) = self.pull_member(member, member).await {
@@ -313,6 +320,12 @@ impl<P: PeerTransport> Replicator<P> {
                 return (progress, Some(e));
             }
             progress = true;
+            self.look_at_refused(member).await;
+            let origin = self.roster.load().origin(member, LogName::Records);
+            // The log was followed to its end, and what was announced holds.
+            if let Some(origin) = origin.filter(|_| announced) {
+                self.absolve(member, &origin);
+            }
             let now = self.ledger.clock().now();
             self.note(member, |state| {
                 state.watching = true;
@@ -332,13 +345,25 @@ impl<P: PeerTransport> Replicator<P> {
                         newest = newer;
                     }
                     witnessed = newest.witnessed.clone();
+                    self.heard(member, newest.software.take()).await;
                     if let Err(e) = self.announced(member, newest).await {
                         return (progress, Some(e));
                     }
+                    announced = true;
                 }
                 Ok(Some(Err(e))) => return (progress, Some(e.into())),
                 Ok(None) => return (progress, None),
             }
+        }
+    }
+
+    /// Keeps what a member's node says that it runs and speaks.
+    async fn heard(&self, member: &MemberId, software: Option<v1::Software>) {
+        let Some(software) = software else { return };
+        let (spoken, of) = (self.ledger.spoken().clone(), member.clone());
+        let kept = tokio::task::spawn_blocking(move || spoken.hear(&of, &software));
+        if let Ok(Err(e)) = kept.await {
+            tracing::warn!(peer.member = %member, error = %e, "what a peer speaks is not kept");
         }
     }
 
@@ -402,6 +427,7 @@ impl<P: PeerTransport> Replicator<P> {
             };
             match pulled {
                 Ok(true) => {
+                    self.look_at_refused(member).await;
                     self.note(member, |_| {});
                     return;
                 }
@@ -410,7 +436,9 @@ impl<P: PeerTransport> Replicator<P> {
                     if source.blame() == Blame::Misbehaved
                         && !matches!(source, LedgerError::Forked(_)) =>
                 {
-                    self.blame(&from, &source);
+                    if let Some(about) = roster.origin(member, LogName::Records) {
+                        self.blame(&from, &about, &source);
+                    }
                 }
                 Err(e) => {
                     self.settle(member, (false, Some(e)));
@@ -484,6 +512,10 @@ impl<P: PeerTransport> Replicator<P> {
             self.changed.send_modify(|n| *n += 1);
         }
         let fetched = self.fetch_bodies(&log, author, from).await?;
+        // Of an owner more is judged than what is pulled: see `watch_once`.
+        if *from != author.id {
+            self.absolve(from, origin);
+        }
         Ok(fetched || log.size() > before)
     }
 
@@ -517,6 +549,6 @@ pub fn notice_of(origin: &Origin, checkpoint: Bytes) -> v1::CheckpointNotice {
     v1::CheckpointNotice {
         origin: origin.to_string(),
         checkpoint,
-        witnessed: Bytes::new(),
+        ..Default::default()
     }
 }

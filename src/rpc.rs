@@ -10,6 +10,7 @@ pub mod desk;
 pub mod desk_client;
 pub mod exchange;
 pub mod keygen;
+pub mod refusals;
 pub mod shown;
 pub mod status;
 

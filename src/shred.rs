@@ -77,7 +77,10 @@ pub enum ShredError {
     #[error("the file is not a key slot file")]
     NotKeySlots,
     /// The file has a format that this version does not know.
-    #[error("the key slot file has format {found}; this casegate reads format {VERSION}")]
+    #[error(
+        "the key slot file has format {found}, this casegate reads format {VERSION}: run the version \
+         that wrote it or a newer one, and do not delete it: without it no body can be read"
+    )]
     Version {
         /// The format that the file claims.
         found: u32,

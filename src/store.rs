@@ -9,6 +9,8 @@
 //! finds the truth. Keys that only grow keep sled's memory flat, so large
 //! tables use them (log number, index); random keys are for small tables.
 
+mod format;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use bytes::Bytes;
 use crate::blame::{Blame, Blamed};
 
 /// The layout of the directory; another version is refused in words.
-pub const FORMAT_VERSION: u32 = 1;
+pub use format::FORMAT_VERSION;
 
 /// Batches that may wait for the writer at once.
 const QUEUED_BATCHES_MAX: usize = 1024;
@@ -97,6 +99,10 @@ pub enum Table {
     Lost = 34,
     /// (log number, index) → who may have received an own element by amendments.
     Audiences = 40,
+    /// Member → what its node said last that it runs and speaks.
+    Spoken = 41,
+    /// (log number, index) of bodies that are not read: newer, or against a rule.
+    Opaque = 42,
     /// Calls under way whose line is not in the access log yet, sealed.
     Begun = 30,
 }
@@ -113,7 +119,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The directory was written by another version of casegate.
-    #[error("the store has format {found}, this casegate reads format {want}")]
+    #[error("the store has format {found}, this casegate reads format {want}: {}", format::advice(*found, *want))]
     Format {
         /// The version in the directory.
         found: u32,
@@ -136,13 +142,21 @@ pub enum StoreError {
 
 impl Blamed for StoreError {
     fn blame(&self) -> Blame {
-        Blame::Internal
+        match self {
+            Self::Format { .. } => Blame::Incompatible,
+            Self::Open { .. }
+            | Self::Read(_)
+            | Self::Damaged(_)
+            | Self::OutcomeUnknown(_)
+            | Self::Closed => Blame::Internal,
+        }
     }
 
     fn code(&self) -> &'static str {
         match self {
             Self::Open { .. } => "store.open",
-            Self::Format { .. } => "store.format",
+            Self::Format { found, want } if found > want => "store.newer",
+            Self::Format { .. } => "store.older",
             Self::Read(_) => "store.read",
             Self::Damaged(_) => "store.damaged",
             Self::OutcomeUnknown(_) => "store.outcome_unknown",
@@ -452,21 +466,8 @@ fn read_error(e: sled::Error) -> StoreError {
 }
 
 fn check_format(db: &sled::Db) -> Result<(), StoreError> {
-    let Some(found) = db
-        .get(full_key(Table::Meta, b"format"))
-        .map_err(read_error)?
-    else {
-        return Ok(());
-    };
-    let found = <[u8; 4]>::try_from(&found[..]).map_or(0, u32::from_be_bytes);
-    if found == FORMAT_VERSION {
-        Ok(())
-    } else {
-        Err(StoreError::Format {
-            found,
-            want: FORMAT_VERSION,
-        })
-    }
+    let found = db.get(full_key(Table::Meta, b"format"));
+    format::check(found.map_err(read_error)?.as_deref())
 }
 
 fn write_loop(db: &sled::Db, synced: &File, queue: &Receiver<Write>, broken: &AtomicBool) {

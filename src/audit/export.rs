@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::files::Files;
-use super::layout::{BundlePath, Folder, LogFile, split_entries, tiles_of_run};
+use super::layout::{BUNDLE_FORMAT, BundlePath, Folder, LogFile, split_entries, tiles_of_run};
 use super::local::size_of;
 use super::writer::BundleWriter;
 use crate::clock::UnixSeconds;
@@ -25,9 +25,6 @@ use crate::record::Entry;
 
 pub use super::error::{ExportError, SourceError};
 pub use super::writer::BundleOut;
-
-/// The schema of `bundle.json`.
-pub const BUNDLE_SCHEMA: &str = "casegate.bundle/1";
 
 /// One end of what is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,11 +303,11 @@ impl Export<'_> {
             .map(|(member, why)| json!({"member": member.as_str(), "code": why.code}))
             .collect();
         let value = json!({
-            "schema": BUNDLE_SCHEMA,
+            "format": BUNDLE_FORMAT,
+            "software": concat!("casegate ", env!("CARGO_PKG_VERSION")),
             "federation": self.what.federation.as_str(),
             "member": self.what.member.as_str(),
             "exported_at": self.what.now,
-            "program": env!("CARGO_PKG_VERSION"),
             "logs": logs,
             "without_receipts_of": silent,
         });

@@ -30,6 +30,9 @@ pub use tile::{
     tiles_of_run,
 };
 
+/// The format of a bundle, in `bundle.json`. A reader refuses a newer one in words.
+pub const BUNDLE_FORMAT: u64 = 1;
+
 /// Why a path or a file's content is refused.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LayoutError {
@@ -186,7 +189,7 @@ impl EvidencePart {
 /// A file of a bundle, by its path from the bundle's root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BundlePath {
-    /// `bundle.json`: what it is, for people.
+    /// `bundle.json`: its format, whose it is, and more for people.
     Description,
     /// `SHA256SUMS`: every other file, in `sha256sum -c` form.
     Sums,

@@ -20,9 +20,9 @@ use crate::evidence::Evidence;
 use crate::ids::{Digest, LogIndex, LogName, MemberId, Origin, TreeSize};
 use crate::ledger::{Ledger, LedgerError, Log, Seer};
 use crate::merkle::TILE_WIDTH;
-use crate::record::Entry;
+use crate::record::{BodyType, Entry};
 use crate::store::{StoreError, Table};
-use crate::wire::v1::{BodyAnswer, BodyType, EvidencePair, SignedRoster};
+use crate::wire::v1::{BodyAnswer, EvidencePair, SignedRoster};
 
 /// Bodies that are read at once: as many as one sealed run holds.
 const BODIES_AT_ONCE: u64 = 64;

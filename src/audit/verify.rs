@@ -21,7 +21,7 @@ mod tree;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::audit::layout::BundlePath;
+use crate::audit::layout::{BUNDLE_FORMAT, BundlePath};
 use crate::blame::{Blame, Blamed};
 use crate::clock::UnixSeconds;
 use crate::ids::{LogName, MemberId, Origin};
@@ -40,6 +40,9 @@ use roots::Roots;
 /// The most bytes of `bundle.json`.
 const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of the name of what wrote a bundle that are shown.
+const SOFTWARE_BYTES_MAX: usize = 64;
+
 /// Why a bundle could not be verified at all.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -57,6 +60,21 @@ pub enum VerifyError {
     /// Nothing says whose bundle it is.
     #[error("bundle.json does not name the member")]
     NoMember,
+    /// Nothing says in which format it is.
+    #[error("bundle.json names no format that there ever was")]
+    NoFormat,
+    /// A newer casegate wrote it.
+    #[error(
+        "the bundle has format {found}, this casegate {version} reads format {BUNDLE_FORMAT}: \
+         verify it with {software} or a newer one",
+        version = env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// Its format.
+        found: u64,
+        /// What wrote it, as it says.
+        software: String,
+    },
     /// The verdicts could not be written.
     #[error("the verdicts cannot be written: {0}")]
     Write(io::Error),
@@ -65,7 +83,10 @@ pub enum VerifyError {
 impl Blamed for VerifyError {
     fn blame(&self) -> Blame {
         match self {
-            Self::Unreadable { .. } | Self::Archive(_) | Self::NoMember => Blame::Misbehaved,
+            Self::Unreadable { .. } | Self::Archive(_) | Self::NoMember | Self::NoFormat => {
+                Blame::Misbehaved
+            }
+            Self::Newer { .. } => Blame::Incompatible,
             Self::Write(_) => Blame::Internal,
         }
     }
@@ -75,6 +96,8 @@ impl Blamed for VerifyError {
             Self::Unreadable { .. } => "bundle.unreadable",
             Self::Archive(_) => "bundle.archive",
             Self::NoMember => "bundle.no_member",
+            Self::NoFormat => "bundle.no_format",
+            Self::Newer { .. } => "bundle.newer",
             Self::Write(_) => "bundle.write",
         }
     }
@@ -163,14 +186,35 @@ pub fn verify(
     Ok(report)
 }
 
-/// The member that the bundle says it is of. A wrong one finds no key.
+/// The member that the bundle says it is of, if it is of the format that is read
+/// here. A wrong member finds no key.
 fn member_of(tree: &Tree) -> Result<MemberId, VerifyError> {
     let path = BundlePath::Description.to_string();
     let text = tree.text(&path, DESCRIPTION_BYTES_MAX).unwrap_or_default();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    match value.get("format").and_then(serde_json::Value::as_u64) {
+        Some(BUNDLE_FORMAT) => {}
+        Some(found) if found > BUNDLE_FORMAT => {
+            return Err(VerifyError::Newer {
+                found,
+                software: writer_of(&value),
+            });
+        }
+        Some(_) | None => return Err(VerifyError::NoFormat),
+    }
     let name = value.get("member").and_then(serde_json::Value::as_str);
     name.and_then(|name| MemberId::new(name).ok())
         .ok_or(VerifyError::NoMember)
+}
+
+/// What wrote a bundle, as far as that can be shown.
+fn writer_of(description: &serde_json::Value) -> String {
+    let told = description
+        .get("software")
+        .and_then(serde_json::Value::as_str);
+    let shown = |c: char| c.is_ascii_graphic() || c == ' ';
+    told.filter(|told| (1..=SOFTWARE_BYTES_MAX).contains(&told.len()) && told.chars().all(shown))
+        .map_or_else(|| "the casegate that wrote it".to_owned(), str::to_owned)
 }
 
 /// The logs that a bundle has, records first.

@@ -27,6 +27,8 @@ pub enum Exit {
     Unreachable,
     /// A fault of the program or the node.
     Internal,
+    /// A newer casegate is needed to read it.
+    Newer,
     /// The config file, or a file that it names, is not right.
     Config,
 }
@@ -41,6 +43,7 @@ impl Exit {
             Self::Refused => 2,
             Self::Unreachable => 3,
             Self::Internal => 4,
+            Self::Newer => 5,
             Self::Config => 64,
         }
     }
@@ -194,15 +197,15 @@ impl CommandError {
             Self::Call(DeskCallError::Unreachable { endpoint, detail }) => {
                 vec![("endpoint", endpoint.clone()), ("detail", detail.clone())]
             }
-            Self::Tls(error) => vec![("detail", error.to_string())],
             Self::Export(ExportError::Exists(path) | ExportError::LeftOver(path)) => {
                 of(path, String::new())
             }
-            Self::Export(error) => vec![("detail", error.to_string())],
             Self::Call(DeskCallError::Address { endpoint }) => vec![("endpoint", endpoint.clone())],
             Self::Call(
                 DeskCallError::Tls(_) | DeskCallError::Answered { .. } | DeskCallError::Sign(_),
             )
+            | Self::Tls(_)
+            | Self::Export(_)
             | Self::Answer(_)
             | Self::Usage(_)
             | Self::Output(_) => vec![],
@@ -233,6 +236,7 @@ impl Failure {
         };
         let mut words = error.words();
         words.extend_from_slice(known);
+        words.push(("detail", error.to_string()));
         let sentence = catalogued(code, lang, &words).unwrap_or_else(|| advised(error, lang));
         Self {
             code: code.to_owned(),

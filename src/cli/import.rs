@@ -79,6 +79,8 @@ pub struct ReportView {
     pub refusals: Vec<Count>,
     /// What is odd about accepted rows, by code.
     pub warnings: Vec<Count>,
+    /// Members whose nodes publishing waits for.
+    pub behind: Vec<String>,
 }
 
 impl ReportView {
@@ -101,6 +103,15 @@ impl ReportView {
             kinds: Count::all(&report.kinds),
             refusals: Count::all(&report.refusals),
             warnings: Count::all(&report.warnings),
+            behind: report.behind.clone(),
+        }
+    }
+
+    /// Tells people whose nodes publishing waits for.
+    pub fn show_behind(&self, screen: &mut Screen) {
+        if !self.behind.is_empty() {
+            let members = self.behind.join(", ");
+            screen.text("message.publish.behind", &[("members", &members)]);
         }
     }
 }
@@ -208,6 +219,7 @@ impl ImportView {
                 ],
             );
             screen.text("message.import.next", &[]);
+            report.show_behind(screen);
         }
     }
 }
@@ -236,7 +248,11 @@ fn counts(
 #[must_use]
 pub fn reason(lang: Lang, refusal: &v1::Refusal) -> String {
     if lang.knows("refusal", &refusal.code) || refusal.sentence.is_empty() {
-        lang.coded("refusal", &refusal.code, &[])
+        let column = match refusal.column.as_str() {
+            "" => "-",
+            column => column,
+        };
+        lang.coded("refusal", &refusal.code, &[("column", column)])
     } else {
         refusal.sentence.clone()
     }

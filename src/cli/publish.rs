@@ -163,6 +163,7 @@ impl PublishView {
                 "message.publish.done",
                 &[("count", &count), ("queued", &queued)],
             );
+            self.report.show_behind(screen);
         }
         if self.report.not_linkable > 0 {
             let count = self.report.not_linkable.to_string();

@@ -23,12 +23,35 @@ pub struct ReplicaView {
     key_invalid: u64,
     trouble: String,
     alarm: String,
+    /// Since when; absent when there is none.
+    alarm_began: Option<String>,
+    /// The last alarm that ended.
+    past_alarm: String,
+    past_alarm_began: Option<String>,
+    past_alarm_ended: Option<String>,
+    /// Bodies of a later version: an upgrade reads them.
+    newer: u64,
+    /// Bodies that break a rule.
+    refused: u64,
     /// Its owner signed two histories of it.
     forked: bool,
     /// Entries that a witnessed checkpoint holds.
     witnessed: u64,
     /// Bodies that their owner lost, and that are not here.
     lost: u64,
+    /// What its node said last that it runs and speaks; absent: it never said.
+    spoken: Option<SpokenView>,
+}
+
+/// What a member's node said last that it runs and speaks.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpokenView {
+    version: String,
+    said_at: Option<String>,
+    /// Features of this node that it lacks.
+    lacks: Vec<String>,
+    /// Features of it that this node does not know.
+    unknown: Vec<String>,
 }
 
 /// What was spent at one custodian today.
@@ -83,6 +106,10 @@ pub struct StatusView {
     records_lost: u64,
     /// Why the own access log is closed; empty when it is open.
     access_closed: String,
+    /// What this node speaks.
+    features: Vec<String>,
+    /// Members whose nodes publishing waits for.
+    behind: Vec<String>,
     replicas: Vec<ReplicaView>,
     budgets: Vec<BudgetView>,
 }
@@ -101,9 +128,21 @@ impl StatusView {
             key_invalid: r.key_invalid,
             trouble: r.trouble.clone(),
             alarm: r.alarm.clone(),
+            alarm_began: show::instant(r.alarm_began),
+            past_alarm: r.past_alarm.clone(),
+            past_alarm_began: show::instant(r.past_alarm_began),
+            past_alarm_ended: show::instant(r.past_alarm_ended),
+            newer: r.newer,
+            refused: r.refused,
             forked: r.forked,
             witnessed: r.witnessed,
             lost: r.lost,
+            spoken: r.spoken.as_ref().map(|s| SpokenView {
+                version: s.version.clone(),
+                said_at: show::instant(s.said_at),
+                lacks: s.lacks.clone(),
+                unknown: s.unknown.clone(),
+            }),
         };
         let witness = |w: &v1::WitnessStatus| WitnessView {
             member: w.member.clone(),
@@ -144,6 +183,8 @@ impl StatusView {
             witnesses: answer.witnesses.iter().map(witness).collect(),
             records_lost: answer.records_lost,
             access_closed: answer.access_closed.clone(),
+            features: answer.features.clone(),
+            behind: answer.behind.clone(),
             replicas: answer.replicas.iter().map(replica).collect(),
             budgets: answer.budgets.iter().map(budget).collect(),
         }
@@ -197,11 +238,41 @@ impl StatusView {
             let why = self.access_closed.as_str();
             screen.text("message.status.access_closed", &[("why", why)]);
         }
+        self.show_spoken(screen);
         self.show_lost(screen);
+        self.show_unread(screen);
         self.show_key_invalid(screen);
         self.show_witnesses(screen);
         self.show_replicas(screen);
         self.show_budgets(screen);
+    }
+
+    /// Who is behind this node, and who is ahead of it.
+    fn show_spoken(&self, screen: &mut Screen) {
+        if !self.behind.is_empty() {
+            let members = self.behind.join(", ");
+            screen.text("message.publish.behind", &[("members", &members)]);
+        }
+        let silent = self.replicas.iter().filter(|r| r.spoken.is_none());
+        let silent: Vec<&str> = silent.map(|r| r.member.as_str()).collect();
+        if !silent.is_empty() {
+            let members = silent.join(", ");
+            screen.text("message.status.unsaid", &[("members", &members)]);
+        }
+        let said = self.replicas.iter();
+        for (member, spoken) in said.filter_map(|r| Some((&r.member, r.spoken.as_ref()?))) {
+            let both = [
+                ("message.status.lacks", &spoken.lacks),
+                ("message.status.ahead", &spoken.unknown),
+            ];
+            for (key, words) in both.into_iter().filter(|(_, words)| !words.is_empty()) {
+                let (version, words) = (spoken.version.as_str(), words.join(", "));
+                screen.text(
+                    key,
+                    &[("member", member), ("version", version), ("words", &words)],
+                );
+            }
+        }
     }
 
     fn show_lost(&self, screen: &mut Screen) {
@@ -215,6 +286,33 @@ impl StatusView {
                 "message.status.lost",
                 &[("member", &replica.member), ("count", &count)],
             );
+        }
+    }
+
+    /// What is held and not read, and what is over.
+    fn show_unread(&self, screen: &mut Screen) {
+        for replica in &self.replicas {
+            let told = [
+                ("message.status.newer", replica.newer),
+                ("message.status.refused", replica.refused),
+            ];
+            for (key, count) in told.into_iter().filter(|(_, count)| *count > 0) {
+                let count = count.to_string();
+                screen.text(key, &[("member", &replica.member), ("count", &count)]);
+            }
+            if let (Some(began), Some(ended)) =
+                (&replica.past_alarm_began, &replica.past_alarm_ended)
+            {
+                screen.text(
+                    "message.status.past_alarm",
+                    &[
+                        ("member", &replica.member),
+                        ("began", began),
+                        ("ended", ended),
+                        ("what", &replica.past_alarm),
+                    ],
+                );
+            }
         }
     }
 
@@ -288,7 +386,14 @@ impl StatusView {
             .number("label.column.witnessed")
             .column("label.column.status");
         for replica in &self.replicas {
-            let parts = [&replica.alarm, &replica.trouble];
+            let alarm = match &replica.alarm_began {
+                Some(began) => lang.text(
+                    "message.status.alarm_since",
+                    &[("what", &replica.alarm), ("began", began)],
+                ),
+                None => replica.alarm.clone(),
+            };
+            let parts = [&alarm, &replica.trouble];
             let said: Vec<&str> = parts
                 .into_iter()
                 .filter(|p| !p.is_empty())

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::blame::Blamed;
 use crate::cli::failure::Exit;
-use crate::cli::output::{Output, Table};
+use crate::cli::output::{Output, Screen, Table};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, OpaqueCount};
 use crate::rosters::{Rosters, RostersError};
 use crate::setup::{self, OpenError};
 use crate::store::StoreError;
@@ -144,6 +144,7 @@ struct Verified {
     origin: String,
     size: u64,
     lost: u64,
+    unread: OpaqueCount,
     trouble: Option<String>,
 }
 
@@ -165,6 +166,7 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
             origin: log.origin.to_string(),
             size: log.size().0,
             lost: ledger.lost(log).unwrap_or(0),
+            unread: ledger.opaque_count(log)?,
             trouble,
         });
     }
@@ -175,6 +177,7 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
         .map(|v| {
             json!({
                 "origin": v.origin, "size": v.size, "lost_bodies": v.lost,
+                "newer_bodies": v.unread.newer, "refused_bodies": v.unread.refused,
                 "verified": v.trouble.is_none(), "trouble": v.trouble,
             })
         })
@@ -195,6 +198,9 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
             ]);
         }
         screen.table(&table);
+        for v in &done {
+            show_unread(v, screen);
+        }
         for v in done.iter().filter(|v| v.lost > 0) {
             let count = v.lost.to_string();
             screen.text(
@@ -204,6 +210,26 @@ fn verify(ledger: &Ledger, rosters: &Rosters, output: &Output) -> anyhow::Result
         }
     })?;
     Ok(if bad == 0 { Exit::Done } else { Exit::Refused })
+}
+
+fn show_unread(verified: &Verified, screen: &mut Screen) {
+    let (log, unread) = (&verified.origin, &verified.unread);
+    if unread.newer > 0 {
+        let count = unread.newer.to_string();
+        screen.text("message.store.newer", &[("log", log), ("count", &count)]);
+    }
+    if let Some(first) = &unread.first {
+        let (count, index) = (unread.refused.to_string(), first.index.to_string());
+        screen.text(
+            "message.store.refused",
+            &[
+                ("log", log),
+                ("count", &count),
+                ("index", &index),
+                ("why", &first.sentence),
+            ],
+        );
+    }
 }
 
 fn reindex(ledger: &Ledger, output: &Output) -> anyhow::Result<Exit> {

@@ -19,6 +19,7 @@ use crate::ids::MemberId;
 use crate::replicate::PeerError;
 use crate::roster::Roster;
 use crate::rpc::client::PeerClients;
+use crate::spoken::Said;
 use crate::tls::Material;
 use crate::wire::v1;
 
@@ -67,7 +68,12 @@ pub(super) fn read_metrics(answer: &str) -> Vec<Finding> {
         let size = of(crate::admin::RECORDS_SIZE).unwrap_or(0);
         Finding::wrong("keys.none_due").with("size", size)
     });
-    conflicts.into_iter().chain(unsigned).collect()
+    let newer = of(crate::admin::NEWER_BODIES).filter(|count| *count > 0);
+    let newer = newer.map(|n| Finding::warning("bodies.newer").with("count", n));
+    let refused = of(crate::admin::REFUSED_BODIES).filter(|count| *count > 0);
+    let refused = refused.map(|n| Finding::warning("bodies.refused").with("count", n));
+    let found = conflicts.into_iter().chain(unsigned);
+    found.chain(newer).chain(refused).collect()
 }
 
 async fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
@@ -98,6 +104,8 @@ struct Answer {
     member: MemberId,
     endpoint: String,
     clock: Result<Option<UnixSeconds>, PeerError>,
+    /// What its node speaks; absent when it did not say.
+    spoken: Option<Said>,
     budget: Option<Result<v1::GetBudgetResponse, PeerError>>,
 }
 
@@ -115,6 +123,7 @@ pub async fn others(
     let others = roster.members.values().filter(|m| m.id != config.member);
     for member in others.filter(|m| m.has_node()) {
         let (clients, version) = (Arc::clone(&clients), roster.version);
+        let now = clock.now();
         let (id, endpoint) = (member.id.clone(), member.peer_endpoint.clone());
         let holds_shares = custodians.contains(&id);
         asking.spawn(async move {
@@ -123,10 +132,15 @@ pub async fn others(
                 Ok(_) if holds_shares => Some(clients.budget(&id).await),
                 Ok(_) | Err(_) => None,
             };
+            let spoken = match &clock {
+                Ok(_) => clients.software_of(&id).await.ok().flatten(),
+                Err(_) => None,
+            };
             Answer {
                 member: id,
                 endpoint,
                 clock,
+                spoken: spoken.map(|software| Said::of(&software, now).0),
                 budget,
             }
         });
@@ -135,6 +149,7 @@ pub async fn others(
     answers.sort_by(|a, b| a.member.cmp(&b.member));
     let mut findings = clocks(clock.now(), &answers);
     findings.extend(peers(&answers, &custodians));
+    findings.extend(versions(&answers));
     findings.extend(witnesses(&config.member, &roster, &answers));
     findings.extend(of_custodians(
         &config.member,
@@ -195,6 +210,33 @@ fn peers(answers: &[Answer], custodians: &BTreeSet<MemberId>) -> Vec<Finding> {
     }
     if up > 0 {
         findings.push(Finding::ok("peer.answer").with("count", up));
+    }
+    findings
+}
+
+/// Which of those who answer run an older casegate than this one, and which a
+/// newer one.
+fn versions(answers: &[Answer]) -> Vec<Finding> {
+    let (mut findings, mut same) = (vec![], 0_usize);
+    for answer in answers.iter().filter(|a| a.clock.is_ok()) {
+        let Some(said) = &answer.spoken else {
+            findings.push(Finding::warning("version.unsaid").with("member", &answer.member));
+            continue;
+        };
+        let (lacks, unknown) = (said.lacks(), said.unknown());
+        same += usize::from(lacks.is_empty() && unknown.is_empty());
+        let both = [("version.behind", lacks), ("version.ahead", unknown)];
+        for (code, words) in both.into_iter().filter(|(_, words)| !words.is_empty()) {
+            findings.push(
+                Finding::warning(code)
+                    .with("member", &answer.member)
+                    .with("version", &said.version)
+                    .with("words", words.join(", ")),
+            );
+        }
+    }
+    if same > 0 {
+        findings.push(Finding::ok("version.same").with("count", same));
     }
     findings
 }

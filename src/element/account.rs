@@ -83,17 +83,20 @@ pub(super) fn telegram(text: &str, rules: &Rules) -> Result<Canonical, Refusal> 
     }
 }
 
+/// What may stand before a Telegram name, in this order, each once, in any case.
+pub(super) const TELEGRAM_PREFIXES: &[&str] = &[
+    "https://",
+    "http://",
+    "www.",
+    "t.me/",
+    "telegram.me/",
+    "telegram.dog/",
+    "@",
+];
+
 fn telegram_path(text: &str) -> &str {
     let mut rest = text;
-    for prefix in [
-        "https://",
-        "http://",
-        "www.",
-        "t.me/",
-        "telegram.me/",
-        "telegram.dog/",
-        "@",
-    ] {
+    for prefix in TELEGRAM_PREFIXES {
         if rest
             .get(..prefix.len())
             .is_some_and(|p| p.eq_ignore_ascii_case(prefix))
@@ -105,7 +108,7 @@ fn telegram_path(text: &str) -> &str {
 }
 
 /// Platforms that go by several names; the first is the one that is kept.
-const PLATFORMS: &[&[&str]] = &[
+pub(super) const PLATFORMS: &[&[&str]] = &[
     &["weibo", "微博", "新浪微博"],
     &["douyin", "抖音"],
     &["kuaishou", "快手"],

@@ -99,7 +99,7 @@ pub(super) fn plate(text: &str, class: Option<&str>) -> Result<Canonical, Refusa
     };
     let number: String = simplified(&ungrouped(number))
         .chars()
-        .filter(|c| !matches!(c, '·' | '•' | '.' | '・' | '‧'))
+        .filter(|c| !PLATE_DOTS.contains(c))
         .collect::<String>()
         .to_ascii_uppercase();
     let letters = number.chars().count();
@@ -124,6 +124,11 @@ pub(super) fn plate(text: &str, class: Option<&str>) -> Result<Canonical, Refusa
 }
 
 /// Province names, and the marks of trailers, police, trainees and others.
+pub(super) const PLATE_HAN: &str = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤川青藏琼宁港澳台挂学警使领临试超电军海空北南兰沈济广成应急民航";
+
+/// Dots between the parts of a plate, which are dropped.
+pub(super) const PLATE_DOTS: &[char] = &['·', '•', '.', '・', '‧'];
+
 fn is_plate_han(c: char) -> bool {
-    "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤川青藏琼宁港澳台挂学警使领临试超电军海空北南兰沈济广成应急民航".contains(c)
+    PLATE_HAN.contains(c)
 }

@@ -1,11 +1,11 @@
 //! People and organizations: resident ID (GB 11643), passport, name with birth
 //! date, organization code (GB 32100, GB 11714).
 
-use super::text::{digits, folded, is_dash, is_date, ungrouped};
+use super::text::{Ranges, digits, folded, is_dash, is_date, is_in, ungrouped};
 use super::{Canonical, Refusal, Warning};
 
 /// The province codes of GB/T 2260 that resident IDs begin with.
-const PROVINCES: &[u8] = &[
+pub(super) const PROVINCES: &[u8] = &[
     11, 12, 13, 14, 15, 21, 22, 23, 31, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 50, 51, 52,
     53, 54, 61, 62, 63, 64, 65, 71, 81, 82, 83,
 ];
@@ -83,12 +83,17 @@ pub(super) fn passport(text: &str, country: Option<&str>) -> Result<Canonical, R
     )))
 }
 
+/// Countries that go by several names; the first is the one that is kept.
+pub(super) const COUNTRIES: &[&[&str]] = &[&["CN", "CHN", "中国", "中國"]];
+
 /// The two-letter code; China's other names are folded into it.
 fn country_code(text: &str) -> Result<String, Refusal> {
     let code = text.trim().to_ascii_uppercase();
-    match code.as_str() {
-        "CHN" | "中国" | "中國" => return Ok("CN".into()),
-        _ => {}
+    if let Some([kept, ..]) = COUNTRIES
+        .iter()
+        .find(|names| names.contains(&code.as_str()))
+    {
+        return Ok((*kept).to_owned());
     }
     if (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase()) {
         Ok(code)
@@ -132,12 +137,18 @@ fn person_name(text: &str) -> Result<String, Refusal> {
     }
 }
 
+/// Han characters: a name with one of them is one word.
+pub(super) const HAN: Ranges = &[('\u{3400}', '\u{9fff}'), ('\u{20000}', '\u{323af}')];
+
+/// The dots between the parts of a name; the first is the one that is kept.
+pub(super) const MIDDLE_DOTS: &[char] = &['·', '•', '‧', '・', '∙', '⋅'];
+
 fn is_han(c: char) -> bool {
-    matches!(c, '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{323af}')
+    is_in(HAN, c)
 }
 
 fn is_middle_dot(c: char) -> bool {
-    matches!(c, '·' | '•' | '‧' | '・' | '∙' | '⋅')
+    MIDDLE_DOTS.contains(&c)
 }
 
 fn unicode_mark(c: char) -> bool {

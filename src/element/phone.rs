@@ -101,22 +101,24 @@ fn possible(text: &str, region: Region) -> Result<String, Refusal> {
     }
 }
 
+/// What stands before an extension: the first that occurs counts, the longest there.
+pub(super) const EXTENSION_MARKS: &[&str] = &[
+    ";ext=",
+    "分机号",
+    "分机",
+    "转",
+    "轉",
+    "extension",
+    "ext.",
+    "ext",
+    "x",
+    "#",
+];
+
 /// Splits an extension off: `转801`, `ext. 801`, `x801`, `;ext=801`, `#801`.
 fn split_extension(text: &str) -> Result<(&str, Option<&str>), Refusal> {
-    let marks = [
-        ";ext=",
-        "分机号",
-        "分机",
-        "转",
-        "轉",
-        "extension",
-        "ext.",
-        "ext",
-        "x",
-        "#",
-    ];
     let lower = text.to_ascii_lowercase();
-    let found = marks
+    let found = EXTENSION_MARKS
         .iter()
         .filter_map(|m| lower.find(m).map(|at| (at, m.len())))
         .min_by_key(|(at, len)| (*at, usize::MAX - *len));
@@ -161,17 +163,51 @@ fn chinese_service(compact: &str, home: bool) -> Option<&str> {
         None if home => compact,
         None => return None,
     };
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|p| digits.starts_with(p));
-    let shape = match digits.len() {
-        3 => begins(&["1"]),
-        5 => begins(&["95", "96", "10", "11", "12"]),
-        6 => begins(&["95", "96", "116", "118", "125"]),
-        7 => begins(&["95"]),
-        // After the country code, ten digits from 106 are a line in Beijing.
-        10 => begins(&["400", "800"]) || begins(&["106"]) && national.is_none(),
-        8 => begins(&["95", "106"]),
-        9 | 11..=20 => begins(&["106"]),
-        _ => false,
-    };
+    let shape = SERVICE_NUMBERS.iter().any(|shape| {
+        (shape.digits_min..=shape.digits_max).contains(&digits.len())
+            && digits.starts_with(shape.prefix)
+            && (shape.after_country_code || national.is_none())
+    });
     (shape && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
 }
+
+/// A shape of Chinese numbers that no subscriber has.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(super) struct ServiceNumbers {
+    prefix: &'static str,
+    digits_min: usize,
+    digits_max: usize,
+    /// Whether it is one after +86 as well.
+    after_country_code: bool,
+}
+
+const fn service(prefix: &'static str, digits_min: usize, digits_max: usize) -> ServiceNumbers {
+    ServiceNumbers {
+        prefix,
+        digits_min,
+        digits_max,
+        after_country_code: true,
+    }
+}
+
+/// The shapes of service numbers (the numbering plan of telecommunications networks).
+pub(super) const SERVICE_NUMBERS: &[ServiceNumbers] = &[
+    service("1", 3, 3),
+    service("10", 5, 5),
+    service("11", 5, 5),
+    service("12", 5, 5),
+    service("96", 5, 6),
+    service("116", 6, 6),
+    service("118", 6, 6),
+    service("125", 6, 6),
+    service("95", 5, 8),
+    service("400", 10, 10),
+    service("800", 10, 10),
+    service("106", 8, 8),
+    // After the country code, nine or ten digits from 106 are a line in Beijing.
+    ServiceNumbers {
+        after_country_code: false,
+        ..service("106", 9, 10)
+    },
+    service("106", 11, 20),
+];

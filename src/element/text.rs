@@ -5,9 +5,41 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::{Kind, Refusal, VALUE_BYTES_MAX};
 
-/// Whether `c` shows nothing and so must not tell two values apart.
+/// Characters of a set, as ranges with both ends.
+pub(super) type Ranges = &'static [(char, char)];
+
+pub(super) fn is_in(set: Ranges, c: char) -> bool {
+    set.iter()
+        .any(|(first, last)| (*first..=*last).contains(&c))
+}
+
+/// Characters that show nothing and so must not tell two values apart.
+pub(super) const INVISIBLE: Ranges = &[
+    ('\u{ad}', '\u{ad}'),
+    ('\u{180e}', '\u{180e}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{202a}', '\u{202e}'),
+    ('\u{2060}', '\u{2069}'),
+    ('\u{feff}', '\u{feff}'),
+];
+
+/// Characters that stand for ones that somebody hid.
+pub(super) const MASKS: &[char] = &['*', '＊', '●', '■', '×', '※', '…'];
+
+/// Kinds in whose values the characters of [`MASKS`] may mean themselves.
+pub(super) const MASKS_ALLOWED: &[Kind] = &[Kind::Url, Kind::App, Kind::Email];
+
+/// The dashes that stand for a hyphen.
+pub(super) const DASHES: Ranges = &[
+    ('-', '-'),
+    ('\u{2010}', '\u{2015}'),
+    ('\u{2212}', '\u{2212}'),
+    ('\u{2500}', '\u{2500}'),
+    ('\u{ff0d}', '\u{ff0d}'),
+];
+
 fn invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    is_in(INVISIBLE, c)
 }
 
 /// Removes outer blanks and invisible characters, and folds compatibility
@@ -43,14 +75,10 @@ pub(super) fn clean(kind: Kind, raw: &str) -> Result<String, Refusal> {
     if folded.chars().any(char::is_control) {
         return Err(Refusal::Control);
     }
-    if !matches!(kind, Kind::Url | Kind::App | Kind::Email) && masked(&folded) {
+    if !MASKS_ALLOWED.contains(&kind) && folded.contains(MASKS) {
         return Err(Refusal::Masked);
     }
     Ok(folded)
-}
-
-fn masked(text: &str) -> bool {
-    text.contains(['*', '＊', '●', '■', '×', '※', '…'])
 }
 
 /// Removes blanks and the separators that people group digits with.
@@ -60,12 +88,9 @@ pub(super) fn ungrouped(text: &str) -> String {
         .collect()
 }
 
-/// Whether `c` is one of the dashes that stand for a hyphen.
+/// Whether `c` is one of [`DASHES`].
 pub(super) fn is_dash(c: char) -> bool {
-    matches!(
-        c,
-        '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2500}' | '\u{ff0d}'
-    )
+    is_in(DASHES, c)
 }
 
 /// Folds traditional characters to simplified ones, each by itself: a word
@@ -91,7 +116,8 @@ pub(super) fn folded(text: &str) -> String {
     lower(&simplified(text))
 }
 
-fn simplified_char(c: char) -> char {
+/// Folds one traditional character to its simplified one.
+pub(super) fn simplified_char(c: char) -> char {
     /// More steps than any chain of the table has; a test walks all of them.
     const STEPS_MAX: usize = 4;
     let mut now = c;

@@ -4,7 +4,7 @@
 
 mod base32;
 mod base58;
-mod bech;
+pub(super) mod bech;
 mod hexadecimal;
 
 use super::{Canonical, Refusal, Warning};
@@ -20,7 +20,7 @@ enum Reading {
 }
 
 /// Chains whose addresses are 20 bytes in hexadecimal.
-const EVM_CHAINS: &[&str] = &[
+pub(super) const EVM_CHAINS: &[&str] = &[
     "eth",
     "ethereum",
     "erc20",
@@ -58,8 +58,23 @@ enum Chain {
     Unknown,
 }
 
+/// Names of [`Chain::BitcoinCash`].
+pub(super) const BITCOIN_CASH: &[&str] = &[
+    "bch",
+    "bitcoin-cash",
+    "bitcoin cash",
+    "bitcoincash",
+    "比特币现金",
+];
+
+/// Names of [`Chain::Litecoin`].
+pub(super) const LITECOIN: &[&str] = &["ltc", "litecoin", "莱特币"];
+
+/// Names of [`Chain::Tron`].
+pub(super) const TRON: &[&str] = &["trx", "tron", "trc20", "波场"];
+
 /// Names of [`Chain::Checked`].
-const CHECKED_CHAINS: &[&str] = &[
+pub(super) const CHECKED_CHAINS: &[&str] = &[
     "btc",
     "bitcoin",
     "比特币",
@@ -104,11 +119,9 @@ fn chain_of(text: &str) -> Result<Chain, Refusal> {
     }
     Ok(match name.as_str() {
         n if EVM_CHAINS.contains(&n) => Chain::Evm,
-        "bch" | "bitcoin-cash" | "bitcoin cash" | "bitcoincash" | "比特币现金" => {
-            Chain::BitcoinCash
-        }
-        "ltc" | "litecoin" | "莱特币" => Chain::Litecoin,
-        "trx" | "tron" | "trc20" | "波场" => Chain::Tron,
+        n if BITCOIN_CASH.contains(&n) => Chain::BitcoinCash,
+        n if LITECOIN.contains(&n) => Chain::Litecoin,
+        n if TRON.contains(&n) => Chain::Tron,
         n if CHECKED_CHAINS.contains(&n) => Chain::Checked,
         _ => Chain::Unknown,
     })

@@ -13,7 +13,7 @@ use crate::checkpoint::Checkpoint;
 use crate::ids::{Digest, LogIndex, LogName};
 use crate::keys::SigningKey;
 use crate::merkle;
-use crate::record::{Body, Entry, Statement};
+use crate::record::{Body, Entry, RecordError, Statement};
 use crate::store::{Batch, Store, StoreError, Table, Ticket};
 
 /// One fact to be signed and appended.
@@ -163,6 +163,8 @@ impl Ledger {
     /// flushed, synced and indexed. Blocks the thread; all or nothing.
     ///
     /// # Errors
+    /// [`LedgerError::MembersBehind`] while a member's node would not read it;
+    /// [`LedgerError::OwnBody`] when a body breaks a rule;
     /// [`LedgerError::Store`] when the outcome of the write is unknown.
     pub fn append(
         &self,
@@ -192,12 +194,7 @@ impl Ledger {
         }
     }
 
-    fn plan(
-        &self,
-        name: LogName,
-        entries: Vec<NewEntry>,
-        mut with: Batch,
-    ) -> Result<Appending, LedgerError> {
+    fn check_open(&self, name: LogName) -> Result<(), LedgerError> {
         if !self.is_writable() {
             return Err(LedgerError::Stopped);
         }
@@ -208,6 +205,19 @@ impl Ledger {
         let standing = self.access_standing();
         if name == LogName::Access && standing != Standing::Open {
             return Err(LedgerError::AccessClosed(standing));
+        }
+        Ok(())
+    }
+
+    fn plan(
+        &self,
+        name: LogName,
+        entries: Vec<NewEntry>,
+        mut with: Batch,
+    ) -> Result<Appending, LedgerError> {
+        self.check_open(name)?;
+        if name == LogName::Records {
+            self.check_readers(&entries)?;
         }
         let own = self.writer(name);
         let guess = own.next();
@@ -292,7 +302,7 @@ impl Ledger {
         let signers = self.signers();
         for (at, entry) in (first.0..).zip(entries) {
             let key = self.entry_key(log, &signers, LogIndex(at))?;
-            let body = entry.body.encode();
+            let body = self.encode_own(log, &entry)?;
             let statement = Statement {
                 origin: log.origin.clone(),
                 body_type: entry.body.body_type(),
@@ -313,6 +323,36 @@ impl Ledger {
             });
         }
         Ok(signed)
+    }
+
+    /// Encodes what is about to be signed, and reads it as every other member
+    /// will: a body that they would refuse is never signed.
+    fn encode_own(&self, log: &Log, entry: &NewEntry) -> Result<Bytes, LedgerError> {
+        let NewEntry {
+            body, expires_at, ..
+        } = entry;
+        let bytes = body.encode();
+        let unfit = |source| LedgerError::OwnBody { source };
+        let body_type = body.body_type();
+        if !body_type.stands_in(log.origin.log) {
+            return Err(unfit(RecordError::Field {
+                what: "body type of this log",
+            }));
+        }
+        let read = Body::decode(body_type, &bytes).map_err(unfit)?;
+        if read.expires_at() != *expires_at {
+            return Err(unfit(RecordError::Field {
+                what: "expires_at of statement and body",
+            }));
+        }
+        if let Body::Element(element) = &read
+            && (element.federation != log.origin.federation || element.member != self.0.own)
+        {
+            return Err(unfit(RecordError::Field {
+                what: "owner of the element",
+            }));
+        }
+        Ok(bytes)
     }
 
     /// Signs those entries anew for which another key is due where they stand.

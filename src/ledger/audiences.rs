@@ -23,8 +23,11 @@ impl Ledger {
         items: &[(LogIndex, Body)],
     ) -> Result<(), LedgerError> {
         let mut rows = BTreeMap::<LogIndex, AudienceRow>::new();
-        for (_, body) in items {
+        for (index, body) in items {
             let Body::Amend(amend) = body else { continue };
+            if !self.amends(log, *index, amend)? {
+                continue;
+            }
             let target = amend.target_index;
             let states = self.body_states(log.number, target, target.0.saturating_add(1))?;
             if !matches!(states.first(), Some(BodyState::Held(_))) {

@@ -8,10 +8,10 @@ use super::segment::BodyState;
 use super::tiles;
 use super::{BodyReader, Ledger, LedgerError};
 use crate::ids::{LogIndex, LogName, TreeSize};
-use crate::record::Entry;
+use crate::record::{Entry, Readers};
 use crate::roster::Member;
 use crate::store::StoreError;
-use crate::wire::v1::{BodyAnswer, BodyType};
+use crate::wire::v1::BodyAnswer;
 
 /// Bytes of one hash in a tile.
 const HASH_BYTES: usize = 32;
@@ -114,15 +114,19 @@ impl Ledger {
         if self.ending(log, index, &parsed)?.is_some() {
             return Ok(BodyAnswer::Erased);
         }
-        let open = matches!(
-            parsed.statement.body_type,
-            BodyType::Retract | BodyType::Receipt | BodyType::Erasure
-        );
+        let readers = parsed.statement.body_type.rules().readers;
+        let open = matches!(readers, Readers::Everybody | Readers::Auditors);
         let own = log.origin.member == self.0.own;
         match seer {
             _ if open || log.origin.log == LogName::Access => Ok(BodyAnswer::Held),
             Seer::Own if own => Ok(BodyAnswer::Held),
-            Seer::Auditor(reader) if own => self.may_have(log, index, entry, body, reader),
+            Seer::Auditor(reader) if own => {
+                match self.may_have(log, index, entry, body, reader)? {
+                    // Its audience cannot be read, so that he is in none.
+                    BodyAnswer::Absent => Ok(BodyAnswer::NotForYou),
+                    answer => Ok(answer),
+                }
+            }
             // Of a replica only what proves an erasure is handed on.
             Seer::Own | Seer::Auditor(_) => Ok(BodyAnswer::NotForYou),
         }

@@ -8,13 +8,14 @@ use bytes::Bytes;
 
 use super::erase::{item_of, push_item};
 use super::log::Log;
+use super::opaque::Reading;
 use super::segment::{self, BodyState};
 use super::withheld::Withholding;
 use super::{Ledger, LedgerError, Range};
 use crate::ids::LogIndex;
-use crate::record::{Body, Entry};
+use crate::record::{Body, BodyType, Entry, Readers, RecordError};
 use crate::roster::{Member, MemberRole, Roster};
-use crate::store::{Batch, Table};
+use crate::store::{Batch, StoreError, Table};
 use crate::wire::v1::{self, BodyAnswer, ErasedItem, ReceiptState};
 
 /// An answer about bodies that was checked.
@@ -22,8 +23,12 @@ use crate::wire::v1::{self, BodyAnswer, ErasedItem, ReceiptState};
 struct Checked {
     states: Vec<BodyState>,
     decoded: Vec<(LogIndex, Body)>,
+    /// What is newer than this version, or breaks a rule.
+    opaque: Vec<(LogIndex, RecordError)>,
     /// What ended before it came here.
     never_held: Vec<ErasedItem>,
+    /// The first body that is not the one that was signed.
+    wrong: Option<LedgerError>,
 }
 
 /// Bodies that one answer may cover.
@@ -39,10 +44,14 @@ pub struct BodyReader<'a> {
 }
 
 /// What an answer about bodies added.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct BodiesAccepted {
-    /// Bodies that are now held and indexed.
+    /// Bodies that are now held; those that can be read are indexed.
     pub held: u64,
+    /// Of those, bodies of a later version: they are not read.
+    pub newer: u64,
+    /// Of those, bodies that break a rule; their author is to blame.
+    pub refused: u64,
     /// Bodies that the owner withholds from this node.
     pub not_for_me: u64,
     /// Bodies that the source does not have.
@@ -51,6 +60,9 @@ pub struct BodiesAccepted {
     pub erased: u64,
     /// All bodies below this index have been answered for.
     pub upto: u64,
+    /// The first body that is not the one that was signed: nothing of it is
+    /// kept, and the source is to blame.
+    pub wrong: Option<LedgerError>,
 }
 
 impl Ledger {
@@ -124,32 +136,36 @@ impl Ledger {
         if self.ending(log, index, &entry)?.is_some() {
             return Ok(BodyAnswer::Erased);
         }
-        let Ok(body) = Body::decode(entry.statement.body_type, bytes) else {
+        if reader.member.id == log.origin.member {
+            return Ok(BodyAnswer::Held);
+        }
+        // Nobody can say whom a body is for that cannot be read here.
+        let Reading::Read(body) = self.read_held(log.number, index, &entry, bytes)? else {
             return Ok(BodyAnswer::Absent);
         };
-        let (allowed, amendable) = match &body {
-            Body::Element(e) => (reader.member.is_in(&e.audience), true),
-            Body::CaseNotice(n) => (reader.member.is_in(&n.audience), false),
-            Body::Amend(a) => (reader.member.is_in(&a.audience), false),
-            Body::Retract(_) | Body::Receipt(_) => (true, false),
-            Body::Erasure(_) => (reader.member.role == MemberRole::Auditor, false),
-            Body::Access(_) => (false, false),
+        let allowed = match body.body_type().rules().readers {
+            Readers::Audience => {
+                let member = reader.member;
+                body.audience().is_some_and(|all| member.is_in(all))
+                    || self
+                        .amendment(log.number, index)?
+                        .is_some_and(|amend| member.is_in(&amend.audience))
+            }
+            Readers::Everybody => true,
+            Readers::Auditors => reader.member.role == MemberRole::Auditor,
+            Readers::Nobody | Readers::Unknown => false,
         };
-        let allowed = allowed
-            || reader.member.id == log.origin.member
-            || (amendable
-                && self
-                    .amendment(log.number, index)?
-                    .is_some_and(|a| reader.member.is_in(&a.audience)));
         Ok(if allowed { BodyAnswer::Held } else { outside })
     }
 
-    /// Checks an answer about bodies of `log` and keeps what it carries.
-    /// Blocks; the answer must start at or below the first unanswered body.
+    /// Checks an answer about bodies of `log` and keeps what it carries. Each
+    /// body is judged alone: one of a later version, or that breaks a rule, is
+    /// kept unread; one that is not what was signed counts as absent. Blocks;
+    /// the answer must start at or below the first unanswered body.
     ///
     /// # Errors
-    /// [`LedgerError::Malformed`] or [`LedgerError::Record`] when the source
-    /// misbehaved; nothing of the answer is kept then.
+    /// [`LedgerError::Malformed`] when the answer as such makes no sense;
+    /// nothing of it is kept then.
     pub fn accept_bodies(
         &self,
         log: &Log,
@@ -172,13 +188,18 @@ impl Ledger {
         if late && !self.all_absent(log, chunk.start, end, head.bodies_upto)? {
             return Err(malformed("it answers for bodies that are not missing here"));
         }
-        let withheld = self.check_withheld(log, author, chunk.withheld.as_ref())?;
+        let withheld = self.check_withheld(log, author, &chunk)?;
         let Checked {
             states,
             decoded: fresh,
+            opaque,
             never_held,
+            wrong,
         } = self.checked_states(log, &chunk, &withheld)?;
-        let mut accepted = BodiesAccepted::default();
+        let mut accepted = BodiesAccepted {
+            wrong,
+            ..BodiesAccepted::default()
+        };
         let mut batch = Batch::new();
         let answers = chunk.answers.iter();
         for ((at, state), answer) in (chunk.start..).zip(&states).zip(answers) {
@@ -204,6 +225,13 @@ impl Ledger {
                 batch.delete(Table::Lost, &mark);
             }
         }
+        for (index, found) in &opaque {
+            let newer = found.is_newer();
+            accepted.newer += u64::from(newer);
+            accepted.refused += u64::from(!newer);
+            self.stage_opaque(&mut batch, (log.number, *index), found, None);
+            batch.delete(Table::Absent, &segment::run_key(log.number, *index));
+        }
         if late {
             let changes = (chunk.start..).zip(states).collect();
             self.change_states(log.number, &changes, batch, never_held)?;
@@ -219,6 +247,9 @@ impl Ledger {
             return Err(malformed("it leaves out bodies before it"));
         }
         drop(writing);
+        if !opaque.is_empty() {
+            self.recount_opaque(log.number);
+        }
         let found: Vec<LogIndex> = fresh.iter().map(|(index, _)| *index).collect();
         self.index_bodies(log, fresh, indexing)?;
         if late {
@@ -294,7 +325,7 @@ impl Ledger {
                 index,
                 source,
             };
-            let entry = Entry::parse(entry).map_err(refuse)?;
+            let entry = Entry::parse(entry).map_err(|_| StoreError::Damaged("entry"))?;
             let answer = BodyAnswer::try_from(i32::from(*answer))
                 .map_err(|_| malformed("it has an unknown answer"))?;
             let body = match answer {
@@ -302,7 +333,13 @@ impl Ledger {
                     let bytes = bodies
                         .next()
                         .ok_or_else(|| malformed("a body is missing"))?;
-                    Some((entry.open_body(bytes).map_err(refuse)?, bytes))
+                    match entry.open_body(bytes) {
+                        Err(source @ RecordError::OtherBody { .. }) => {
+                            checked.wrong.get_or_insert_with(|| refuse(source));
+                            None
+                        }
+                        opened => Some((opened, bytes)),
+                    }
                 }
                 BodyAnswer::NotForYou => {
                     let state = withheld
@@ -324,9 +361,18 @@ impl Ledger {
                     }
                     BodyState::Erased
                 }
-                (None, Some((body, bytes))) => {
+                (None, Some((Ok(body), bytes))) => {
                     checked.decoded.push((index, body));
                     BodyState::Held(bytes.clone())
+                }
+                (None, Some((Err(found), bytes))) => {
+                    // What no log may hold is not kept, nor asked for again.
+                    let state = match found {
+                        RecordError::TooBig { .. } => BodyState::Absent,
+                        _ => BodyState::Held(bytes.clone()),
+                    };
+                    checked.opaque.push((index, found));
+                    state
                 }
                 (None, None) => BodyState::Absent,
             };
@@ -400,7 +446,7 @@ impl Ledger {
         start: LogIndex,
         end: u64,
     ) -> Result<Vec<LogIndex>, LedgerError> {
-        self.of_type(log, start, end, v1::BodyType::Retract)
+        self.of_type(log, start, end, BodyType::Retract)
     }
 
     /// Indices in [start, end) of a log whose entries name bodies of a type.
@@ -409,7 +455,7 @@ impl Ledger {
         log: &Log,
         start: LogIndex,
         end: u64,
-        wanted: v1::BodyType,
+        wanted: BodyType,
     ) -> Result<Vec<LogIndex>, LedgerError> {
         let entries = self.entries(log.number, start, end)?;
         let is_wanted =
@@ -422,10 +468,13 @@ impl Ledger {
     }
 
     /// Applies the bodies of retractions ahead of their turn, so that what they
-    /// end is not fetched. The bodies come again, and are kept, in their order.
+    /// end is not fetched. The bodies come again, and are kept, in their order,
+    /// those that cannot be read too.
     ///
     /// # Errors
-    /// [`LedgerError::Record`] when a body is not the one that was signed.
+    /// [`LedgerError::Malformed`] when the answer as such makes no sense;
+    /// [`LedgerError::Record`] when a body is not the one that was signed, once
+    /// the others are applied.
     pub fn apply_early(&self, log: &Log, chunk: &v1::BodyChunk) -> Result<(), LedgerError> {
         let end = chunk.start.saturating_add(chunk.answers.len() as u64);
         if chunk.answers.len() as u64 > BODY_ANSWERS_MAX || end > log.size().0 {
@@ -440,6 +489,6 @@ impl Ledger {
                 self.end_bodies(log, at, &retract)?;
             }
         }
-        Ok(())
+        checked.wrong.map_or(Ok(()), Err)
     }
 }

@@ -8,7 +8,7 @@ use super::log::Log;
 use super::segment;
 use super::{Ledger, LedgerError, Range};
 use crate::ids::LogIndex;
-use crate::record::{BodyType, Entry, RetractReason};
+use crate::record::{Entry, RetractReason};
 use crate::store::{Batch, Store, StoreError, Table};
 
 /// Why a body ended.
@@ -33,16 +33,10 @@ impl Ending {
     }
 }
 
-/// Says whether bodies of this type can be ended: what proves ends stays.
-pub(super) fn can_end(body_type: BodyType) -> bool {
-    match body_type {
-        BodyType::Element | BodyType::CaseNotice | BodyType::Amend => true,
-        BodyType::Unspecified
-        | BodyType::Retract
-        | BodyType::Receipt
-        | BodyType::Erasure
-        | BodyType::Access => false,
-    }
+/// Says whether the body of an entry can be ended: what proves ends stays.
+pub(super) fn can_end(entry: &Entry) -> bool {
+    let statement = &entry.statement;
+    statement.body_type.can_end(statement.origin.log)
 }
 
 /// The ended ranges of one log: start → (end, 1 + the retraction's index), apart
@@ -150,7 +144,7 @@ impl Ledger {
         index: LogIndex,
         entry: &Entry,
     ) -> Result<Option<Ending>, LedgerError> {
-        if !can_end(entry.statement.body_type) {
+        if !can_end(entry) {
             return Ok(None);
         }
         if let Some(retracted_by) = self.ended_by(log.number, index)? {

@@ -14,11 +14,12 @@ use prost::Message;
 
 use super::ended::{Ending, can_end};
 use super::log::{Log, OwnPlace};
+use super::opaque::Reading;
 use super::segment::{self, BodyRun, BodyState};
 use super::{Ledger, LedgerError, Range};
 use crate::ids::LogIndex;
 use crate::postings::{Pointer, PostingKey, PostingsBatch};
-use crate::record::{Body, Entry, RetractBody};
+use crate::record::{Audience, Body, Entry, RetractBody};
 use crate::shred::SlotId;
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1::{self, ErasedItem, ErasedRow, ReceiptState};
@@ -147,6 +148,7 @@ impl Ledger {
             old.extend(self.stage_states(Table::Private, log.number, &changes, &mut batch)?);
         }
         self.commit_erasing(batch, log.number, items, &old)?;
+        self.recount_opaque(log.number);
         Ok(held)
     }
 
@@ -189,21 +191,29 @@ impl Ledger {
         (state, entry, ending): (BodyState, &Entry, Ending),
         erasing: &mut Erasing,
     ) -> Result<(), LedgerError> {
-        if !can_end(entry.statement.body_type) {
+        if !can_end(entry) {
             return Ok(());
         }
         let own = self.is_own(log);
         match state {
             BodyState::Held(bytes) => {
-                let body = Body::decode(entry.statement.body_type, &bytes)
-                    .map_err(|_| StoreError::Damaged("body"))?;
+                let body = match self.read_held(log.number, index, entry, &bytes)? {
+                    Reading::Read(body) => Some(body),
+                    Reading::Opaque(_) | Reading::Gone => None,
+                };
                 let mut item = item_of(index, ReceiptState::Erased, ending);
                 if own {
                     item.issued_at = entry.statement.issued_at;
-                    item.audiences = self.audiences(log, index, &body, &mut erasing.batch)?;
+                    item.audiences = match &body {
+                        Some(body) => self.audiences(log, index, body, &mut erasing.batch)?,
+                        // Nobody can say who had it: everybody owes a word.
+                        None => vec![Audience::Federation.to_wire()],
+                    };
                 }
                 push_item(&mut erasing.items, item);
-                self.unindex(log, index, &body, &mut erasing.postings)?;
+                if let Some(body) = body {
+                    self.unindex(log, index, &body, &mut erasing.postings)?;
+                }
                 erasing.held += 1;
             }
             BodyState::Absent | BodyState::Lost => {
@@ -227,6 +237,8 @@ impl Ledger {
             }
             BodyState::NotForMe | BodyState::Erased => return Ok(()),
         }
+        let mark = segment::run_key(log.number, index);
+        erasing.batch.delete(Table::Opaque, &mark);
         erasing.changes.insert(index.0, BodyState::Erased);
         Ok(())
     }

@@ -9,7 +9,8 @@ use super::log::Log;
 use super::{Ledger, LedgerError, Range};
 use crate::clock::UnixSeconds;
 use crate::ids::{LogIndex, LogName, MemberId, Origin};
-use crate::record::{Answer, Body, BodyType, Receipts, RetractReason};
+use crate::record::{Answer, Body, BodyType, Entry, Receipts, RetractReason};
+use crate::store::StoreError;
 use crate::wire::v1::{self, ConfirmationState, ErasedRange};
 
 /// Seconds from the decision within which everybody erases and signs.
@@ -217,8 +218,15 @@ impl Ledger {
                 if let Some(Body::Receipt(receipt)) = self.body(log.number, index)?
                     && receipt.origin == own.to_string()
                 {
+                    let end = index.0.saturating_add(1);
+                    let entries = self.entries(log.number, index, end)?;
+                    let entry = entries.into_iter().next().map(Entry::parse);
+                    let Some(Ok(entry)) = entry else {
+                        return Err(StoreError::Damaged("entry").into());
+                    };
                     let signed = all.entry(log.origin.member.clone()).or_default();
-                    signed.add((log.origin.generation, index), &receipt.items);
+                    let place = (log.origin.generation, index);
+                    signed.add(place, entry.statement.issued_at, &receipt.items);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::{Standing, segment};
 use crate::blame::{Blame, Blamed};
 use crate::checkpoint::CheckpointError;
-use crate::ids::{KeyId, LogIndex, Origin};
+use crate::ids::{KeyId, LogIndex, MemberId, Origin};
 use crate::merkle::MerkleError;
 use crate::postings::PostingsError;
 use crate::record::RecordError;
@@ -30,6 +30,12 @@ pub enum LedgerError {
         origin: Origin,
         /// The entry.
         index: LogIndex,
+        /// The broken rule.
+        source: RecordError,
+    },
+    /// A body that this node was about to sign breaks a rule: nothing is appended.
+    #[error("a body that was to be signed here breaks a rule: {source}")]
+    OwnBody {
         /// The broken rule.
         source: RecordError,
     },
@@ -94,6 +100,17 @@ pub enum LedgerError {
          seed file as keys.checkpoint and restart the node"
     )]
     NoCheckpointKey(KeyId),
+    /// Some members' nodes do not read yet what would be written.
+    #[error(
+        "not yet: {} an older casegate that does not read {word}; have them upgrade, and try again",
+        named(members)
+    )]
+    MembersBehind {
+        /// The word for what they would have to read.
+        word: &'static str,
+        /// Who is behind.
+        members: Vec<MemberId>,
+    },
     /// The Merkle tiles here do not fit the log; a reindex rebuilds them.
     #[error("the Merkle tiles here are damaged: {0}")]
     Tiles(#[from] MerkleError),
@@ -128,6 +145,8 @@ pub enum LedgerError {
 impl Blamed for LedgerError {
     fn blame(&self) -> Blame {
         match self {
+            // What is merely newer is nobody's fault.
+            Self::Record { source, .. } if source.is_newer() => Blame::Incompatible,
             Self::Record { .. }
             | Self::Checkpoint { .. }
             | Self::Root { .. }
@@ -139,19 +158,23 @@ impl Blamed for LedgerError {
             Self::Closed(_)
             | Self::AccessClosed(_)
             | Self::HeldBack(_)
+            | Self::MembersBehind { .. }
             | Self::NoKey { .. }
             | Self::NoCheckpointKey(_) => Blame::Unavailable,
             Self::Store(_)
             | Self::Shred(_)
             | Self::Postings(_)
             | Self::Tiles(_)
+            | Self::OwnBody { .. }
             | Self::Stopped => Blame::Internal,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
+            Self::Record { source, .. } if source.is_newer() => "ledger.newer_entry",
             Self::Record { .. } => "ledger.bad_entry",
+            Self::OwnBody { .. } => "ledger.own_body",
             Self::Checkpoint { .. } => "ledger.bad_checkpoint",
             Self::Root { .. } => "ledger.wrong_root",
             Self::Malformed { .. } => "ledger.malformed",
@@ -161,6 +184,7 @@ impl Blamed for LedgerError {
             Self::NoCheckpointKey(_) => "ledger.no_checkpoint_key",
             Self::Tiles(_) => "ledger.tiles",
             Self::NoLog(_) => "ledger.no_log",
+            Self::MembersBehind { .. } => "ledger.members_behind",
             Self::Store(e) => e.code(),
             Self::Shred(_) => "ledger.shred",
             Self::Postings(_) => "ledger.postings",
@@ -171,6 +195,31 @@ impl Blamed for LedgerError {
             Self::NewerRoster(_) => "ledger.newer_roster",
             Self::Stopped => "ledger.stopped",
         }
+    }
+}
+
+/// Members that a sentence names; of more it says how many.
+const NAMED_MAX: usize = 10;
+
+/// Members, with commas.
+fn some_of(members: &[MemberId]) -> String {
+    let named: Vec<&str> = members
+        .iter()
+        .take(NAMED_MAX)
+        .map(MemberId::as_str)
+        .collect();
+    match members.len().saturating_sub(NAMED_MAX) {
+        0 => named.join(", "),
+        more => format!("{} (+{more})", named.join(", ")),
+    }
+}
+
+/// Members as the subject of a sentence, with its verb.
+fn named(members: &[MemberId]) -> String {
+    match members {
+        [one] => format!("{one} runs"),
+        [one, other] => format!("{one} and {other} run"),
+        many => format!("{} run", some_of(many)),
     }
 }
 

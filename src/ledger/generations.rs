@@ -243,7 +243,8 @@ impl Ledger {
                     Body::Receipt(receipt) if self.is_own(log) => {
                         above.receipts.push(receipt.clone());
                     }
-                    Body::Retract(_) | Body::Receipt(_) | Body::Erasure(_) | Body::Access(_) => {}
+                    // The others leave nothing in the index.
+                    _ => {}
                 }
             }
             at = to;
@@ -257,7 +258,13 @@ impl Ledger {
             bytes.map_or(0, u64::from_be_bytes)
         };
         // What a dropped retraction ended stays ended, except in another history.
-        for table in [Table::Absent, Table::Lost, Table::Witnessed, Table::Ended] {
+        for table in [
+            Table::Absent,
+            Table::Lost,
+            Table::Opaque,
+            Table::Witnessed,
+            Table::Ended,
+        ] {
             for (key, _) in self.0.store.scan(table, &log.to_be_bytes())? {
                 let gone = match table {
                     Table::Witnessed => place(&key) > size.0,
@@ -326,6 +333,7 @@ impl Ledger {
         expiring.remove(&number);
         let proofs = &mut self.0.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         proofs.remove(&number);
+        self.recount_opaque(number);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::segment::BodyState;
 use super::{Ledger, LedgerError};
 use crate::ids::{CaseRef, KeyId, LogIndex, LogName, MemberId, Token};
 use crate::postings::{Pointer, Posting, PostingsBatch};
-use crate::record::{AmendBody, Body, CaseNoticeBody, ElementBody};
+use crate::record::{AmendBody, Body, BodyType, CaseNoticeBody, ElementBody};
 use crate::store::{Batch, Store, StoreError, Table};
 use crate::wire::v1;
 
@@ -141,7 +141,9 @@ impl Ledger {
         if own {
             self.remember_audiences(log, &items)?;
         }
-        for (index, body) in self.lasting(log, items)? {
+        let items = items.into_iter();
+        let items = items.filter(|(_, body)| body.body_type().rules().indexed);
+        for (index, body) in self.lasting(log, items.collect())? {
             match body {
                 Body::Element(mut element) => {
                     if late && let Some(amend) = self.amendment(number, index)? {
@@ -158,7 +160,8 @@ impl Ledger {
                 Body::Amend(amend) => {
                     amended.extend(self.index_amend(&mut batch, log, (index, late), &amend)?);
                 }
-                Body::Retract(_) | Body::Receipt(_) | Body::Erasure(_) | Body::Access(_) => {}
+                // What is left is not indexed; retractions were applied.
+                _ => {}
             }
         }
         if let Some(position) = position {
@@ -291,14 +294,8 @@ impl Ledger {
         (index, late): (LogIndex, bool),
         amend: &AmendBody,
     ) -> Result<Option<IndexedElement>, LedgerError> {
-        // An amendment speaks of an earlier element of its own log; one that
-        // does not is void.
         let number = log.number;
-        if amend.target_index >= index {
-            return Ok(None);
-        }
-        let target = self.entry(number, amend.target_index)?;
-        if target.is_none_or(|entry| entry.leaf_hash() != amend.target_leaf) {
+        if !self.amends(log, index, amend)? {
             return Ok(None);
         }
         let mac = self.amend_mac(number, amend.target_index);
@@ -320,6 +317,23 @@ impl Ledger {
             amend.target_index,
             &target.body,
         )))
+    }
+
+    /// An amendment speaks of an earlier element of its own log; one that does
+    /// not is void.
+    pub(super) fn amends(
+        &self,
+        log: &Log,
+        index: LogIndex,
+        amend: &AmendBody,
+    ) -> Result<bool, LedgerError> {
+        if amend.target_index >= index {
+            return Ok(false);
+        }
+        let target = self.entry(log.number, amend.target_index)?;
+        Ok(target.is_some_and(|entry| {
+            entry.statement.body_type == BodyType::Element && entry.leaf_hash() == amend.target_leaf
+        }))
     }
 
     fn meet(

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::log::{Log, OwnPlace};
+use super::opaque::Reading;
 use super::segment::{self, BodyState};
 use super::tiles::TileReader;
 use super::{Ledger, LedgerError};
@@ -78,7 +79,8 @@ impl Ledger {
         Ok(out)
     }
 
-    /// The bodies that are held of [start, end), decoded.
+    /// The bodies that are held of [start, end), decoded, but those that are not
+    /// read (see [`Ledger::opaque`]).
     ///
     /// # Errors
     /// [`LedgerError::Store`] or [`LedgerError::Shred`].
@@ -96,29 +98,22 @@ impl Ledger {
                 continue;
             };
             let entry = Entry::parse(entry).map_err(|_| StoreError::Damaged("entry"))?;
-            let body = Body::decode(entry.statement.body_type, &bytes);
-            out.push((LogIndex(at), body.map_err(|_| StoreError::Damaged("body"))?));
+            if let Reading::Read(body) = self.read_held(log, LogIndex(at), &entry, &bytes)? {
+                out.push((LogIndex(at), body));
+            }
         }
         Ok(out)
     }
 
-    /// The body at one index, when it is held.
+    /// The body at one index, when it is held and read; see [`Ledger::reading`].
     ///
     /// # Errors
     /// [`LedgerError::Store`] or [`LedgerError::Shred`].
     pub fn body(&self, log: u32, index: LogIndex) -> Result<Option<Body>, LedgerError> {
-        let Some(BodyState::Held(bytes)) = self
-            .body_states(log, index, index.0 + 1)?
-            .into_iter()
-            .next()
-        else {
-            return Ok(None);
-        };
-        let Some(entry) = self.entry(log, index)? else {
-            return Ok(None);
-        };
-        let body = Body::decode(entry.statement.body_type, &bytes);
-        Ok(Some(body.map_err(|_| StoreError::Damaged("body"))?))
+        Ok(match self.reading(log, index)? {
+            Reading::Read(body) => Some(body),
+            Reading::Opaque(_) | Reading::Gone => None,
+        })
     }
 
     /// The element record at one index as it stands now, when it is held.

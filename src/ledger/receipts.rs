@@ -123,15 +123,17 @@ impl Ledger {
             if declared != replicates {
                 continue;
             }
-            let end = if replicates {
+            if replicates {
                 with.delete(Table::Receipts, &key);
-                1
-            } else {
-                with.put(Table::Receipts, &key, vec![]);
-                NO_END
-            };
+                bodies.push(receipt(origin, vec![]));
+                continue;
+            }
+            with.put(Table::Receipts, &key, vec![]);
             let item = ReceiptItem {
-                range: Some(IndexRange { start: 0, end }),
+                range: Some(IndexRange {
+                    start: 0,
+                    end: NO_END,
+                }),
                 state: ReceiptState::NeverHeld.into(),
                 retracted_by: 0,
                 at: self.0.clock.now().max(0),
@@ -157,11 +159,15 @@ impl Ledger {
         let Ok(origin) = receipt.origin.parse::<Origin>() else {
             return Ok(());
         };
+        let declared = [DECLARED, receipt.origin.as_bytes()].concat();
+        if receipt.items.is_empty() {
+            // It took back that no replica is kept, which stands again.
+            batch.put(Table::Receipts, &declared, vec![]);
+        }
         let number = self.replica(&origin)?.number;
         for item in &receipt.items {
             if item.range.is_some_and(|range| range.end == NO_END) {
-                let key = [DECLARED, receipt.origin.as_bytes()].concat();
-                batch.delete(Table::Receipts, &key);
+                batch.delete(Table::Receipts, &declared);
                 continue;
             }
             let again = ErasedItem {

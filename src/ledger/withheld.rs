@@ -29,8 +29,9 @@ const BLOCK: u64 = 8_192;
 #[derive(Debug, Default)]
 pub(super) struct Withholding {
     ranges: Vec<Range>,
-    /// The owner went by a roster before the last one that moved this member.
-    overtaken: bool,
+    /// The owner went by a roster before the last one that moved this member, or
+    /// by one that is not here yet.
+    unsettled: bool,
 }
 
 impl Withholding {
@@ -38,20 +39,40 @@ impl Withholding {
     pub(super) fn of_all() -> Self {
         Self {
             ranges: vec![(0, u64::MAX)],
-            overtaken: false,
+            unsettled: false,
         }
     }
 
     /// What to make of a body at `at` that is said to be withheld: an owner that
-    /// went by an old roster is asked again. `None` when nobody signed it.
+    /// went by another roster is asked again. `None` when nobody signed it.
     pub(super) fn state_of(&self, at: u64) -> Option<BodyState> {
         let signed = self.ranges.iter().any(|r| (r.0..r.1).contains(&at));
-        signed.then_some(if self.overtaken {
+        signed.then_some(if self.unsettled {
             BodyState::Absent
         } else {
             BodyState::NotForMe
         })
     }
+}
+
+/// Says whether `ranges` are filled, sorted, apart, and those indices that the
+/// chunk answers for as withheld, no more and no fewer.
+fn covers(ranges: &[Range], chunk: &v1::BodyChunk) -> bool {
+    let answers = (chunk.start..).zip(&chunk.answers);
+    let mut withheld = answers
+        .filter(|(_, answer)| i32::from(**answer) == v1::BodyAnswer::NotForYou as i32)
+        .map(|(at, _)| at);
+    let (mut upto, most) = (0, chunk.answers.len() as u64);
+    for &(start, end) in ranges {
+        if start >= end || start < upto || end - start > most {
+            return false;
+        }
+        upto = end;
+        if !(start..end).all(|at| withheld.next() == Some(at)) {
+            return false;
+        }
+    }
+    withheld.next().is_none()
 }
 
 /// What of a member decides, beside its name, which audiences it is in.
@@ -186,16 +207,21 @@ impl Ledger {
         &self,
         log: &Log,
         author: &Member,
-        withheld: Option<&v1::Withheld>,
+        chunk: &v1::BodyChunk,
     ) -> Result<Withholding, LedgerError> {
         let malformed = |what| LedgerError::Malformed {
             origin: log.origin.clone(),
             what,
         };
-        let Some(withheld) = withheld else {
+        let Some(withheld) = &chunk.withheld else {
             return Ok(Withholding::default());
         };
         let ranges: Vec<Range> = withheld.ranges.iter().map(|r| (r.start, r.end)).collect();
+        if !covers(&ranges, chunk) {
+            return Err(malformed(
+                "a withholding is not of the bodies that are answered as withheld",
+            ));
+        }
         let own: &MemberId = &self.0.own;
         let bytes = record::withheld_bytes(&log.origin, own, withheld.roster_version, &ranges);
         let key_id = withheld
@@ -209,8 +235,10 @@ impl Ledger {
         let signature = withheld.signature.as_ref().map(|s| s.signature.clone());
         key.verify(&bytes, &signature.unwrap_or_default())
             .map_err(|_| malformed("a withholding's signature is wrong"))?;
+        let newest = self.versions().last().map(|roster| roster.version);
+        let version = withheld.roster_version;
         Ok(Withholding {
-            overtaken: withheld.roster_version < self.moved_at(),
+            unsettled: version < self.moved_at() || newest.is_some_and(|newest| newest < version),
             ranges,
         })
     }

@@ -23,6 +23,7 @@ use tower::ServiceExt;
 use super::NodeError;
 use super::serving::{KEEP_ALIVE_S, STREAMS_MAX, Serving, WINDOW_BYTES, stopped};
 use crate::rpc::audit::AuditPort;
+use crate::rpc::refusals::{is_grpc, no_service, worded};
 use crate::tls::{Conn, Incoming, ListenerKind, TlsServer, accept};
 
 /// How long a caller of HTTP/1.1 may take for the head of a request, and be
@@ -39,10 +40,17 @@ impl Serving<'_> {
             parts.access.clone(),
             parts.rosters.handle(),
         );
-        let router = Routes::new(self.health())
-            .add_service(self.reflection()?)
-            .into_axum_router()
-            .fallback(move |request: Request| port.clone().serve(request));
+        let routes = Routes::new(self.health()).add_service(self.reflection()?);
+        let router = worded(routes).fallback(move |request: Request| {
+            let port = port.clone();
+            async move {
+                if is_grpc(&request) {
+                    no_service()
+                } else {
+                    port.serve(request).await
+                }
+            }
+        });
         let tls = TlsServer::new(
             parts.material.clone(),
             parts.rosters.handle(),

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::body::Body;
-use tonic::service::LayerExt;
 use tonic::service::interceptor::InterceptedService;
+use tonic::service::{LayerExt, Routes};
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -26,6 +26,7 @@ use crate::rpc::admit::{Behind, Gate};
 use crate::rpc::custodian::CustodianService;
 use crate::rpc::desk::DeskService;
 use crate::rpc::exchange::Exchange;
+use crate::rpc::refusals::worded;
 use crate::rpc::shown::stamp;
 use crate::tls::{ListenerKind, TlsServer, accept};
 use crate::wire::{FILE_DESCRIPTORS, v1};
@@ -127,12 +128,13 @@ impl Serving<'_> {
         let custodian = v1::custodian_server::CustodianServer::new(custodian)
             .max_decoding_message_size(self.limits.message_bytes_max)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let router = server()
-            .timeout(Duration::from_secs(self.limits.timeout_s))
-            .add_service(stamped.clone().named_layer(exchange))
+        let routes = Routes::new(stamped.clone().named_layer(exchange))
             .add_service(stamped.named_layer(custodian))
             .add_service(self.health())
             .add_service(self.reflection()?);
+        let router = server()
+            .timeout(Duration::from_secs(self.limits.timeout_s))
+            .add_routes(worded(routes).into());
         self.listen(ListenerKind::Peer, socket, router)
     }
 
@@ -140,14 +142,13 @@ impl Serving<'_> {
     pub(super) fn desk(&mut self, socket: TcpListener) -> Result<SocketAddr, NodeError> {
         let timeout = Duration::from_secs(self.limits.timeout_s);
         let desk = DeskService::new(Arc::clone(self.gate), Arc::clone(self.parts), timeout);
-        let router = server()
-            .add_service(
-                v1::desk_server::DeskServer::new(desk)
-                    .max_decoding_message_size(self.limits.message_bytes_max)
-                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            )
+        let desk = v1::desk_server::DeskServer::new(desk)
+            .max_decoding_message_size(self.limits.message_bytes_max)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let routes = Routes::new(desk)
             .add_service(self.health())
             .add_service(self.reflection()?);
+        let router = server().add_routes(worded(routes).into());
         let own = self.parts.ledger.own().clone();
         self.listen(ListenerKind::Desk(own), socket, router)
     }

@@ -23,6 +23,8 @@ pub struct DevMember {
     pub role: MemberRole,
     /// Its region.
     pub region: String,
+    /// Whether its node keeps replicas of other members' logs.
+    pub replicate: bool,
     /// Where its node listens for auditors, `host:port`; may be empty.
     pub audit_endpoint: String,
     /// Its CA.
@@ -115,6 +117,7 @@ pub fn dev_member(
         id: id.clone(),
         role,
         region: String::new(),
+        replicate: true,
         audit_endpoint: String::new(),
         ca,
         node,
@@ -246,8 +249,13 @@ impl DevFederation {
             .first()
             .and_then(|officer| officer.identity.officer());
         let first_admin = first_admin.map_or(String::new(), |n| format!("first_admin = \"{n}\"\n"));
+        let replicate = if member.replicate {
+            ""
+        } else {
+            "replicate = false\n"
+        };
         let config = format!(
-            "federation = \"{federation}\"\nmember = \"{id}\"\nrole = \"{role}\"\ndir = \"store\"\n\n\
+            "federation = \"{federation}\"\nmember = \"{id}\"\nrole = \"{role}\"\ndir = \"store\"\n{replicate}\n\
              [tls]\ncert = \"node.pem\"\nkey = \"node.key\"\n\n\
              [roster]\nfile = \"roster.bin\"\npin = \"{pin}\"\n\n\
              [keys]\nrecords = \"records.seed\"\ncheckpoint = \"checkpoint.seed\"\n\

@@ -50,22 +50,6 @@ fn filled(postings: &Postings) {
 }
 
 #[test]
-fn another_format_is_refused_in_words() {
-    let (dir, postings) = index();
-    postings
-        .inner
-        .index
-        .insert(FORMAT_KEY, 2_u32.to_be_bytes())
-        .unwrap();
-    drop(postings);
-    let error = Postings::open(&dir.path().join("index"), PostingsOptions::default()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the token index has format 2; this casegate reads 1: run `casegate store reindex`"
-    );
-}
-
-#[test]
 fn a_damaged_posting_is_an_error_and_not_a_missing_one() {
     let (_dir, postings) = index();
     filled(&postings);
@@ -272,4 +256,38 @@ fn macs_differ_by_key_use_and_field_borders() {
         assert!(!macs[at + 1..].contains(mac), "{at}");
     }
     assert_eq!(format!("{one:?}"), "IndexKey(..)");
+}
+
+#[test]
+fn an_index_of_another_format_is_made_anew() {
+    for found in [0_u32, 2, u32::MAX] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = || Postings::open(dir.path(), PostingsOptions::default()).expect("it opens");
+        let postings = open();
+        let mut batch = PostingsBatch::default();
+        batch.set_position(7, 9);
+        postings.apply(batch).expect("written");
+        let other = found.to_be_bytes();
+        postings
+            .inner
+            .index
+            .insert(FORMAT_KEY, other)
+            .expect("written");
+        drop(postings);
+        assert_eq!(
+            open().position(7).expect("read"),
+            0,
+            "{found}: nothing is left"
+        );
+        let postings = open();
+        let mut batch = PostingsBatch::default();
+        batch.set_position(7, 9);
+        postings.apply(batch).expect("written");
+        drop(postings);
+        assert_eq!(
+            open().position(7).expect("read"),
+            9,
+            "{found}: and it is kept then"
+        );
+    }
 }

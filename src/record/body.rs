@@ -10,8 +10,8 @@ use prost::Message;
 use crate::clock::UnixSeconds;
 use crate::ids::{CaseRef, Digest, FederationId, KeyId, LogIndex, MemberId, Token};
 use crate::record::{
-    ACCESS_BODY_BYTES_MAX, Audience, BODY_BYTES_MAX, BodyType, ElementKind, ElementRole,
-    RecordError, RetractReason, codec,
+    ACCESS_BODY_BYTES_MAX, Audience, BodyType, ElementKind, ElementRole, RecordError,
+    RetractReason, codec, newer,
 };
 use crate::wire::v1;
 
@@ -126,21 +126,6 @@ pub enum Body {
     Access(AccessBody),
 }
 
-/// Returns the largest body of a type, in bytes.
-#[must_use]
-pub fn body_bytes_max(body_type: BodyType) -> usize {
-    match body_type {
-        BodyType::Access => ACCESS_BODY_BYTES_MAX,
-        BodyType::Unspecified
-        | BodyType::Element
-        | BodyType::CaseNotice
-        | BodyType::Amend
-        | BodyType::Retract
-        | BodyType::Receipt
-        | BodyType::Erasure => BODY_BYTES_MAX,
-    }
-}
-
 impl Body {
     /// Returns the body's type.
     #[must_use]
@@ -201,11 +186,44 @@ impl Body {
     /// Decodes a body, which must be in its canonical encoding.
     ///
     /// # Errors
-    /// [`RecordError`] for a body over the limit of its type, an unknown kind,
-    /// role, reason or scope, a field with a value that it may not have, and any
-    /// other encoding.
+    /// [`RecordError::Unknown`] for a body of a later version: of an unknown
+    /// type, or one that holds but for a field, kind, role, reason or scope that
+    /// is not known. Any other [`RecordError`] for a body over the limit of its
+    /// type, a field with a value that it may not have, and any other encoding.
     pub fn decode(body_type: BodyType, bytes: &[u8]) -> Result<Self, RecordError> {
-        codec::within("body", bytes, body_bytes_max(body_type))?;
+        match Self::known_part(body_type, bytes)? {
+            (Some(body), None) => Ok(body),
+            (_, Some(newer)) => Err(newer),
+            (None, None) => Err(unknown_type(body_type)),
+        }
+    }
+
+    /// Decodes what this version knows of a body, and says what it does not.
+    pub(super) fn known_part(
+        body_type: BodyType,
+        bytes: &[u8],
+    ) -> Result<(Option<Self>, Option<RecordError>), RecordError> {
+        if !body_type.is_known() {
+            codec::within("body", bytes, ACCESS_BODY_BYTES_MAX)?;
+            return Ok((None, Some(unknown_type(body_type))));
+        }
+        codec::within("body", bytes, body_type.rules().bytes_max)?;
+        let error = match Self::decode_known(body_type, bytes) {
+            Ok(body) => return Ok((Some(body), None)),
+            Err(error) => error,
+        };
+        let Some(newer) = newer::newer(body_type, bytes) else {
+            // An unknown word that nobody could have written.
+            return Err(match error {
+                RecordError::Unknown { what, .. } => RecordError::Field { what },
+                error => error,
+            });
+        };
+        let body = Self::decode_known(body_type, &newer.known)?;
+        Ok((Some(body), Some(newer.first)))
+    }
+
+    fn decode_known(body_type: BodyType, bytes: &[u8]) -> Result<Self, RecordError> {
         let body = match body_type {
             BodyType::Element => {
                 Self::Element(ElementBody::from_wire(codec::decode("element", bytes)?)?)
@@ -221,12 +239,7 @@ impl Body {
             BodyType::Receipt => Self::Receipt(codec::decode("receipt", bytes)?),
             BodyType::Erasure => Self::Erasure(codec::decode("erasure", bytes)?),
             BodyType::Access => Self::Access(codec::decode("access", bytes)?),
-            BodyType::Unspecified => {
-                return Err(RecordError::Unknown {
-                    what: "body type",
-                    got: 0,
-                });
-            }
+            BodyType::Newer(_) => return Err(unknown_type(body_type)),
         };
         body.check()?;
         Ok(body)
@@ -406,6 +419,13 @@ impl RetractBody {
             return Err(RecordError::Field { what: "targets" });
         }
         Ok(())
+    }
+}
+
+fn unknown_type(body_type: BodyType) -> RecordError {
+    RecordError::Unknown {
+        what: "body type",
+        got: body_type.number().into(),
     }
 }
 

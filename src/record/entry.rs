@@ -137,7 +137,10 @@ impl Entry {
     /// digest, type, end, and (for an element) federation and member.
     ///
     /// # Errors
-    /// [`RecordError`] when they do not, or the body is not well-formed.
+    /// [`RecordError::OtherBody`] when these are not the bytes that were signed;
+    /// [`RecordError::Unknown`] when they are of a later version and all of them
+    /// that is known here holds; another one when the author signed what breaks
+    /// a rule.
     pub fn open_body(&self, body: &[u8]) -> Result<Body, RecordError> {
         let Statement {
             origin,
@@ -150,20 +153,27 @@ impl Entry {
         if got != *want {
             return Err(RecordError::OtherBody { want: *want, got });
         }
-        let body = Body::decode(*body_type, body)?;
-        if body.expires_at() != *expires_at {
+        codec::within("body", body, body_type.bytes_max(origin.log))?;
+        let (known, newer) = Body::known_part(*body_type, body)?;
+        if let Some(body) = &known
+            && body.expires_at() != *expires_at
+        {
             return Err(RecordError::Field {
                 what: "expires_at of statement and body",
             });
         }
-        if let Body::Element(element) = &body
+        if let Some(Body::Element(element)) = &known
             && (element.federation != origin.federation || element.member != origin.member)
         {
             return Err(RecordError::Field {
                 what: "owner of the element",
             });
         }
-        Ok(body)
+        match (known, newer) {
+            (_, Some(newer)) => Err(newer),
+            (Some(body), None) => Ok(body),
+            (None, None) => Err(RecordError::Field { what: "body" }),
+        }
     }
 
     /// Returns the entry's leaf hash in its log's tree.

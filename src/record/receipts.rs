@@ -57,9 +57,12 @@ pub struct Answer {
 }
 
 impl Receipts {
-    /// Adds a receipt; those of one member come in the order of their places.
-    pub fn add(&mut self, place: ReceiptPlace, items: &[ReceiptItem]) {
-        let at = items.iter().map(|item| item.at).min().unwrap_or_default();
+    /// Adds a receipt that was issued at `issued_at`; those of one member come in
+    /// the order of their places. One without items says only that the member
+    /// keeps replicas from then on.
+    pub fn add(&mut self, place: ReceiptPlace, issued_at: UnixSeconds, items: &[ReceiptItem]) {
+        let at = items.iter().map(|item| item.at).min();
+        let at = at.unwrap_or(issued_at);
         for declared in &mut self.declared {
             declared.until.get_or_insert((at, place));
         }
@@ -176,8 +179,8 @@ mod tests {
     #[test]
     fn the_first_word_counts_and_later_ones_are_kept() {
         let mut receipts = Receipts::default();
-        receipts.add(place(3), &[item(0, 10, ERASED, 100)]);
-        receipts.add(place(7), &[item(0, 20, NEVER, 900)]);
+        receipts.add(place(3), 0, &[item(0, 10, ERASED, 100)]);
+        receipts.add(place(7), 0, &[item(0, 20, NEVER, 900)]);
         let answer = receipts.answer((0, 10), 90);
         assert!(answer.whole && answer.held);
         assert_eq!((answer.at, answer.place), (100, Some(place(3))));
@@ -196,14 +199,18 @@ mod tests {
                 ..Answer::default()
             }
         );
-        receipts.add(place(1), &[item(20, 30, ERASED, 1)]);
+        receipts.add(place(1), 0, &[item(20, 30, ERASED, 1)]);
         assert_eq!(receipts.answer((10, 20), 0).place, None);
-        receipts.add(place(2), &[item(0, 15, ERASED, 2)]);
+        receipts.add(place(2), 0, &[item(0, 15, ERASED, 2)]);
         let partly = receipts.answer((10, 20), 0);
         assert!(!partly.whole && partly.place == Some(place(2)));
-        receipts.add(place(3), &[item(16, 18, NEVER, 3), item(18, 40, NEVER, 4)]);
+        receipts.add(
+            place(3),
+            0,
+            &[item(16, 18, NEVER, 3), item(18, 40, NEVER, 4)],
+        );
         assert!(!receipts.answer((10, 20), 0).whole, "15 is missing");
-        receipts.add(place(4), &[item(15, 16, NEVER, 5)]);
+        receipts.add(place(4), 0, &[item(15, 16, NEVER, 5)]);
         let whole = receipts.answer((10, 20), 0);
         assert!(whole.whole && whole.held);
         assert_eq!((whole.at, whole.place), (5, Some(place(4))));
@@ -213,14 +220,18 @@ mod tests {
     #[test]
     fn a_member_without_replicas_speaks_for_what_ended_before_it_began_to_keep_them() {
         let mut receipts = Receipts::default();
-        receipts.add(place(0), &[item(0, NO_END, NEVER, 10)]);
+        receipts.add(place(0), 0, &[item(0, NO_END, NEVER, 10)]);
         assert!(receipts.answer((5, 9), 1_000).whole);
-        receipts.add(place(4), &[item(0, 1, NEVER, 500)]);
+        receipts.add(place(4), 500, &[]);
         let before = receipts.answer((5, 9), 400);
         assert!(before.whole && !before.held);
         assert_eq!(before.places, [place(0), place(4)].into());
         assert!(!receipts.answer((5, 9), 600).whole, "it keeps them now");
-        receipts.add(place(6), &[item(5, 9, ERASED, 610)]);
+        assert!(
+            !receipts.answer((0, 1), 600).whole,
+            "and said nothing of any index"
+        );
+        receipts.add(place(6), 611, &[item(5, 9, ERASED, 610)]);
         let after = receipts.answer((5, 9), 600);
         assert!(after.whole && after.held && after.at == 610);
     }

@@ -44,7 +44,7 @@ impl Statement {
             log: log_kind(*log).into(),
             generation: *generation,
             author: member.as_str().to_owned(),
-            body_type: self.body_type.into(),
+            body_type: self.body_type.number(),
             body_sha256: Bytes::copy_from_slice(self.body_sha256.as_bytes()),
             issued_at: self.issued_at,
             expires_at: self.expires_at,
@@ -57,20 +57,26 @@ impl Statement {
     /// Decodes a statement, which must be in its canonical encoding.
     ///
     /// # Errors
-    /// [`RecordError`] for another version, an unknown type, a field with a value
-    /// that it may not have, and any other encoding.
+    /// [`RecordError::Unknown`] for another version, whatever follows in it; for
+    /// a field with a value that it may not have, one that version 1 has not,
+    /// and any other encoding, another one. Any type of body is taken: see
+    /// [`BodyType::from_number`].
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let wire: v1::Statement = codec::decode("statement", bytes)?;
-        if wire.version != VERSION {
-            let got = wire.version.into();
+        if let Some(got) = other_version(bytes) {
             return Err(RecordError::Unknown {
                 what: "statement version",
                 got,
             });
         }
+        let wire: v1::Statement = codec::decode("statement", bytes)?;
+        if wire.version != VERSION {
+            return Err(RecordError::Field {
+                what: "statement version",
+            });
+        }
         let log = log_name(wire.log)?;
-        let body_type = body_type(wire.body_type)?;
-        if (body_type == BodyType::Access) != (log == LogName::Access) {
+        let body_type = BodyType::from_number(wire.body_type)?;
+        if !body_type.stands_in(log) {
             return Err(RecordError::Field {
                 what: "body type of this log",
             });
@@ -105,19 +111,18 @@ fn log_name(kind: i32) -> Result<LogName, RecordError> {
     match v1::LogKind::try_from(kind) {
         Ok(v1::LogKind::Records) => Ok(LogName::Records),
         Ok(v1::LogKind::Access) => Ok(LogName::Access),
-        Ok(v1::LogKind::Unspecified) | Err(_) => Err(RecordError::Unknown {
-            what: "log",
-            got: kind.into(),
-        }),
+        Ok(v1::LogKind::Unspecified) | Err(_) => Err(RecordError::Field { what: "log" }),
     }
 }
 
-fn body_type(number: i32) -> Result<BodyType, RecordError> {
-    match BodyType::try_from(number) {
-        Ok(known) if known != BodyType::Unspecified => Ok(known),
-        _ => Err(RecordError::Unknown {
-            what: "body type",
-            got: number.into(),
-        }),
-    }
+/// The version with which a statement begins, where it is a later one.
+fn other_version(bytes: &[u8]) -> Option<i64> {
+    /// The tag of field 1, a varint.
+    const TAG: u8 = 0x08;
+    let version = match bytes {
+        [TAG, low, ..] if *low < 0x80 => u32::from(*low),
+        [TAG, low, high @ 1..0x80, ..] => u32::from(low & 0x7f) | u32::from(*high) << 7,
+        _ => return None,
+    };
+    (version > VERSION).then_some(version.into())
 }

@@ -33,7 +33,8 @@ impl<P: PeerTransport> Replicator<P> {
             let current = roster.origin(&member.id, LogName::Records);
             let forked = current.is_some_and(|o| self.ledger.is_forked(&o).unwrap_or(true));
             if !forked {
-                self.note(&member.id, |state| state.alarm = None);
+                let now = self.ledger.clock().now();
+                self.note(&member.id, |state| state.alarms.end(None, now));
             }
         }
     }
@@ -115,7 +116,7 @@ impl<P: PeerTransport> Replicator<P> {
         match self.pull_log(author, origin, from).await {
             Ok(_) => {}
             Err(PullError::Refused { from, source }) if source.blame() == Blame::Misbehaved => {
-                self.blame(&from, &source);
+                self.blame(&from, origin, &source);
             }
             Err(e) => tracing::debug!(error = %e, "nothing of a log that has ended"),
         }

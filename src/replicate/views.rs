@@ -168,9 +168,10 @@ impl<P: PeerTransport> Replicator<P> {
     /// # Errors
     /// [`PeerError`] when it does not answer.
     pub async fn gossip(&self, member: &MemberId) -> Result<(), PeerError> {
-        let notices = self.peers.checkpoints(member).await?;
+        let answer = self.peers.checkpoints(member).await?;
+        self.heard(member, answer.software).await;
         let mut proofs = 0;
-        for notice in notices.into_iter().take(NOTICES_MAX) {
+        for notice in answer.checkpoints.into_iter().take(NOTICES_MAX) {
             let Ok(origin) = notice.origin.parse::<Origin>() else {
                 continue;
             };
@@ -199,7 +200,7 @@ impl<P: PeerTransport> Replicator<P> {
         let looked = self.compare(from, origin, &author, note, ask).await;
         looked.unwrap_or_else(|e| {
             if e.blame() == Blame::Misbehaved {
-                self.blame(from, &e);
+                self.blame(from, origin, &e);
                 return Looked::Refused;
             }
             tracing::debug!(error = %e, "a checkpoint cannot be compared");
@@ -228,6 +229,10 @@ impl<P: PeerTransport> Replicator<P> {
             None => Ok(Looked::Conflict),
             Some(View::Fits) => {
                 self.remember(origin, note, true).await?;
+                // An owner is judged by how its log is followed.
+                if *from != origin.member {
+                    self.absolve(from, origin);
+                }
                 Ok(Looked::Fits)
             }
             Some(View::Conflict(pair)) => self.convict(from, origin, *pair).await,
@@ -261,7 +266,7 @@ impl<P: PeerTransport> Replicator<P> {
                     self.remember(origin, &pair.1.bytes, true).await?;
                     return Ok(Looked::Fits);
                 }
-                Err(e) => self.blame(source, &e),
+                Err(e) => self.blame(source, origin, &e),
             }
         }
         self.remember(origin, &pair.1.bytes, false).await?;
@@ -310,18 +315,23 @@ impl<P: PeerTransport> Replicator<P> {
             return;
         }
         let sentence = LedgerError::Forked(origin.clone()).to_string();
+        let now = self.ledger.clock().now();
         self.note(&origin.member, |state| {
             state.watching = false;
-            state.alarm = Some(sentence);
+            state.alarms.raise(None, sentence, now);
         });
     }
 
-    /// Raises an alarm about a member that showed or proved what does not hold.
-    pub(super) fn blame(&self, member: &MemberId, error: &LedgerError) {
+    /// Raises an alarm about a member that showed or proved what does not hold
+    /// of a log.
+    pub(super) fn blame(&self, member: &MemberId, about: &Origin, error: &LedgerError) {
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
         tracing::error!(peer.member = %member, error = %error, "refused what a peer showed");
         let sentence = format!("from {member}: {error}");
-        self.note(member, |state| state.alarm = Some(sentence));
+        let now = self.ledger.clock().now();
+        self.note(member, |state| {
+            state.alarms.raise(Some(about.clone()), sentence, now);
+        });
     }
 
     async fn with_ledger<R: Send + 'static>(

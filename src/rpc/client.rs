@@ -162,6 +162,17 @@ impl PeerClients {
             .and_then(http_date))
     }
 
+    /// What a member's node runs and speaks, if it says so.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn software_of(
+        self: &Arc<Self>,
+        member: &MemberId,
+    ) -> Result<Option<v1::Software>, PeerError> {
+        Ok(self.checkpoints(member).await?.software)
+    }
+
     /// The rosters after version `after` that a member has, with its note of the
     /// roster log.
     ///
@@ -326,12 +337,14 @@ impl PeerTransport for Arc<PeerClients> {
         Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
     }
 
-    async fn checkpoints(&self, member: &MemberId) -> Result<Vec<v1::CheckpointNotice>, PeerError> {
+    async fn checkpoints(
+        &self,
+        member: &MemberId,
+    ) -> Result<v1::ListCheckpointsResponse, PeerError> {
         let mut request = tonic::Request::new(v1::ListCheckpointsRequest {});
         request.set_timeout(Duration::from_secs(CALL_S));
         let answer = self.exchange(member)?.list_checkpoints(request).await;
-        let answer = answer.map_err(|s| peer_error(member, &s))?;
-        Ok(answer.into_inner().checkpoints)
+        Ok(answer.map_err(|s| peer_error(member, &s))?.into_inner())
     }
 
     async fn consistency(

@@ -9,6 +9,7 @@ use super::status::to_peer;
 use crate::access::{AccessLine, AccessLog};
 use crate::custodian::{Custodian, Handled, PointsGrant, Rules, SeenRequest, ServedKey};
 use crate::ids::QueryId;
+use crate::ledger::LedgerError;
 use crate::policy::Method;
 use crate::roster::{Roster, TokenClass, TokenKeyState};
 use crate::tls::{Peer, RosterHandle};
@@ -114,7 +115,7 @@ impl custodian_server::Custodian for CustodianService {
             reply.map_err(|e| to_peer(&e))
         })
         .await;
-        let reply = done.unwrap_or_else(|_| Err(Status::internal("the evaluation broke off")))?;
+        let reply = done.unwrap_or_else(|_| Err(to_peer(&LedgerError::Stopped)))?;
         Ok(Response::new(reply))
     }
 

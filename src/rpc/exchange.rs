@@ -1,5 +1,7 @@
 //! The Exchange service: logs, checkpoints and bodies for other members' nodes.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,20 +17,20 @@ use super::client::PeerClients;
 use super::status::to_peer;
 use crate::audit::local::rosters_after;
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
-use crate::ledger::{BodyReader, Ledger, LedgerError, Log};
+use crate::ledger::{BodyReader, Ledger, LedgerError, Log, Range};
 use crate::policy::{Method, Permit};
-use crate::replicate::notice_of;
+use crate::replicate::{BODIES_ASKED_MAX, RANGES_MAX, notice_of};
 use crate::roster::log::is_of_rosters;
 use crate::rosterlog::RosterLog;
+use crate::spoken;
 use crate::store::StoreError;
 use crate::tls::RosterHandle;
 use crate::wire::v1::{self, exchange_server};
 use crate::witness::Witness;
+use error::ExchangeError;
 
 /// Entries that one chunk carries.
 const CHUNK_ENTRIES: u64 = 2_000;
-/// Ranges that one request for bodies may name.
-const RANGES_MAX: usize = 8_192;
 /// Rosters that one answer carries.
 const ROSTERS_MAX: usize = 64;
 
@@ -55,10 +57,10 @@ impl Exchange {
     fn log(&self, permit: &Permit, origin: &str) -> Result<Arc<Log>, Status> {
         let named: Origin = origin
             .parse()
-            .map_err(|_| Status::invalid_argument("the origin is not one"))?;
+            .map_err(|_| to_peer(&ExchangeError::Origin))?;
         if named.log == LogName::Access {
             tracing::warn!(peer.member = %permit.identity().member, "asked for an access log");
-            return Err(Status::permission_denied("access logs do not travel"));
+            return Err(to_peer(&ExchangeError::AccessLog));
         }
         self.ledger.log(&named).map_err(|e| to_peer(&e))
     }
@@ -73,9 +75,7 @@ impl Exchange {
         let considered = tokio::task::spawn_blocking(move || {
             log.add_checkpoint(&admitted.permit.identity().member, &request)
         });
-        let answer = considered
-            .await
-            .map_err(|_| Status::unavailable("stopping"))?;
+        let answer = considered.await.map_err(|_| broke_off())?;
         Ok(Response::new(answer.map_err(|e| to_peer(&e))?))
     }
 }
@@ -135,6 +135,7 @@ impl exchange_server::Exchange for Exchange {
                     origin: origin.to_string(),
                     checkpoint: checkpoints.borrow_and_update().clone(),
                     witnessed: witnessed.borrow_and_update().clone(),
+                    software: Some(spoken::own()),
                 };
                 if notices.send(Ok(notice)).await.is_err() {
                     return;
@@ -155,6 +156,7 @@ impl exchange_server::Exchange for Exchange {
         let log = self.log(&admitted.permit, &request.get_ref().origin)?;
         Ok(Response::new(v1::CheckpointNotice {
             witnessed: log.witnessed_note(),
+            software: self.ledger.is_own(&log).then(spoken::own),
             ..notice_of(&log.origin, log.head().checkpoint)
         }))
     }
@@ -200,12 +202,7 @@ impl exchange_server::Exchange for Exchange {
             .admit(&request, Method::GetBodies)
             .map_err(|e| to_peer(&e))?;
         let log = self.log(&admitted.permit, &request.get_ref().origin)?;
-        let ranges = request.into_inner().ranges;
-        if ranges.len() > RANGES_MAX {
-            return Err(Status::invalid_argument(
-                "more ranges than a request may name: 8192",
-            ));
-        }
+        let ranges = asked(&request.into_inner().ranges, log.size()).map_err(|e| to_peer(&e))?;
         self.ledger
             .may_serve_bodies(&log)
             .map_err(|e| to_peer(&e))?;
@@ -219,9 +216,8 @@ impl exchange_server::Exchange for Exchange {
                 member,
                 roster: &roster,
             };
-            for range in ranges {
-                let mut at = LogIndex(range.start);
-                let end = range.end.min(log.size().0);
+            for (start, end) in ranges {
+                let mut at = LogIndex(start);
                 while at.0 < end {
                     let answer = ledger.serve_bodies(&log, at, end, reader);
                     let answered = answer.as_ref().map_or(0, |c| c.answers.len() as u64);
@@ -272,7 +268,10 @@ impl exchange_server::Exchange for Exchange {
             list(&ledger).map_err(|e| to_peer(&e))
         });
         let checkpoints = listed.await.unwrap_or_else(|_| Err(broke_off()))?;
-        Ok(Response::new(v1::ListCheckpointsResponse { checkpoints }))
+        Ok(Response::new(v1::ListCheckpointsResponse {
+            checkpoints,
+            software: Some(spoken::own()),
+        }))
     }
 
     async fn get_consistency(
@@ -287,10 +286,10 @@ impl exchange_server::Exchange for Exchange {
         let log = self.log(&admitted.permit, &request.origin)?;
         let (old, size) = (TreeSize(request.old_size), TreeSize(request.size));
         if old.0 == 0 || old > size {
-            return Err(Status::invalid_argument("the sizes are not two of a log"));
+            return Err(to_peer(&ExchangeError::Sizes));
         }
         if size > log.size() {
-            return Err(Status::not_found("this node holds fewer entries"));
+            return Err(to_peer(&ExchangeError::Beyond));
         }
         let ledger = self.ledger.clone();
         let proven = tokio::task::spawn_blocking(move || {
@@ -308,7 +307,33 @@ impl exchange_server::Exchange for Exchange {
 }
 
 fn broke_off() -> Status {
-    Status::internal("the answer broke off")
+    to_peer(&LedgerError::Stopped)
+}
+
+/// The ranges of a request for bodies of a log with `size` entries, without what
+/// lies beyond: no index is answered for twice, so that a request costs at most
+/// what it names.
+fn asked(ranges: &[v1::IndexRange], size: TreeSize) -> Result<Vec<Range>, ExchangeError> {
+    if ranges.len() > RANGES_MAX {
+        return Err(ExchangeError::TooManyRanges);
+    }
+    let (mut upto, mut bodies) = (0, 0_u64);
+    let mut out = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        if range.start >= range.end || range.start < upto {
+            return Err(ExchangeError::Ranges);
+        }
+        upto = range.end;
+        let end = range.end.min(size.0);
+        if range.start < end {
+            bodies = bodies.saturating_add(end - range.start);
+            out.push((range.start, end));
+        }
+    }
+    if bodies > BODIES_ASKED_MAX {
+        return Err(ExchangeError::TooManyBodies);
+    }
+    Ok(out)
 }
 
 /// The newest checkpoint of each records log that is held, and of each one
@@ -326,4 +351,50 @@ fn list(ledger: &Ledger) -> Result<Vec<v1::CheckpointNotice>, LedgerError> {
         .into_iter()
         .map(|(origin, note)| notice_of(&origin, note));
     Ok(notices.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_for_bodies_names_each_index_once_and_not_too_many() {
+        let size = TreeSize(3_000_000);
+        let of = |ranges: &[Range]| {
+            let wire = |&(start, end): &Range| v1::IndexRange { start, end };
+            asked(&ranges.iter().map(wire).collect::<Vec<_>>(), size)
+        };
+        let wrong = Err(ExchangeError::Ranges);
+        for ranges in [
+            &[(5, 5)][..],
+            &[(6, 5)],
+            &[(0, 0)],
+            &[(5, 6), (3, 4)],
+            &[(3, 6), (5, 7)],
+            &[(3, 6), (3, 6)],
+            &[(u64::MAX, 0)],
+        ] {
+            assert_eq!(of(ranges), wrong, "{ranges:?}");
+        }
+        let max = BODIES_ASKED_MAX;
+        assert_eq!(of(&[(0, max + 1)]), Err(ExchangeError::TooManyBodies));
+        assert_eq!(
+            of(&[(0, max), (max, max + 1)]),
+            Err(ExchangeError::TooManyBodies)
+        );
+        assert_eq!(of(&[(0, max)]), Ok(vec![(0, max)]));
+        assert_eq!(
+            of(&[(1, 2), (2, 3)]),
+            Ok(vec![(1, 2), (2, 3)]),
+            "they may touch"
+        );
+        let beyond = (2_999_999, u64::MAX);
+        assert_eq!(of(&[beyond]), Ok(vec![(2_999_999, 3_000_000)]));
+        assert_eq!(of(&[(3_000_000, u64::MAX)]), Ok(vec![]));
+        let many: Vec<Range> = (0..=RANGES_MAX as u64)
+            .map(|n| (2 * n, 2 * n + 1))
+            .collect();
+        assert_eq!(of(&many), Err(ExchangeError::TooManyRanges));
+        assert_eq!(of(&many[1..]).map(|ranges| ranges.len()), Ok(RANGES_MAX));
+    }
 }

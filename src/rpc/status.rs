@@ -12,7 +12,7 @@ pub const CODE_HEADER: &str = "casegate-code";
 fn row(blame: Blame) -> (Code, &'static str) {
     match blame {
         Blame::Misbehaved => (Code::InvalidArgument, "what was sent breaks a rule"),
-        Blame::Incompatible => (Code::FailedPrecondition, "this version is not spoken here"),
+        Blame::Incompatible => (Code::Unimplemented, "this version is not spoken here"),
         Blame::Denied => (Code::PermissionDenied, "this is not allowed"),
         Blame::NotFound => (Code::NotFound, "there is no such thing here"),
         Blame::Stale => (Code::FailedPrecondition, "something newer is needed first"),
@@ -45,7 +45,7 @@ pub fn blame_of(code: Code) -> Blame {
     }
 }
 
-fn with_code(mut status: Status, code: &'static str) -> Status {
+pub(super) fn with_code(mut status: Status, code: &'static str) -> Status {
     if let Ok(value) = MetadataValue::try_from(code) {
         status.metadata_mut().insert(CODE_HEADER, value);
     }

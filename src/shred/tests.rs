@@ -42,7 +42,8 @@ fn another_format_version_is_refused_in_words() {
     let error = ShredKeys::open(&place.path, &SEAL_KEY).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the key slot file has format 2; this casegate reads format 1"
+        "the key slot file has format 2, this casegate reads format 1: run the version that wrote \
+         it or a newer one, and do not delete it: without it no body can be read"
     );
 }
 

@@ -584,6 +584,14 @@ def element_for_a_receipt(target):
     return instead(target, "element_for_a_receipt")
 
 
+# Nothing is said of what is in it: a verifier of that format may find it whole.
+@fault("bundle.newer", exit_code=5)
+def bundle_of_a_newer_format(target):
+    path = target.root / "bundle.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"format": told["format"] + 1}))
+
+
 # Nothing is false; nothing is witnessed any more.
 @fault(exit_code=0)
 def witness_key_revoked(target):

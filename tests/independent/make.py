@@ -314,7 +314,7 @@ def main():
     write(element, "delta.json", "{}")
 
     write(root, "bundle.json", json.dumps({
-        "schema": "casegate.bundle/1", "federation": FEDERATION, "member": "hefei",
+        "format": 1, "software": "make.py", "federation": FEDERATION, "member": "hefei",
         "exported_at": NOW}) + "\n")
     files = sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
     write(root, "SHA256SUMS", "".join(

@@ -8,7 +8,8 @@ of findings and the names of verdicts are those of PROTOCOL.md section 15.
 Needs Python 3.11 and the PyPI packages of requirements.txt: `cryptography` for
 Ed25519, `tlog-scales` for Merkle proofs, roots and tile names.
 
-Exit code: 0 nothing wrong, 1 something is wrong, 2 could not run.
+Exit code: 0 nothing wrong, 1 something is wrong, 2 could not run, 5 the bundle has a
+newer format than the one that is read here.
 """
 
 import argparse
@@ -31,6 +32,13 @@ from notes import Refused
 
 class CannotRun(Exception):
     """The bundle or the policy cannot be read at all."""
+
+
+class Newer(CannotRun):
+    """The bundle has a newer format."""
+
+
+FORMAT = 1
 
 
 class Bundle:
@@ -336,14 +344,25 @@ def check_evidence(bundle):
         bundle.find("evidence.pair", f"evidence/{number}")
 
 
+def describe(bundle):
+    """The member, if the bundle is of the format that is read here."""
+    try:
+        told = json.loads(bundle.read("bundle.json") or b"")
+        written, member = told["format"], told["member"]
+    except (ValueError, KeyError, TypeError):
+        raise CannotRun("bundle.json does not name format and member") from None
+    if not isinstance(written, int) or isinstance(written, bool) or written < 1:
+        raise CannotRun("bundle.json names no format that there ever was")
+    if written > FORMAT:
+        raise Newer(f"bundle.newer: format {written}; this verifier reads format {FORMAT}")
+    return member
+
+
 def verify(root, policy):
     """Returns the report: findings, and verdicts for each log."""
     bundle = Bundle(root)
     check_sums(bundle)
-    try:
-        member = json.loads(bundle.read("bundle.json") or b"")["member"]
-    except (ValueError, KeyError, TypeError):
-        raise CannotRun("bundle.json does not name the member") from None
+    member = describe(bundle)
     trust = rosters.load(bundle, policy, member)
     logs = {}
     if trust.versions:
@@ -400,7 +419,7 @@ def main():
         result = run(args)
     except CannotRun as why:
         print(why, file=sys.stderr)
-        return 2
+        return 5 if isinstance(why, Newer) else 2
     if args.json:
         print(json.dumps(result))
     else:

@@ -9,7 +9,8 @@
 # Prints a line for each finding (`CODE PATH`) and for each log's verdicts, with
 # the words of PROTOCOL.md section 15. Of the keys' validity it checks only that a
 # roster names them, and of erased bodies only that the bundle calls them so.
-# Exit code: 0 nothing wrong, 1 something is wrong, 2 could not run.
+# Exit code: 0 nothing wrong, 1 something is wrong, 2 could not run, 5 the bundle has a
+# newer format than the one that is read here.
 set -u
 export LC_ALL=C
 unset BASH_ENV POSIXLY_CORRECT
@@ -43,6 +44,12 @@ federation=$(setting federation); pin=$(setting roster_pin)
 [ -n "$federation" ] && [ "${#pin}" = 64 ] || die "the policy names no federation or no pin"
 member=$(sed -n 's/.*"member" *: *"\([a-z0-9.-]*\)".*/\1/p' "$bundle/bundle.json" 2>/dev/null | head -1)
 [ -n "$member" ] || die "bundle.json names no member"
+format=$(sed -n 's/.*"format" *: *\([0-9][0-9]*\) *[,}].*/\1/p; s/.*"format" *: *\([0-9][0-9]*\)$/\1/p' "$bundle/bundle.json" | head -1)
+case $format in
+    1) ;;
+    "" | 0*) die "bundle.json names no format that there ever was" ;;
+    *) echo "bundle.newer: format $format; this verifier reads format 1" >&2; exit 5 ;;
+esac
 
 # --- bytes -------------------------------------------------------------------
 

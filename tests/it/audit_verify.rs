@@ -243,7 +243,7 @@ fn damage_in_transport_shows_in_the_sums() {
     let text = String::from_utf8(files["bundle.json"].clone()).expect("text");
     files.insert(
         "bundle.json".into(),
-        text.replace("rchema", "schema").into_bytes(),
+        text.replace("gederation", "federation").into_bytes(),
     );
     flip(&mut files, "records/1/dsse/000.jsonl", 0);
     files.remove("proofs/1-256.proof");
@@ -876,9 +876,52 @@ fn what_is_no_bundle_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let policy = world().policy();
     let refused = verify(dir.path(), &policy, options());
-    assert!(matches!(refused, Err(VerifyError::NoMember)));
+    assert!(matches!(refused, Err(VerifyError::NoFormat)));
     let nowhere = verify(&dir.path().join("nowhere"), &policy, options());
     assert!(matches!(nowhere, Err(VerifyError::Unreadable { .. })));
+}
+
+#[test]
+fn a_bundle_of_another_format_is_not_looked_at_and_a_newer_one_is_no_forgery() {
+    let with = |told: &str| {
+        let mut files = world().files.clone();
+        files.insert("bundle.json".into(), told.as_bytes().to_vec());
+        files.remove("SHA256SUMS");
+        let dir = write(&files);
+        verify(dir.path(), &world().policy(), options())
+    };
+    for told in [
+        "",
+        "2",
+        r#"{"member":"hefei"}"#,
+        r#"{"member":"hefei","format":0}"#,
+        r#"{"member":"hefei","format":-1}"#,
+        r#"{"member":"hefei","format":"1"}"#,
+        r#"{"member":"hefei","format":1.5}"#,
+        r#"{"member":"hefei","format":true}"#,
+        r#"{"member":"hefei","format":18446744073709551616}"#,
+    ] {
+        let refused = with(told);
+        assert!(
+            matches!(refused, Err(VerifyError::NoFormat)),
+            "{told}: {refused:?}"
+        );
+    }
+    let refused = with(r#"{"format":1}"#);
+    assert!(matches!(refused, Err(VerifyError::NoMember)));
+    let unnamed = "the casegate that wrote it";
+    for (software, shown) in [
+        (r#""casegate 2.0.0""#, "casegate 2.0.0"),
+        (r#""\u001b[2J""#, unnamed),
+        (r#""""#, unnamed),
+        ("7", unnamed),
+    ] {
+        let told = format!(r#"{{"format":2,"software":{software}}}"#);
+        let Err(VerifyError::Newer { found, software }) = with(&told) else {
+            panic!("{told}");
+        };
+        assert_eq!((found, software.as_str()), (2, shown));
+    }
 }
 
 #[test]

@@ -145,7 +145,7 @@ async fn a_body_reaches_its_audience_and_nobody_else_also_through_a_relay() {
                 .replicator
                 .states()
                 .values()
-                .all(|s| s.alarm.is_none()),
+                .all(|s| s.alarms.standing().is_none()),
             "{reader}"
         );
     }
@@ -296,7 +296,7 @@ async fn a_node_that_sends_a_changed_entry_is_refused_named_and_routed_around() 
         let states = cluster.parts("wuhu").replicator.states();
         states
             .get(&id("hefei"))
-            .and_then(|state| state.alarm.clone())
+            .and_then(|state| state.alarms.standing().map(|a| a.sentence.clone()))
     };
     wait_for("an alarm about hefei", || alarm(&cluster).is_some()).await;
     assert!(

@@ -210,7 +210,9 @@ async fn a_key_revoked_in_use_signs_nothing_more_and_its_void_entries_count_nowh
     cluster.restart("late").await;
     let alarm = || {
         let states = cluster.parts("late").replicator.states();
-        let alarm = states.get(&id("hefei")).and_then(|s| s.alarm.clone());
+        let alarm = states
+            .get(&id("hefei"))
+            .and_then(|s| s.alarms.standing().map(|a| a.sentence.clone()));
         alarm.is_some_and(|said| said.contains("may not sign"))
     };
     wait_for("the late joiner refuses them", alarm).await;

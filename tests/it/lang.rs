@@ -158,6 +158,70 @@ fn every_kind_role_refusal_and_warning_has_words() {
     }
 }
 
+/// The codes that errors give, read from the source: what stands between quotes in
+/// a `fn code`, which names nothing else.
+fn codes() -> BTreeMap<String, String> {
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut files,
+    );
+    let mut codes = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("source is text");
+        let production = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for function in production.split("fn code(").skip(1) {
+            let body = function.split("\n    }\n").next().unwrap_or_default();
+            for literal in body.split('"').skip(1).step_by(2) {
+                let coded = literal.contains('.')
+                    && (literal.chars()).all(|c| {
+                        c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_')
+                    });
+                if coded {
+                    codes.insert(literal.to_owned(), file.display().to_string());
+                }
+            }
+        }
+    }
+    codes
+}
+
+#[test]
+fn every_code_has_a_sentence_in_both_languages() {
+    let codes = codes();
+    assert!(codes.len() > 250, "{}", codes.len());
+    let wordless: Vec<_> = codes
+        .iter()
+        .filter(|(code, _)| {
+            let families = ["error", "refusal", "warning"];
+            !families.iter().any(|family| {
+                let phrase = catalogue().get(&format!("{family}.{code}"));
+                phrase.is_some_and(|p| p.zh.is_some() && p.en.is_some())
+            })
+        })
+        .collect();
+    assert!(wordless.is_empty(), "{wordless:#?}");
+}
+
+#[test]
+fn no_sentence_stands_for_a_code_that_nobody_gives() {
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut files,
+    );
+    let texts = files
+        .iter()
+        .map(|file| fs::read_to_string(file).expect("source is text"));
+    let source = texts.collect::<String>();
+    let idle: Vec<_> = catalogue()
+        .keys()
+        .filter_map(|key| key.strip_prefix("error."))
+        .filter(|code| *code != "generic" && !source.contains(&format!("\"{code}\"")))
+        .collect();
+    assert!(idle.is_empty(), "{idle:#?}");
+}
+
 #[test]
 fn chinese_is_chinese_and_english_is_ascii() {
     for (key, phrase) in catalogue() {

@@ -323,7 +323,10 @@ fn who_holds_no_replicas_says_so_once_and_takes_it_back_once() {
     let all = (0, u64::MAX, false, 0);
     assert_eq!(items(&said), [all, all]);
     assert_eq!((declare(true), declare(true)), (2, 0));
-    assert_eq!(items(&receipts(&wuhu))[2..], [(0, 1, false, 0); 2]);
+    let back = receipts(&wuhu);
+    assert_eq!(back.len(), 4);
+    let empty = |(_, receipt): &(u64, ReceiptBody)| receipt.items.is_empty();
+    assert!(back[2..].iter().all(empty), "they lie about no index");
     wuhu.set_standing(Standing::Fenced);
     assert_eq!(declare(false), 0, "a closed log says nothing");
     wuhu.set_standing(Standing::Open);

@@ -57,8 +57,15 @@ pub(crate) fn statement(key: &SigningKey) -> Statement {
     }
 }
 
+fn newer<T: std::fmt::Debug>(result: Result<T, RecordError>, why: &str) {
+    let error = result.expect_err(why);
+    assert!(error.is_newer(), "{why}: {error}");
+}
+
 fn refused<T>(result: Result<T, RecordError>, why: &str) {
-    assert!(result.is_err(), "{why} was accepted");
+    let error = result.err();
+    let error = error.unwrap_or_else(|| panic!("{why} was accepted"));
+    assert!(!error.is_newer(), "{why} passes for newer: {error}");
 }
 
 #[test]
@@ -193,9 +200,10 @@ fn a_statement_with_any_bad_field_is_refused() {
     let good = v1::Statement::decode(statement(&key(1)).encode()).expect("protobuf");
     assert!(Statement::decode(&good.encode_to_vec()).is_ok());
     type Change = fn(&mut v1::Statement);
-    let cases: [(&str, Change); 18] = [
+    let cases: [(&str, Change); 19] = [
         ("version 0", |s| s.version = 0),
         ("version 2", |s| s.version = 2),
+        ("version 300", |s| s.version = 300),
         ("no federation", |s| s.federation.clear()),
         ("upper case", |s| s.federation = "Anhui".to_owned()),
         ("log 0", |s| s.log = 0),
@@ -207,8 +215,10 @@ fn a_statement_with_any_bad_field_is_refused() {
             s.author = "hefei/records".to_owned()
         }),
         ("body type 0", |s| s.body_type = 0),
-        ("body type 7", |s| s.body_type = 7),
-        ("an access body", |s| s.body_type = BodyType::Access.into()),
+        ("a negative body type", |s| s.body_type = -7),
+        ("an access body", |s| {
+            s.body_type = BodyType::Access.number()
+        }),
         ("a short digest", |s| {
             s.body_sha256 = Bytes::from_static(&[0; 31])
         }),
@@ -220,9 +230,14 @@ fn a_statement_with_any_bad_field_is_refused() {
     for (why, change) in cases {
         let mut bad = good.clone();
         change(&mut bad);
-        refused(Statement::decode(&bad.encode_to_vec()), why);
+        let error = Statement::decode(&bad.encode_to_vec()).expect_err(why);
+        let newer = bad.version > 1;
+        assert_eq!(error.is_newer(), newer, "{why}: {error}");
     }
     let bytes = good.encode_to_vec();
+    let later = [&[0x08, 2][..], &bytes[2..], &[0x58, 1]].concat();
+    let error = Statement::decode(&later).expect_err("version 2");
+    assert!(error.is_newer(), "whatever else is in it: {error}");
     refused(
         Statement::decode(&[&bytes[..], &[0x58, 1]].concat()),
         "an unknown field",
@@ -349,9 +364,10 @@ fn every_body_reads_back_and_only_as_its_own_type() {
             let cut = Body::decode(body.body_type(), &bytes[..end]);
             assert_ne!(cut, Ok(body.clone()), "cut at {end}");
         }
-        refused(Body::decode(BodyType::Unspecified, &bytes), "no type");
         let more = [&bytes[..], &[0xf8, 0x07, 1]].concat();
-        refused(Body::decode(body.body_type(), &more), "an unknown field");
+        newer(Body::decode(body.body_type(), &more), "an unknown field");
+        let unknown = BodyType::from_number(40).expect("a type");
+        newer(Body::decode(unknown, &bytes), "an unknown type");
         refused(
             Body::decode(body.body_type(), &[&bytes[..], &bytes[..]].concat()),
             "twice",
@@ -372,14 +388,14 @@ fn an_element_with_any_bad_field_is_refused() {
             b.case_ref = Bytes::from_static(&[1; 17])
         }),
         ("kind 0", |b| b.kind = 0),
-        ("kind 24", |b| b.kind = 24),
+        ("a negative kind", |b| b.kind = -24),
         ("a short token", |b| b.token = Bytes::from_static(&[1; 15])),
         ("no key id", |b| b.token_key_id = Bytes::new()),
         ("a short commitment", |b| {
             b.commitment = Bytes::from_static(&[1; 16])
         }),
         ("role 0", |b| b.role = 0),
-        ("role 5", |b| b.role = 5),
+        ("a negative role", |b| b.role = -5),
         ("no audience", |b| b.audience = None),
         ("a negative end", |b| b.expires_at = -1),
         ("no rules", |b| b.canonical_rules = 0),
@@ -395,6 +411,21 @@ fn an_element_with_any_bad_field_is_refused() {
         let mut bad = good.clone();
         change(&mut bad);
         refused(Body::decode(BodyType::Element, &bad.encode_to_vec()), why);
+        // What is newer beside it excuses nothing.
+        bad.kind = if bad.kind == good.kind { 99 } else { bad.kind };
+        refused(Body::decode(BodyType::Element, &bad.encode_to_vec()), why);
+    }
+    type Newer = fn(&mut v1::ElementBody);
+    let cases: [(&str, Newer); 4] = [
+        ("kind 24", |b| b.kind = 24),
+        ("role 5", |b| b.role = 5),
+        ("scope 9", |b| b.audience.as_mut().expect("one").scope = 9),
+        ("both", |b| (b.kind, b.role) = (99, 9)),
+    ];
+    for (why, change) in cases {
+        let mut later = good.clone();
+        change(&mut later);
+        newer(Body::decode(BodyType::Element, &later.encode_to_vec()), why);
     }
 }
 
@@ -499,7 +530,7 @@ fn an_access_body_may_be_large_and_its_ids_have_their_sizes() {
         ("a long log's name", |b| b.log = "a".repeat(513)),
         ("a short nonce", |b| b.nonce = Bytes::from_static(&[1; 8])),
         ("scope 0", |b| b.scope = 0),
-        ("scope 9", |b| b.scope = 9),
+        ("a negative scope", |b| b.scope = -9),
         ("a short query id", |b| {
             b.query_id = Bytes::from_static(&[1; 4])
         }),
@@ -615,7 +646,7 @@ proptest! {
         at in 0..10_000usize,
         byte: u8,
     ) {
-        let body_type = BodyType::try_from(kind).expect("a type");
+        let body_type = BodyType::from_number(kind).expect("a type");
         for body in bodies() {
             let mut bytes = body.encode().to_vec();
             let at = at % bytes.len();
@@ -623,6 +654,17 @@ proptest! {
             if let Ok(read) = Body::decode(body_type, &bytes) {
                 prop_assert_eq!(&read.encode()[..], &bytes[..]);
             }
+            // What is newer is today's body with something more, or other words.
+            let with_more = [&bytes[..], &[0xf8, 0xff, 0xff, 0xff, 0x0f, 1]].concat();
+            let (plain, more) = (
+                Body::decode(body_type, &bytes),
+                Body::decode(body_type, &with_more),
+            );
+            let is_newer = |read: &Result<Body, RecordError>| {
+                matches!(read, Err(RecordError::Unknown { .. }))
+            };
+            prop_assert!(!matches!(more, Ok(_)));
+            prop_assert_eq!(plain.is_ok() || is_newer(&plain), is_newer(&more));
             if let Ok(read) = Entry::parse(bytes.into()) {
                 prop_assert!(read.bytes.len() <= ENTRY_BYTES_MAX);
             }

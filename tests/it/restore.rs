@@ -60,7 +60,9 @@ async fn a_restored_backup_recovers_its_log_before_it_appends() {
     let wuhu = cluster.federation.nodes[&id("wuhu")].parts();
     let states = wuhu.replicator.states();
     assert!(
-        states.get(&hefei).is_some_and(|s| s.alarm.is_none()),
+        states
+            .get(&hefei)
+            .is_some_and(|s| s.alarms.standing().is_none()),
         "no conflict was signed"
     );
     let own = cluster.parts("hefei").ledger.own_log(LogName::Records);

@@ -3,9 +3,10 @@
 
 use casegate::access::AccessLog;
 use casegate::ids::LogName;
+use casegate::record::BodyType;
 use casegate::wire::v1::{
-    AddCaseRequest, BodyType, CaseRow, ElementSpec, LogLine, PublishRequest, RetractReason,
-    RetractRequest, RetractResponse, ShowLogRequest,
+    AddCaseRequest, CaseRow, ElementSpec, LogLine, PublishRequest, RetractReason, RetractRequest,
+    RetractResponse, ShowLogRequest,
 };
 
 use crate::cluster::{Cluster, purpose, wait_for};
@@ -66,14 +67,14 @@ async fn shown(cluster: &Cluster) {
         async move { desk.show_log(request).await.expect("an answer") }
     };
     let records = ask(|_| {}).await;
-    let retracts = |line: &LogLine| line.r#type == BodyType::Retract.as_str_name();
+    let retracts = |line: &LogLine| line.r#type == BodyType::Retract.rules().word;
     assert_eq!(
         records.lines.iter().filter(|line| retracts(line)).count(),
         1
     );
     assert!(records.logs.iter().all(|log| !log.verified));
     let access = ask(|request| (request.access, request.verify) = (true, true)).await;
-    let type_of_access = BodyType::Access.as_str_name();
+    let type_of_access = BodyType::Access.rules().word;
     assert!(
         access
             .lines

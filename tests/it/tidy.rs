@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     (
         "LEAVES",
         &[
-            "blame", "clock", "config", "ids", "keys", "lang", "metrics", "seal",
+            "blame", "clock", "config", "features", "ids", "keys", "lang", "metrics", "seal",
         ],
     ),
     (
@@ -48,6 +48,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "replicate",
             "rosterlog",
             "rosters",
+            "spoken",
             "tokens",
             "witness",
             "witnessing",

@@ -99,7 +99,9 @@ fn size(cluster: &Cluster, reader: &str, owner: &str) -> u64 {
 
 fn alarm(cluster: &Cluster, reader: &str, about: &str) -> Option<String> {
     let states = cluster.parts(reader).replicator.states();
-    states.get(&id(about)).and_then(|state| state.alarm.clone())
+    states
+        .get(&id(about))
+        .and_then(|state| state.alarms.standing().map(|a| a.sentence.clone()))
 }
 
 /// That the evidence on a member's disk proves itself, as anybody can check.

@@ -11,7 +11,6 @@ use crate::audit::local::size_of;
 use crate::audit::tree::TileFiles;
 use crate::ids::{LogIndex, LogName, TreeSize};
 use crate::record::Entry;
-use crate::wire::v1::BodyType;
 
 /// Files that are asked for at once: a few bundles of large bodies fit in memory.
 const FILES_AT_ONCE: usize = 4;
@@ -179,12 +178,7 @@ impl Export<'_> {
                 None => dsse.push_str("null"),
             }
             dsse.push('\n');
-            let ends = parsed.is_some_and(|entry| {
-                matches!(
-                    entry.statement.body_type,
-                    BodyType::Retract | BodyType::Erasure
-                )
-            });
+            let ends = parsed.is_some_and(|entry| entry.statement.body_type.rules().proof);
             if log.origin.log == LogName::Records && (ends || at == path.first()) {
                 let index = LogIndex(at);
                 let proof = TlogProof {

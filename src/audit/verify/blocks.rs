@@ -16,7 +16,9 @@ use crate::clock::UnixSeconds;
 use crate::ids::{Digest, KeyId, LogIndex, LogName, Origin, TreeSize};
 use crate::keys::PublicKey;
 use crate::merkle::{TILE_WIDTH, leaf_hash};
-use crate::record::{ACCESS_BODY_BYTES_MAX, Body, BodyType, ENTRY_BYTES_MAX, Entry, RecordError};
+use crate::record::{
+    ACCESS_BODY_BYTES_MAX, Body, BodyType, ENTRY_BYTES_MAX, Entry, Readers, RecordError,
+};
 use crate::roster::validity::KeyTimeline;
 use crate::wire::v1::BodyAnswer;
 
@@ -314,10 +316,15 @@ impl LogContext<'_> {
         out: &mut BlockResult,
         visit: Option<Visitor<'_>>,
     ) {
+        mark.newer = !entry.statement.body_type.is_known();
         mark.body = match mark.told {
             BodyAnswer::Held => {
                 let opened = entry.open_body(bytes.map_or(&[][..], |bytes| bytes));
                 match opened {
+                    Err(error) if error.is_newer() => {
+                        mark.newer = true;
+                        BodyMark::Held
+                    }
                     Ok(body) => {
                         self.keep(index, entry, body, mark, out, visit);
                         BodyMark::Held
@@ -369,16 +376,9 @@ impl LogContext<'_> {
 
     /// Auditors see access lines, and what says how bodies ended.
     fn may_withhold(&self, body_type: BodyType) -> bool {
-        match body_type {
-            BodyType::Element | BodyType::CaseNotice | BodyType::Amend => {
-                self.origin.log == LogName::Records
-            }
-            BodyType::Retract
-            | BodyType::Receipt
-            | BodyType::Erasure
-            | BodyType::Access
-            | BodyType::Unspecified => false,
-        }
+        let readers = body_type.rules().readers;
+        self.origin.log == LogName::Records
+            && matches!(readers, Readers::Audience | Readers::Unknown)
     }
 }
 

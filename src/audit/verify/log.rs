@@ -180,6 +180,7 @@ impl<'a> Prepared<'a> {
             start: first,
             end: first.saturating_add(marks.len() as u64),
             verdicts: counts(&verdicts),
+            newer: marks.iter().filter(|mark| mark.newer).count() as u64,
             erasures,
         })
     }
@@ -232,6 +233,7 @@ fn line_of(log: &str, index: u64, mark: &Mark, endings: &Endings) -> RecordLine 
         index,
         verdict,
         why: mark.why(),
+        newer: mark.newer,
         by: ending.and_then(|ending| ending.by),
         at: ending.map(|ending| ending.at),
         reason: ending.map(|ending| reason_word(ending.reason)),

@@ -106,6 +106,8 @@ pub(crate) struct Mark {
     pub(crate) told: BodyAnswer,
     /// Whether the log says why the body is gone.
     pub(crate) explained: bool,
+    /// Whether its type is not known here, or its body is of a later version.
+    pub(crate) newer: bool,
 }
 
 impl Default for Mark {
@@ -123,6 +125,7 @@ impl Mark {
         body: BodyMark::Missing,
         told: BodyAnswer::Unspecified,
         explained: false,
+        newer: false,
     };
 
     /// The verdict that follows: what is worst about it comes first.
@@ -198,6 +201,7 @@ mod tests {
         body: BodyMark::Held,
         told: BodyAnswer::Held,
         explained: false,
+        newer: false,
     };
 
     #[test]

@@ -14,12 +14,12 @@ use super::roots::Roots;
 use super::tree::Tree;
 use crate::audit::layout::{BundlePath, EvidencePart, LogFile, TlogProof, read_hashes};
 use crate::checkpoint::{CheckpointText, NOTE_BYTES_MAX, SignedNote, SizedRoot};
+use crate::clock::UnixSeconds;
 use crate::ids::{Digest, LogIndex, LogName, Origin, TreeSize};
 use crate::merkle;
-use crate::record::{Body, ENTRY_BYTES_MAX, Entry, ReceiptBody, RecordError, body_bytes_max};
+use crate::record::{Body, BodyType, ENTRY_BYTES_MAX, Entry, ReceiptBody, RecordError};
 use crate::roster::log::{RosterCheckpoint, is_of_rosters};
 use crate::roster::validity::{KeyTimeline, Validity};
-use crate::wire::v1::BodyType;
 
 /// The most bytes of a proof as text.
 const PROOF_BYTES_MAX: u64 = NOTE_BYTES_MAX as u64 + 16 * 1024;
@@ -127,9 +127,9 @@ pub(crate) fn receipts(
     let mut held = BTreeMap::new();
     for stem in stems {
         match receipt(tree, roots, policy, stem) {
-            Ok((log, index, body)) => match body.origin.parse::<Origin>() {
+            Ok((log, index, issued_at, body)) => match body.origin.parse::<Origin>() {
                 Ok(about) if about == *origin => {
-                    held.insert((log.member, log.generation, index), body);
+                    held.insert((log.member, log.generation, index), (issued_at, body));
                 }
                 Ok(about) if about.log == LogName::Records && logs.contains(&about) => {}
                 Ok(_) | Err(_) => {
@@ -145,9 +145,9 @@ pub(crate) fn receipts(
         }
     }
     let mut signed = Signed::new();
-    for ((member, generation, index), body) in held {
+    for ((member, generation, index), (issued_at, body)) in held {
         let receipts = signed.entry(member).or_default();
-        receipts.add((generation, index), &body.items);
+        receipts.add((generation, index), issued_at, &body.items);
     }
     signed
 }
@@ -158,7 +158,7 @@ fn receipt(
     roots: &Roots,
     policy: &Policy,
     stem: &str,
-) -> Result<(Origin, LogIndex, ReceiptBody), String> {
+) -> Result<(Origin, LogIndex, UnixSeconds, ReceiptBody), String> {
     let told = |error: RecordError| error.to_string();
     let name = format!("receipts/{stem}.entry").parse::<BundlePath>();
     let Ok(BundlePath::Receipt {
@@ -184,7 +184,7 @@ fn receipt(
     if !keys.iter().any(|key| entry.verify(key).is_ok()) {
         return Err("no key of the member signed it".into());
     }
-    let max = body_bytes_max(BodyType::Receipt) as u64;
+    let max = BodyType::Receipt.rules().bytes_max as u64;
     let body = tree.read(&path("body"), max).unwrap_or_default();
     let Body::Receipt(body) = entry.open_body(&body).map_err(told)? else {
         return Err("it is no receipt".into());
@@ -200,7 +200,7 @@ fn receipt(
     if let Validity::KeyInvalid(why) = key {
         return Err(why.to_string());
     }
-    Ok((log.clone(), index, body))
+    Ok((log.clone(), index, entry.statement.issued_at, body))
 }
 
 /// Looks at every pair of notes: each is a finding, whether it proves that a

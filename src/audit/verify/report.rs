@@ -47,6 +47,9 @@ pub struct RecordLine {
     /// Why, as a stable word; empty where there is nothing to say.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub why: &'static str,
+    /// Whether it is of a later version than this verifier reads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub newer: bool,
     /// Erased: the retraction's index; none at the retention end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<u64>,
@@ -108,6 +111,8 @@ pub struct LogReport {
     pub end: u64,
     /// How many records have each verdict.
     pub verdicts: Vec<VerdictCount>,
+    /// How many records are of a later version than this verifier reads.
+    pub newer: u64,
     /// What of it was erased.
     pub erasures: ErasureReport,
 }
@@ -132,6 +137,9 @@ pub struct Report {
     pub logs: Vec<LogReport>,
     /// How many records have each verdict, over all logs.
     pub verdicts: Vec<VerdictCount>,
+    /// How many records, over all logs, are of a later version than this
+    /// verifier reads: all else about them was verified.
+    pub newer: u64,
     /// What was found, by code.
     pub findings: Vec<FindingCount>,
     /// Where it was found; the first of each.
@@ -165,6 +173,7 @@ impl Report {
             },
             logs: vec![],
             verdicts: vec![],
+            newer: 0,
             findings: vec![],
             found: vec![],
             records: vec![],
@@ -183,6 +192,7 @@ impl Report {
             *all.entry(count.verdict).or_default() += count.records;
         }
         self.verdicts = counts(&all);
+        self.newer = self.logs.iter().map(|log| log.newer).sum();
         let wrong = |verdict: &Verdict| verdict.is_fault(policy.require_witnessed);
         self.ok = findings.is_empty() && !all.keys().any(wrong);
         self.findings = findings

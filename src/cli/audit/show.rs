@@ -134,6 +134,10 @@ impl Sheet {
             .map(|count| count.records)
             .sum::<u64>();
         let told = (headline, vec![("records", records.to_string())]);
+        let newer = (report.newer > 0).then(|| {
+            let count = vec![("count", report.newer.to_string())];
+            ("audit.verify.newer", count)
+        });
         let sections = [
             verdicts(report),
             logs(report),
@@ -146,7 +150,10 @@ impl Sheet {
             ok: report.ok,
             title: "audit.verify.title",
             subject: format!("{}/{}", report.federation, report.member),
-            sentences: vec![told, facts],
+            sentences: [Some(told), newer, Some(facts)]
+                .into_iter()
+                .flatten()
+                .collect(),
             sections: sections
                 .into_iter()
                 .filter(|section| !section.rows.is_empty())

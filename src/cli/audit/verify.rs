@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::node::{AuditPort, NodeArgs, member_of};
 use super::{export, page, show};
 use crate::audit::export::{BundleOut, Selection};
+use crate::audit::layout::BUNDLE_FORMAT;
 use crate::audit::verify::{
     Options, POLICY_BYTES_MAX, Policy, RecordLine, Report, Step, VerifyError, verify,
 };
@@ -70,12 +71,26 @@ pub(super) fn threads(jobs: Option<u16>) -> usize {
 
 /// Tells why a bundle could not be looked at.
 pub(super) fn refuse(error: &VerifyError, output: &Output) -> anyhow::Result<Exit> {
-    output.fail(error.code(), &error.to_string())?;
+    let sentence = match error {
+        VerifyError::Newer { found, software } => output.lang().coded(
+            "error",
+            error.code(),
+            &[
+                ("found", &found.to_string()),
+                ("known", &BUNDLE_FORMAT.to_string()),
+                ("software", software),
+            ],
+        ),
+        other => other.to_string(),
+    };
+    output.fail(error.code(), &sentence)?;
     Ok(match error {
         VerifyError::Write(_) => Exit::Internal,
-        VerifyError::Unreadable { .. } | VerifyError::Archive(_) | VerifyError::NoMember => {
-            Exit::Refused
-        }
+        VerifyError::Newer { .. } => Exit::Newer,
+        VerifyError::Unreadable { .. }
+        | VerifyError::Archive(_)
+        | VerifyError::NoMember
+        | VerifyError::NoFormat => Exit::Refused,
     })
 }
 

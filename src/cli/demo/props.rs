@@ -189,7 +189,7 @@ pub(super) fn complete(parts: &Parts, all: &[Arc<Parts>], behind: Option<&Member
             let states = parts.replicator.states();
             return states
                 .get(other.ledger.own())
-                .is_some_and(|s| s.alarm.is_some());
+                .is_some_and(|s| s.alarms.standing().is_some());
         }
         parts.ledger.log(&own.origin).is_ok_and(|log| {
             let head = log.head();

@@ -225,7 +225,7 @@ impl Stage {
     fn caught(&self, member: &MemberId, changed: &AtomicBool, output: &Output) -> String {
         let alarm = self.parts().iter().find_map(|p| {
             let states = p.replicator.states();
-            let alarm = states.get(member)?.alarm.clone()?;
+            let alarm = states.get(member)?.alarms.standing()?.sentence.clone();
             Some((p.ledger.own().to_string(), alarm))
         });
         match (alarm, changed.load(Ordering::SeqCst)) {

@@ -6,7 +6,7 @@ use bech32::{Bech32, Bech32m};
 use super::{Chain, Reading, Refusal};
 
 /// Networks whose addresses are segregated-witness programs.
-const SEGWIT: &[&str] = &[
+pub(in crate::element) const SEGWIT: &[&str] = &[
     "bc", "tb", "bcrt", "ltc", "tltc", "dgb", "vtc", "btg", "grs", "via", "sys", "nmc", "ppc",
 ];
 
@@ -49,7 +49,8 @@ pub(super) fn read(text: &str, _: Option<Chain>) -> Reading {
 const CHARSET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
 /// Prefixes that CashAddr is used with; the first may be left out and is.
-const CASH_PREFIXES: &[&str] = &["bitcoincash", "ecash", "bchtest", "bchreg", "simpleledger"];
+pub(in crate::element) const CASH_PREFIXES: &[&str] =
+    &["bitcoincash", "ecash", "bchtest", "bchreg", "simpleledger"];
 
 pub(super) fn read_cashaddr(text: &str, _: Option<Chain>) -> Reading {
     let one_case = !(text.bytes().any(|b| b.is_ascii_uppercase())

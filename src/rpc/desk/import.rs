@@ -184,7 +184,10 @@ async fn take_in(
     }
     let parts = Arc::clone(call.parts());
     let silence = call.timeout();
-    let report = call.close(report).await?;
+    let mut report = call.close(report).await?;
+    if !preview {
+        report.behind = super::view::behind(&parts);
+    }
     if follow {
         follow_publishing(&parts, events, silence).await;
     }

@@ -125,7 +125,8 @@ pub(super) async fn publish(
         purpose,
     };
     let added = add_elements(call.parts(), addition, call.timeout()).await?;
-    let (report, refusals, queued) = added;
+    let (mut report, refusals, queued) = added;
+    report.behind = view::behind(call.parts());
     Ok(v1::PublishResponse {
         report: Some(report),
         refusals,

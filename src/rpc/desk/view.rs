@@ -9,11 +9,12 @@ use super::blocking;
 use super::call::Call;
 use crate::cases::case_ref;
 use crate::ids::{LogIndex, LogName};
-use crate::ledger::{Erasure, LedgerError, Log, Standing};
+use crate::ledger::{Erasure, LedgerError, Log, Reading, Standing};
 use crate::node::Parts;
 use crate::publish::PublishState;
-use crate::record::{Audience, Body, Entry};
+use crate::record::{Audience, Body, BodyType, Entry};
 use crate::rpc::status::to_officer;
+use crate::spoken::Said;
 use crate::wire::v1::{self, CaseElement, CaseRow, CaseState, CaseSummary, LogLine, LogSummary};
 
 /// Cases that a list carries, when the officer names no limit.
@@ -39,6 +40,8 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         let log = origin.and_then(|origin| parts.ledger.log(&origin).ok());
         let witnessed = log.as_ref().map_or(0, |log| log.witnessed_size().0);
         let lost = log.as_ref().map(|log| parts.ledger.lost(log));
+        let alarm = state.alarms.standing().cloned();
+        let past = state.alarms.past().cloned();
         let head = log.map(|log| log.head());
         replicas.push(v1::ReplicaStatus {
             member: id.to_string(),
@@ -47,11 +50,18 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             entries: head.as_ref().map_or(0, |h| h.size().0),
             bodies_upto: head.map_or(0, |h| h.bodies_upto),
             trouble: state.trouble.unwrap_or_default(),
-            alarm: state.alarm.unwrap_or_default(),
+            alarm_began: alarm.as_ref().map_or(0, |alarm| alarm.began),
+            alarm: alarm.map_or_else(String::new, |alarm| alarm.sentence),
+            past_alarm_began: past.as_ref().map_or(0, |alarm| alarm.began),
+            past_alarm_ended: past.as_ref().and_then(|alarm| alarm.ended).unwrap_or(0),
+            past_alarm: past.map_or_else(String::new, |alarm| alarm.sentence),
+            newer: 0,
+            refused: 0,
             witnessed,
             forked: forked.is_some_and(|forked| forked.unwrap_or(false)),
             key_invalid: 0,
             lost: lost.map_or(0, |lost| lost.unwrap_or(0)),
+            spoken: parts.ledger.spoken().of(id).map(spoken_status),
         });
     }
     let counting = Arc::clone(parts);
@@ -59,11 +69,17 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
         let cases = counting.cases.all().map_err(|e| to_officer(&e))?.len() as u64;
         let hits = counting.ledger.hits().map_err(|e| to_officer(&e))?.len() as u64;
         let void = key_invalid(&counting).map_err(|e| to_officer(&e))?;
-        Ok((cases, hits, void))
+        let opaque = counting.ledger.opaque_counts();
+        let opaque = opaque.map_err(|e| to_officer(&e))?;
+        Ok((cases, hits, void, opaque))
     })
     .await;
-    let (cases, hits, void) = counted.unwrap_or_default();
+    let (cases, hits, void, opaque) = counted.unwrap_or_default();
     for replica in &mut replicas {
+        let unread = opaque.iter().find(|(id, _)| id.as_str() == replica.member);
+        let unread = unread.map(|(_, count)| count);
+        replica.newer = unread.map_or(0, |count| count.newer);
+        replica.refused = unread.map_or(0, |count| count.refused);
         replica.key_invalid = void.get(&replica.member).copied().unwrap_or_default();
     }
     let own_void = void.get(parts.ledger.own().as_str()).copied();
@@ -97,7 +113,24 @@ pub(super) async fn status(parts: &Arc<Parts>) -> v1::GetStatusResponse {
             Standing::Open => String::new(),
             closed => closed.access_sentence().to_owned(),
         },
+        features: crate::spoken::own().features,
+        behind: behind(parts),
     }
+}
+
+fn spoken_status(said: Said) -> v1::SpokenStatus {
+    v1::SpokenStatus {
+        lacks: said.lacks(),
+        unknown: said.unknown(),
+        version: said.version,
+        said_at: said.said_at,
+    }
+}
+
+/// The members whose nodes publishing waits for.
+pub(super) fn behind(parts: &Parts) -> Vec<String> {
+    let members = parts.ledger.members_behind();
+    members.iter().map(ToString::to_string).collect()
 }
 
 /// How far each witness of the own logs is.
@@ -325,15 +358,20 @@ fn log(parts: &Parts, request: &v1::ShowLogRequest) -> Result<v1::ShowLogRespons
         let Ok(entry) = Entry::parse(bytes) else {
             continue;
         };
-        let body = parts.ledger.body(own.number, LogIndex(at));
+        let body = parts.ledger.reading(own.number, LogIndex(at));
         lines.push(LogLine {
             index: at,
-            r#type: entry.statement.body_type.as_str_name().to_owned(),
+            r#type: match entry.statement.body_type {
+                BodyType::Newer(_) => format!("newer-{}", entry.statement.body_type.number()),
+                known => known.rules().word.to_owned(),
+            },
             leaf: entry.leaf_hash().0.to_vec().into(),
             issued_at: entry.statement.issued_at,
             text: match body {
-                Ok(Some(body)) => body_text(&body),
-                Ok(None) => "erased".into(),
+                Ok(Reading::Read(body)) => body_text(&body),
+                Ok(Reading::Opaque(opaque)) if opaque.refused => opaque.sentence,
+                Ok(Reading::Opaque(_)) => "of a later version".into(),
+                Ok(Reading::Gone) => "erased".into(),
                 Err(_) => "cannot be read".into(),
             },
             dsse_json: entry.dsse_json(),

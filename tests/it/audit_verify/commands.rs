@@ -118,10 +118,41 @@ fn a_fault_exits_with_1_and_what_cannot_be_looked_at_above() {
     let nothing = dir.path().display().to_string();
     let none = casegate(&["--json", "audit", "verify", &nothing, "--policy", &policy]);
     assert_eq!(none.status.code(), Some(2), "{none:?}");
-    assert_eq!(told(&none)["code"], "bundle.no_member");
+    assert_eq!(told(&none)["code"], "bundle.no_format");
     let no_policy = casegate(&["audit", "verify", &at, "--policy", &nothing]);
     assert_eq!(no_policy.status.code(), Some(2), "{no_policy:?}");
     let matched = casegate(&["--json", "audit", "match", &at, "--policy", &policy]);
     assert_eq!(matched.status.code(), Some(1), "{matched:?}");
     shaped("audit-match", &told(&matched));
+}
+
+#[test]
+fn a_bundle_of_a_newer_format_has_an_exit_code_and_a_sentence_of_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_, policy) = policy(dir.path());
+    let mut files = world().files.clone();
+    let newer = r#"{"format":2,"software":"casegate 2.0.0","member":"hefei"}"#;
+    files.insert("bundle.json".into(), newer.as_bytes().to_vec());
+    let bundle = write(&files);
+    let bundle = bundle.path().display().to_string();
+    let said = |output: Output| {
+        assert_eq!(output.status.code(), Some(5), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    for (lang, words) in [
+        ("en", "casegate 2.0.0 or a newer one"),
+        ("zh", "请用 casegate 2.0.0"),
+    ] {
+        let args = [
+            "--lang", lang, "audit", "verify", &bundle, "--policy", &policy,
+        ];
+        let told = said(casegate(&args));
+        assert!(told.contains(words), "{lang}: {told}");
+    }
+    let args = [
+        "--json", "audit", "match", &bundle, &bundle, "--policy", &policy,
+    ];
+    let matched = casegate(&args);
+    assert_eq!(told(&matched)["code"], "bundle.newer");
+    said(matched);
 }

@@ -139,8 +139,7 @@ impl World {
 
     /// What every bundle has: its description and the rosters.
     pub(crate) fn base(&self) -> Files {
-        let told =
-            r#"{"schema":"casegate.bundle/1","federation":"anhui.example","member":"hefei"}"#;
+        let told = r#"{"federation":"anhui.example","format":1,"member":"hefei"}"#;
         let mut files = Files::from([("bundle.json".to_owned(), told.as_bytes().to_vec())]);
         self.put_roster(self.chain.newest(), &mut files);
         files

@@ -90,7 +90,7 @@ fn bundle(member: &str, lines: &[(i64, AccessBody)]) -> tempfile::TempDir {
         log.add(key, Body::Access(body.clone()), BEGAN + at);
     }
     let mut files = world().base();
-    let told = format!("{{\"member\":\"{member}\"}}");
+    let told = format!("{{\"format\":1,\"member\":\"{member}\"}}");
     files.insert("bundle.json".into(), told.into_bytes());
     world().write(&log, &[], &mut files);
     sum(&mut files);

@@ -40,7 +40,7 @@ fn a_file_that_is_larger_than_any_of_its_sort_is_not_read() {
         let dir = write(&files);
         match verify(dir.path(), &world().policy(), options()) {
             Ok(report) => assert!(fits && report.ok, "{length}: {:#?}", report.found),
-            Err(VerifyError::NoMember) => assert!(!fits, "{length}"),
+            Err(VerifyError::NoFormat) => assert!(!fits, "{length}"),
             Err(other) => panic!("{length}: {other}"),
         }
     }

@@ -166,7 +166,7 @@ async fn an_entry_is_not_made_of_anything_else_that_its_key_signed() {
     assert_eq!(liar.pulled(line, checkpoint).await, "record.misplaced");
     // An access line that says that it is of the records log.
     let mut wire = v1::Statement::decode(statement).expect("a statement");
-    wire.body_type = BodyType::Access.into();
+    wire.body_type = BodyType::Access.number();
     let payload = wire.encode_to_vec();
     let signature = liar.keys.records.sign(&pae(PAYLOAD_TYPE, &payload));
     let entry: Bytes = v1::Entry {

@@ -8,10 +8,12 @@ use casegate::audit::local::rosters_after;
 use casegate::ids::LogName;
 use casegate::merkle;
 use casegate::roster::Roster;
+use casegate::rpc::status::code_of;
 use casegate::tls::connector;
 use casegate::wire::v1::exchange_client::ExchangeClient;
 use casegate::wire::v1::{
-    GetBodiesRequest, GetConsistencyRequest, GetRosterRequest, IndexRange, WatchRequest,
+    GetBodiesRequest, GetCheckpointRequest, GetConsistencyRequest, GetRosterRequest, IndexRange,
+    PullRequest, WatchRequest,
 };
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
@@ -58,6 +60,15 @@ async fn a_peer_gets_proofs_between_two_sizes_of_the_log_and_no_others() {
         let refused = wuhu.get_consistency(of(old, new)).await;
         let refused = refused.expect_err("it is refused");
         assert_eq!(refused.code(), code, "{old} {new}: {refused:?}");
+        let (word, sentence) = if code == Code::NotFound {
+            ("exchange.beyond", "there is no such thing here")
+        } else {
+            ("exchange.sizes", "what was sent breaks a rule")
+        };
+        assert_eq!(
+            (code_of(&refused).as_str(), refused.message()),
+            (word, sentence)
+        );
     }
     let proof = wuhu.get_consistency(of(2, size)).await.expect("a proof");
     let proof = proof.into_inner();
@@ -76,26 +87,109 @@ async fn a_peer_gets_proofs_between_two_sizes_of_the_log_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_names_more_ranges_of_bodies_than_it_may_gets_none() {
+async fn a_peer_gets_each_body_once_and_a_request_that_names_one_twice_is_refused() {
     let cluster = Cluster::new(&["hefei", "wuhu"]).await;
     cluster.import("hefei", HEFEI).await;
     let mut wuhu = peer(&cluster, "wuhu", "hefei");
-    let ranges = |count| GetBodiesRequest {
+    let of = |ranges: Vec<(u64, u64)>| GetBodiesRequest {
         origin: records("hefei").to_string(),
-        ranges: (0..count)
-            .map(|at| IndexRange { start: at, end: 1 })
+        ranges: ranges
+            .into_iter()
+            .map(|(start, end)| IndexRange { start, end })
             .collect(),
     };
-    let refused = wuhu.get_bodies(ranges(8_193)).await;
-    let refused = refused.map(drop).expect_err("it is refused");
-    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let ranges = |count| of((0..count).map(|at| (2 * at, 2 * at + 1)).collect());
+    for (request, code) in [
+        (ranges(8_193), "exchange.too_many_ranges"),
+        (of(vec![(0, 3), (0, 3)]), "exchange.ranges"),
+        (of(vec![(2, 3), (0, 1)]), "exchange.ranges"),
+        (of(vec![(1, 1)]), "exchange.ranges"),
+        (of(vec![(1, 0)]), "exchange.ranges"),
+    ] {
+        let refused = wuhu.get_bodies(request).await;
+        let refused = refused.map(drop).expect_err("it is refused");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert_eq!(code_of(&refused), code);
+        assert_eq!(refused.message(), "what was sent breaks a rule");
+    }
     let answer = wuhu.get_bodies(ranges(8_192)).await.expect("bodies");
     let mut chunks = answer.into_inner();
     let mut answers = 0;
     while let Some(chunk) = chunks.message().await.expect("a chunk") {
         answers += chunk.answers.len();
     }
-    assert_eq!(answers, 1, "all ranges but the first are empty");
+    assert_eq!(answers, 3, "of five, and nothing of what lies beyond");
+    cluster.federation.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_names_no_records_log_is_refused_with_a_code_by_every_call() {
+    let cluster = Cluster::new(&["hefei", "wuhu"]).await;
+    let mut wuhu = peer(&cluster, "wuhu", "hefei");
+    let access = records("hefei").to_string().replace("records", "access");
+    let stranger = records("nobody").to_string();
+    let none = "there is no such thing here";
+    for (origin, status, code, sentence) in [
+        (
+            "",
+            Code::InvalidArgument,
+            "exchange.origin",
+            "what was sent breaks a rule",
+        ),
+        (
+            "a/b",
+            Code::InvalidArgument,
+            "exchange.origin",
+            "what was sent breaks a rule",
+        ),
+        (
+            &access,
+            Code::PermissionDenied,
+            "exchange.access_log",
+            "this is not allowed",
+        ),
+        (&stranger, Code::NotFound, "ledger.no_log", none),
+    ] {
+        let origin = origin.to_owned();
+        let refused = [
+            wuhu.get_checkpoint(GetCheckpointRequest {
+                origin: origin.clone(),
+            })
+            .await
+            .map(drop),
+            wuhu.pull(PullRequest {
+                origin: origin.clone(),
+                start: 0,
+            })
+            .await
+            .map(drop),
+            wuhu.get_bodies(GetBodiesRequest {
+                origin: origin.clone(),
+                ranges: vec![],
+            })
+            .await
+            .map(drop),
+            wuhu.get_consistency(GetConsistencyRequest {
+                origin,
+                old_size: 1,
+                size: 1,
+            })
+            .await
+            .map(drop),
+        ];
+        for refused in refused {
+            let refused = refused.expect_err("it is refused");
+            let said = (refused.code(), code_of(&refused));
+            assert_eq!(said, (status, code.to_owned()));
+            assert_eq!(refused.message(), sentence, "{code}");
+        }
+    }
+    let beyond = PullRequest {
+        origin: records("hefei").to_string(),
+        start: u64::MAX,
+    };
+    let mut chunks = wuhu.pull(beyond).await.expect("no fault").into_inner();
+    assert!(chunks.message().await.expect("no fault").is_none());
     cluster.federation.stop().await;
 }
 

@@ -155,6 +155,7 @@ pub(super) fn report() -> v1::ImportReport {
         warnings: vec![count("ip.not_global", 2)],
         notes: 1,
         headers: vec!["case_no".into(), "value".into()],
+        behind: vec![],
     }
 }
 
@@ -270,6 +271,18 @@ pub(super) fn status() -> v1::GetStatusResponse {
         forked: false,
         key_invalid: if member == "anqing" { 12 } else { 0 },
         lost: 0,
+        spoken: Some(v1::SpokenStatus {
+            version: "0.1.0".into(),
+            said_at: NOW - 60,
+            lacks: vec![],
+            unknown: vec![],
+        }),
+        newer: if member == "anqing" { 12 } else { 0 },
+        refused: u64::from(!alarm.is_empty()),
+        alarm_began: if alarm.is_empty() { 0 } else { NOW - 600 },
+        past_alarm: String::new(),
+        past_alarm_began: 0,
+        past_alarm_ended: 0,
     };
     let budget = |custodian: &str, class: &str, trouble: &str| v1::BudgetStatus {
         custodian: custodian.into(),
@@ -293,11 +306,20 @@ pub(super) fn status() -> v1::GetStatusResponse {
         cases: 20,
         hits: 4,
         replicas: vec![
-            replica("wuhu", NOW - 30, "", ""),
+            v1::ReplicaStatus {
+                spoken: Some(v1::SpokenStatus {
+                    version: "0.2.0".into(),
+                    said_at: NOW - 30,
+                    lacks: vec!["records-1".into()],
+                    unknown: vec!["series-1".into(), "narratives-1".into()],
+                }),
+                ..replica("wuhu", NOW - 30, "", "")
+            },
             replica("anqing", NOW - 600, "its node does not answer", ""),
             v1::ReplicaStatus {
                 forked: true,
                 lost: 2,
+                spoken: None,
                 ..replica("fuyang", 0, "", "two roots for one size")
             },
         ],
@@ -330,6 +352,8 @@ pub(super) fn status() -> v1::GetStatusResponse {
         ],
         records_lost: 3,
         access_closed: "no witness has said yet".into(),
+        features: vec!["records-1".into()],
+        behind: vec!["wuhu".into()],
     }
 }
 

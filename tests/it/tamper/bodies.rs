@@ -103,20 +103,48 @@ fn answer(chunk: &mut BodyChunk, at: usize, answer: BodyAnswer) {
 }
 
 #[test]
-fn a_body_that_is_not_the_signed_one_is_refused() {
+fn a_body_that_is_not_the_signed_one_is_not_kept_and_holds_up_no_other() {
     let t = Answers::new();
-    for at in 0..t.good.bodies[4].len() {
+    let author = t.ledgers.member("hefei");
+    let mut chunk = t.good.clone();
+    chunk.bodies.swap(0, 1);
+    chunk.bodies[4] = Bytes::new();
+    chunk.bodies[5] = vec![0; 1_000_000].into();
+    let accepted = t.reader.accept_bodies(&t.log, &author, chunk);
+    let accepted = accepted.expect("the others are kept");
+    assert_eq!((accepted.held, accepted.absent), (5, 4));
+    let wrong = accepted.wrong.expect("the source is to blame");
+    assert_eq!(wrong.blame(), Blame::Misbehaved);
+    assert!(wrong.to_string().contains("entry 8"), "{wrong}");
+    let open = t.reader.absent(&t.log, 10).expect("absent");
+    assert_eq!(open, [(8, 10), (12, 14)]);
+
+    let before = holdings(&t.reader, &t.log);
+    let good = t.owner_answer(12, 13);
+    for at in 0..good.bodies[0].len() {
         let bit = u8::try_from(at % 8).expect("below 8");
-        t.tampered(&format!("byte {at}"), |c| {
-            c.bodies[4] = flipped(&c.bodies[4], at, bit)
-        });
+        let mut late = good.clone();
+        late.bodies[0] = flipped(&late.bodies[0], at, bit);
+        let accepted = t.reader.accept_bodies(&t.log, &author, late);
+        let accepted = accepted.expect("an answer");
+        assert!(accepted.wrong.is_some() && accepted.held == 0, "byte {at}");
+        assert_eq!(holdings(&t.reader, &t.log), before, "byte {at}");
     }
-    t.tampered("the body of another entry", |c| c.bodies.swap(0, 1));
+    for (start, end) in [(8, 10), (12, 14)] {
+        let late = t.owner_answer(start, end);
+        let accepted = t.reader.accept_bodies(&t.log, &author, late);
+        let accepted = accepted.expect("the owner has them");
+        assert!(accepted.wrong.is_none() && accepted.held == 2);
+    }
+    assert!(t.reader.absent(&t.log, 10).expect("absent").is_empty());
+}
+
+#[test]
+fn an_answer_with_bodies_missing_or_too_many_is_refused_as_a_whole() {
+    let t = Answers::new();
     t.tampered("a body is missing", |c| drop(c.bodies.remove(3)));
     t.tampered("the last body is missing", |c| drop(c.bodies.pop()));
     t.tampered("a body too many", |c| c.bodies.push(c.bodies[0].clone()));
-    t.tampered("an empty body", |c| c.bodies[0] = Bytes::new());
-    t.tampered("a huge body", |c| c.bodies[0] = vec![0; 1_000_000].into());
     t.accept_good();
 }
 
@@ -162,6 +190,77 @@ fn a_body_is_withheld_only_with_the_owners_signature_for_this_reader() {
         c.withheld.as_mut().expect("withheld").signature = Some(for_other);
     });
     t.accept_good();
+}
+
+/// hefei's word, signed as it should be, that it withholds these from wuhu.
+fn withheld(t: &Answers, version: u64, ranges: &[(u64, u64)]) -> casegate::wire::v1::Withheld {
+    let key = t.ledgers.keys("hefei").records;
+    let bytes = withheld_bytes(&origin("hefei"), &id("wuhu"), version, ranges);
+    let wire = |&(start, end): &(u64, u64)| IndexRange { start, end };
+    casegate::wire::v1::Withheld {
+        roster_version: version,
+        ranges: ranges.iter().map(wire).collect(),
+        signature: Some(casegate::wire::v1::Signature {
+            key_id: key.id().as_bytes().to_vec().into(),
+            signature: key.sign(&bytes).to_vec().into(),
+        }),
+    }
+}
+
+#[test]
+fn a_withholding_is_of_the_bodies_that_are_answered_so_and_of_no_others() {
+    let t = Answers::new();
+    for ranges in [
+        &[(14, 18)][..],
+        &[(13, 17)],
+        &[(14, 16)],
+        &[(0, u64::MAX)],
+        &[(14, 17), (17, 18)],
+        &[(14, 17), (30, 40)],
+        &[(14, 17), (14, 17)],
+        &[(15, 17), (14, 15)],
+        &[(14, 17), (19, 19)],
+        &[(14, 17), (19, 5)],
+        &[],
+    ] {
+        let signed = withheld(&t, 1, ranges);
+        t.tampered(&format!("{ranges:?}"), |c| c.withheld = Some(signed));
+    }
+    let mut chunk = t.good.clone();
+    chunk.withheld = Some(withheld(&t, 1, &[(14, 15), (15, 17)]));
+    let author = t.ledgers.member("hefei");
+    let accepted = t.reader.accept_bodies(&t.log, &author, chunk);
+    assert_eq!(accepted.expect("in pieces").not_for_me, 3);
+}
+
+#[test]
+fn what_is_withheld_under_a_roster_to_come_is_asked_for_again() {
+    let t = Answers::new();
+    let history = t.ledgers.dev.chain.history().to_vec();
+    t.reader
+        .follow_rosters(Arc::new(arc_swap::ArcSwap::from_pointee(history)));
+    let mut chunk = t.good.clone();
+    chunk.withheld = Some(withheld(&t, 2, &[(14, 17)]));
+    let author = t.ledgers.member("hefei");
+    let accepted = t.reader.accept_bodies(&t.log, &author, chunk);
+    let accepted = accepted.expect("nobody is blamed");
+    assert_eq!(
+        (accepted.held, accepted.not_for_me, accepted.absent),
+        (9, 0, 3)
+    );
+    let absent = || t.reader.absent(&t.log, 10).expect("absent");
+    assert_eq!(absent(), [(14, 17)]);
+    // The same under the roster that is here.
+    let wuhu = t.ledgers.member("wuhu");
+    let theirs = t.owner.log(&origin("hefei")).expect("the log");
+    let late = t
+        .owner
+        .serve_bodies(&theirs, LogIndex(14), 17, t.ledgers.reader(&wuhu));
+    let late = t
+        .reader
+        .accept_bodies(&t.log, &author, late.expect("an answer"));
+    assert_eq!(late.expect("settled").not_for_me, 3);
+    assert!(absent().is_empty());
 }
 
 #[test]
@@ -246,7 +345,7 @@ fn an_end_that_nobody_signed_is_not_believed() {
 }
 
 #[test]
-fn a_body_of_another_member_or_case_than_its_log_is_refused() {
+fn a_body_of_another_member_than_its_log_is_kept_and_not_used() {
     let t = Answers::new();
     let author = t.ledgers.member("hefei");
     let key = t.ledgers.keys("hefei").records;
@@ -300,15 +399,13 @@ fn a_body_of_another_member_or_case_than_its_log_is_refused() {
             bodies: vec![bytes],
             ..Default::default()
         };
-        t.refused(what, held);
-        let absent = BodyChunk {
-            start,
-            answers: vec![3].into(),
-            ..Default::default()
-        };
-        t.reader
-            .accept_bodies(&t.log, &author, absent)
-            .expect("it stays out");
+        let before = postings(&t.reader);
+        let accepted = t.reader.accept_bodies(&t.log, &author, held);
+        assert_eq!(accepted.expect("an answer").refused, 1, "{what}");
+        assert_eq!(postings(&t.reader), before, "{what}: it is not indexed");
+        let kept = t.reader.opaque(t.log.number, LogIndex(start));
+        let kept = kept.expect("readable").expect("it is known");
+        assert!(kept.refused, "{what}: {kept:?}");
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Tricks {
     pub(crate) header: Arc<Mutex<Option<Bytes>>>,
     /// What is listed instead of what the node holds.
     pub(crate) listed: Arc<Mutex<Option<Vec<v1::CheckpointNotice>>>>,
+    /// What the node says that it runs and speaks, instead of the truth.
+    pub(crate) software: Arc<Mutex<Option<v1::Software>>>,
     /// Whether proofs are changed on the way.
     pub(crate) lies: Arc<AtomicBool>,
     /// What everybody is given in place of the node's own answers.
@@ -124,7 +126,14 @@ impl exchange_server::Exchange for Front {
             return Ok(Response::new(stream(vec![notice])));
         }
         let answer = self.real.clone().watch(request.into_inner()).await?;
-        Ok(Response::new(Box::pin(answer.into_inner())))
+        let software = Arc::clone(&self.tricks.software);
+        let notices = answer.into_inner().map_ok(move |mut notice| {
+            if let Some(software) = software.lock().expect("lock").clone() {
+                notice.software = Some(software);
+            }
+            notice
+        });
+        Ok(Response::new(Box::pin(notices)))
     }
 
     async fn get_checkpoint(
@@ -198,12 +207,17 @@ impl exchange_server::Exchange for Front {
     ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
         let listed = self.tricks.listed.lock().expect("lock").clone();
         if let Some(checkpoints) = listed {
-            return Ok(Response::new(v1::ListCheckpointsResponse { checkpoints }));
+            return Ok(Response::new(v1::ListCheckpointsResponse {
+                checkpoints,
+                software: None,
+            }));
         }
-        self.real
-            .clone()
-            .list_checkpoints(request.into_inner())
-            .await
+        let mut real = self.real.clone();
+        let mut answer = real.list_checkpoints(request.into_inner()).await?;
+        if let Some(software) = self.tricks.software.lock().expect("lock").clone() {
+            answer.get_mut().software = Some(software);
+        }
+        Ok(answer)
     }
 
     async fn get_consistency(
