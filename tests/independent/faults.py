@@ -596,7 +596,7 @@ def newer_key(target):
     return instead(target, "newer_key")
 
 
-@fault("entry.forged", delta={"forged": 1, "valid": -1})
+@fault("entry.forged", delta={"forged": 1, "valid": -1, "newer": -1})
 def second_signature_bit(target):
     """A further signature by one of the member's keys has to hold as well."""
     entries, target.also = read_entries(target.bundle()), 42

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use casegate::audit::export::{BundleOut, Selection, export};
-use casegate::audit::local::LocalSource;
-use casegate::audit::verify::{Options, Policy, verify};
-use casegate::ids::{LogIndex, MemberId};
+use casegate::ids::MemberId;
 use casegate::ledger::{BodyState, LogKeys};
 use casegate::pki::files::load_seed;
 use casegate::replicate::notice_of;
@@ -251,54 +248,4 @@ async fn a_member_from_the_future_disturbs_nobody_of_today() {
         }
     }
     assert_eq!(*ahead.watches.lock().expect("lock"), watched);
-    the_bundle_holds(&cluster, ahead.size()).await;
-}
-
-/// The node of today behind it has its own log from the others, and exports it.
-async fn the_bundle_holds(cluster: &Cluster, size: u64) {
-    let replicator = Arc::clone(&cluster.parts("hefei").replicator);
-    let told = replicator.gossip(&id("wuhu")).await;
-    told.expect("wuhu shows how far the log is");
-    wait_for("the own log is whole", || {
-        upto(cluster, "hefei") == (size, size)
-    })
-    .await;
-    let ledger = cluster.parts("hefei").ledger.clone();
-    let log = ledger.log(&records("hefei")).expect("the log");
-    wait_for("its bodies are", || {
-        let states = ledger.body_states(log.number, LogIndex(0), size);
-        let states = states.expect("states");
-        states.iter().all(|s| matches!(s, BodyState::Held(_)))
-    })
-    .await;
-    let out = tempfile::tempdir().expect("a directory");
-    let bundle = out.path().join("bundle");
-    let what = Selection {
-        federation: cluster.federation.name().clone(),
-        member: id("hefei"),
-        from: None,
-        to: None,
-        now: cluster.clock.now(),
-    };
-    let text = format!(
-        "federation = \"anhui.example\"\nroster_pin = \"{}\"\n",
-        cluster.federation.pin()
-    );
-    let policy = Policy::parse(&text).expect("a policy");
-    let options = Options {
-        jobs: 2,
-        now: cluster.clock.now(),
-        progress: &|_| {},
-        records: None,
-        bodies: None,
-        only: None,
-    };
-    let report = tokio::task::block_in_place(|| {
-        let mut source = LocalSource::new(ledger);
-        let made = export(&mut source, &what, BundleOut::of(&bundle), &mut |_| true);
-        made.expect("a bundle");
-        verify(&bundle, &policy, options).expect("it can be looked at")
-    });
-    assert!(report.ok, "{report:?}");
-    assert_eq!(report.newer, 4);
 }
